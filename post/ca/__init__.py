@@ -1,0 +1,3 @@
+"""
+The authority: issues node and identity certificates, signs policy and directory.
+"""

@@ -1,0 +1,3 @@
+"""
+What listens for people's mail programs.  It translates and never decides.
+"""

@@ -1,0 +1,3 @@
+"""
+IMAP4rev1 for the user's own mail program.
+"""

@@ -1,0 +1,88 @@
+"""
+Every purpose for which something is hashed, signed or derived, in one place, and the tagged hashes themselves.
+
+Two purposes never share a tag, so that a hash or signature made for one can never serve as another.  A tag is part
+of the format: changing one makes everything stored under it unreadable.
+"""
+
+from __future__ import annotations
+
+import hmac
+from enum import Enum
+from hashlib import sha256
+
+from post.ids import SIZE_BYTES, Handle, Id
+
+
+class Purpose(bytes, Enum):
+    """
+    What a hash, signature or derived key is for.
+    """
+
+    # Handles of stored objects.
+    CONTENT_BLOCK = b"post:content-block:1"
+    PUBLIC_KEY_BLOCK = b"post:public-key-block:1"
+    ACCOUNT_BLOCK = b"post:account-block:1"
+    CERTIFICATE_BLOCK = b"post:certificate-block:1"
+    PENDING = b"post:pending-notification:1"
+    # Hashes that name or commit.
+    CIPHERTEXT = b"post:ciphertext:1"
+    COMMITMENT = b"post:commitment:1"
+    BLOCK_VERSION = b"post:block-version:1"
+    RECEIPT_LEAF = b"post:receipt-leaf:1"
+    RECEIPT_NODE = b"post:receipt-node:1"
+    SNAPSHOT_CHUNK = b"post:snapshot-chunk:1"
+    MESSAGE_BODY = b"post:message-body:1"
+    GROUP = b"post:scribe-group:1"
+    RECIPIENT_TAG = b"post:recipient-tag:1"
+    # Signatures.
+    SIGN_BLOCK = b"post:sign-block:1"
+    SIGN_RECEIPTS = b"post:sign-receipts:1"
+    SIGN_POLICY = b"post:sign-policy:1"
+    SIGN_DIRECTORY = b"post:sign-directory:1"
+    SIGN_NOTIFICATION = b"post:sign-notification:1"
+    SIGN_ENVELOPE = b"post:sign-envelope:1"
+    SIGN_DELIVERY = b"post:sign-delivery-receipt:1"
+    # Derived keys and identifiers.
+    CONVERGENT_KEY = b"post:convergent-key:1"
+    RANDOM_KEY = b"post:random-key:1"
+    NODE_ID = b"post:node-id:1"
+    NOTIFICATION_ID = b"post:notification-id:1"
+    LOG_SIGNING = b"post:log-signing-key:1"
+    LOG_SEALING = b"post:log-sealing-key:1"
+    ACCOUNT_MASTER = b"post:account-master:1"
+    SEALING_KEY_ID = b"post:sealing-key-id:1"
+    SEAL_NOTIFICATION = b"post:seal-notification:1"
+    KEY_FILE = b"post:key-file:1"
+
+
+def tagged(purpose: Purpose, *parts: bytes) -> bytes:
+    """
+    The SHA-256 of C{parts} for one purpose: 32 bytes.
+
+    Every part but the last is preceded by its length, so that no two lists of parts hash alike.
+    """
+    digest = sha256(purpose.value + b"\0")
+    for part in parts[:-1]:
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    digest.update(parts[-1])
+    return digest.digest()
+
+
+def keyed(key: bytes, purpose: Purpose, *parts: bytes) -> bytes:
+    """
+    HMAC-SHA256 under C{key}, tagged and framed as L{tagged}: 32 bytes.
+    """
+    framed = [purpose.value, b"\0"]
+    for part in parts[:-1]:
+        framed += [len(part).to_bytes(8, "big"), part]
+    framed.append(parts[-1])
+    return hmac.digest(key, b"".join(framed), "sha256")
+
+
+def handle_of(purpose: Purpose, *parts: bytes) -> Handle:
+    """
+    The first 160 bits of a tagged hash: where PAST keeps it.
+    """
+    return Handle(Id.from_bytes(tagged(purpose, *parts)[:SIZE_BYTES]))

@@ -1,0 +1,3 @@
+"""
+The transport of the real world: mutually authenticated TLS links.
+"""

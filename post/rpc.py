@@ -1,0 +1,408 @@
+"""
+Questions and answers over any transport, with deadlines and limits.
+
+A message longer than one frame travels as several.  A frame is::
+
+    kind (1 byte; high bit: more frames of this message follow) | number (4 bytes) | piece
+
+and the first piece of an ASK begins with its deadline in milliseconds (4 bytes).  Numbers are chosen by the asker, per
+peer; an ANSWER or FAILURE repeats the number of its question.  A handler that runs past the deadline is cancelled:
+nobody waits for its answer any more.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, TypeVar
+
+from msgspec import Meta
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from post.complaints import Complaints
+from post.errors import NotFound, Overloaded, PeerError, PostError, Refused, Unreachable
+from post.ids import Contact, NodeId
+from post.interfaces import IReceiver, ITransport
+from post.tasks import Tasks
+from post.wire import FRAME_LIMIT, MESSAGE_LIMIT, Message, Priority, RefusalCode, UnknownMessage, decode, encode, message
+
+_HEAD = struct.Struct("!BI")
+_DEADLINE = struct.Struct("!I")
+PIECE_LIMIT = FRAME_LIMIT - _HEAD.size
+TELL, ASK, ANSWER, FAILURE = 0, 1, 2, 3
+MORE = 0x80
+
+DEADLINE_S = 10.0
+"""For a question whose asker names no deadline."""
+DEADLINE_LIMIT_MS = 300_000
+"""Nobody may keep a handler running for longer."""
+RUNNING_LIMIT = 512
+"""Questions of one peer being worked on at once; more are refused as overload."""
+PARTIAL_LIMIT_BYTES = 8 * MESSAGE_LIMIT
+"""Bytes of unfinished messages kept per peer."""
+ASKED_LIMIT = 4096
+"""Our own questions open per peer."""
+
+
+@message(0x01)
+class Failed(Message, frozen=True):
+    """
+    The answer to a question that got none: see L{RefusalCode}.
+    """
+
+    code: int
+    text: Annotated[str, Meta(max_length=500)] = ""
+
+
+class _Peer:
+    """
+    What is under way with one peer.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.asked: dict[int, Deferred[Message]] = {}
+        self.partial: dict[tuple[int, int], list[bytes]] = {}
+        self.partial_bytes = 0
+        self.running = 0
+
+
+Handler = Callable[[Contact, Any], "Message | None | Coroutine[Any, Any, Message | None]"]
+_M = TypeVar("_M", bound=Message)
+
+
+@implementer(IReceiver)
+class Rpc:
+    """
+    One per node: sends questions, and finds the handler for each message that arrives.
+    """
+
+    log = Logger()
+
+    def __init__(self, transport: ITransport, clock: IReactorTime, complaints: Complaints) -> None:
+        self.transport = transport
+        self.clock = clock
+        self.complaints = complaints
+        self._handlers: dict[type[Message], Handler] = {}
+        self._peers: dict[NodeId, _Peer] = {}
+        self._tasks = Tasks()
+        self._found: list[Callable[[Contact], None]] = []
+        self._lost: list[Callable[[NodeId], None]] = []
+        self._heard: list[Callable[[Contact], None]] = []
+
+    def start(self) -> None:
+        """
+        Begin to listen.
+        """
+        self.transport.start(self)
+
+    def stop(self) -> Deferred[None]:
+        """
+        Let go of all that is under way; open questions fail with L{Unreachable}.
+        """
+        self._tasks.stop()
+        for peer in list(self._peers):
+            self._forget(peer)
+        return self.transport.stop()
+
+    def serve(
+        self, kind: type[_M], handler: Callable[[Contact, _M], Message | None | Coroutine[Any, Any, Message | None]]
+    ) -> None:
+        """
+        Let C{handler(peer, message)} take every message of C{kind}.  What it returns, or its coroutine does, is the
+        answer; L{PostError} becomes a refusal, anything else is logged as our bug.
+        """
+        self._handlers[kind] = handler
+
+    def watch(
+        self,
+        found: Callable[[Contact], None] | None = None,
+        lost: Callable[[NodeId], None] | None = None,
+        heard: Callable[[Contact], None] | None = None,
+    ) -> None:
+        """
+        Also tell these about links that come and go, and about every frame heard.
+        """
+        if found is not None:
+            self._found.append(found)
+        if lost is not None:
+            self._lost.append(lost)
+        if heard is not None:
+            self._heard.append(heard)
+
+    # What we send.
+
+    def tell(self, peer: Contact, message: Message, priority: Priority = Priority.NORMAL) -> None:
+        """
+        Send C{message} and expect nothing.
+        """
+        self._send(peer, TELL, self._next(self._peer(peer.id)), encode(message), priority)
+
+    def ask(
+        self,
+        peer: Contact,
+        message: Message,
+        deadline_s: float = DEADLINE_S,
+        priority: Priority = Priority.NORMAL,
+    ) -> Deferred[Message]:
+        """
+        Send C{message}; fires with the answer.
+
+        Fails with L{Unreachable} if none came in time or the link went away, L{Refused} if the peer said so,
+        L{Overloaded} if too many questions are open.
+        """
+        state = self._peer(peer.id)
+        if len(state.asked) >= ASKED_LIMIT:
+            failed: Deferred[Message] = Deferred()
+            failed.errback(Overloaded(f"{ASKED_LIMIT} questions open to {peer}"))
+            return failed
+        number = self._next(state)
+
+        def give_up(_: Deferred[Message]) -> None:
+            if state.asked.pop(number, None) is not None and timer.active():
+                timer.cancel()
+
+        answer: Deferred[Message] = Deferred(give_up)
+        state.asked[number] = answer
+        timer = self.clock.callLater(deadline_s, self._overdue, state, number, peer)
+        answer.addBoth(_cancel_timer, timer)
+        milliseconds = max(1, min(int(deadline_s * 1000), DEADLINE_LIMIT_MS))
+        if not self._send(peer, ASK, number, _DEADLINE.pack(milliseconds) + encode(message), priority):
+            waiting = state.asked.pop(number, None)
+            if waiting is not None:
+                waiting.errback(Unreachable(f"no way to {peer}"))
+        return answer
+
+    def _overdue(self, state: _Peer, number: int, peer: Contact) -> None:
+        waiting = state.asked.pop(number, None)
+        if waiting is not None:
+            waiting.errback(Unreachable(f"no answer from {peer}"))
+
+    def _send(self, peer: Contact, kind: int, number: int, body: bytes, priority: Priority) -> bool:
+        if len(body) > MESSAGE_LIMIT:
+            raise ValueError(f"a message of {len(body)} bytes")
+        if len(body) <= PIECE_LIMIT:
+            return self.transport.send(peer, _HEAD.pack(kind, number) + body, priority)
+        self._tasks.spawn(self._send_pieces(peer, kind, number, body))
+        return True
+
+    async def _send_pieces(self, peer: Contact, kind: int, number: int, body: bytes) -> None:
+        for start in range(0, len(body), PIECE_LIMIT):
+            if start:
+                await self.transport.writable(peer.id)
+            more = MORE if start + PIECE_LIMIT < len(body) else 0
+            piece = body[start : start + PIECE_LIMIT]
+            if not self.transport.send(peer, _HEAD.pack(kind | more, number) + piece, Priority.BULK):
+                waiting = self._peer(peer.id).asked.pop(number, None) if kind == ASK else None
+                if waiting is not None:
+                    waiting.errback(Unreachable(f"no way to {peer}"))
+                return
+
+    # What we hear.
+
+    def peer_found(self, peer: Contact) -> None:
+        for watcher in self._found:
+            watcher(peer)
+
+    def peer_lost(self, peer: NodeId) -> None:
+        self._forget(peer)
+        for watcher in self._lost:
+            watcher(peer)
+
+    def _forget(self, peer: NodeId) -> None:
+        state = self._peers.pop(peer, None)
+        if state is not None:
+            for waiting in list(state.asked.values()):
+                waiting.errback(Unreachable(f"lost {peer}"))
+            state.asked.clear()
+
+    def frame_received(self, peer: Contact, frame: bytes) -> None:
+        state = self._peer(peer.id)
+        for watcher in self._heard:
+            watcher(peer)
+        try:
+            whole = self._assemble(state, frame)
+            if whole is not None:
+                self._dispatch(peer, state, *whole)
+        except PeerError as error:
+            self.complaints.note(peer, "broken message", error)
+
+    def _assemble(self, state: _Peer, frame: bytes) -> tuple[int, int, bytes] | None:
+        if len(frame) < _HEAD.size:
+            raise PeerError("a frame without a head")
+        kind, number = _HEAD.unpack_from(frame)
+        key = (kind & ~MORE, number)
+        pieces = state.partial.get(key)
+        if kind & MORE:
+            size = len(frame)
+            if state.partial_bytes + size > PARTIAL_LIMIT_BYTES:
+                for abandoned in state.partial.values():
+                    abandoned.clear()
+                state.partial.clear()
+                state.partial_bytes = 0
+                raise PeerError("too many unfinished messages")
+            state.partial.setdefault(key, []).append(frame[_HEAD.size :])
+            state.partial_bytes += size
+            return None
+        if pieces is None:
+            return key[0], number, frame[_HEAD.size :]
+        del state.partial[key]
+        state.partial_bytes -= sum(len(piece) + _HEAD.size for piece in pieces)
+        body = b"".join([*pieces, frame[_HEAD.size :]])
+        if len(body) > MESSAGE_LIMIT + _DEADLINE.size:
+            raise PeerError("a message over the limit")
+        return key[0], number, body
+
+    def _dispatch(self, peer: Contact, state: _Peer, kind: int, number: int, body: bytes) -> None:
+        if kind == ASK:
+            self._asked(peer, state, number, body)
+        elif kind == TELL:
+            message = decode(body)
+            handler = self._handlers.get(type(message))
+            if handler is not None:
+                self._run(peer, handler, message)
+        elif kind in (ANSWER, FAILURE):
+            waiting = state.asked.pop(number, None)
+            if waiting is None:
+                return  # Its deadline has passed.
+            try:
+                answer = decode(body)
+            except PeerError as error:
+                waiting.errback(error)
+                raise
+            if kind == ANSWER:
+                waiting.callback(answer)
+            elif isinstance(answer, Failed):
+                waiting.errback(Refused(answer.code, answer.text))
+            else:
+                waiting.errback(PeerError("a failure that is none"))
+        else:
+            raise PeerError(f"a frame of kind {kind}")
+
+    def _run(self, peer: Contact, handler: Handler, message: Message) -> None:
+        try:
+            result = handler(peer, message)
+        except PeerError as error:
+            self.complaints.note(peer, "refused message", error)
+            return
+        except PostError:
+            return
+        if isinstance(result, Coroutine):
+            self._tasks.spawn(self._attend(peer, result))
+
+    async def _attend(self, peer: Contact, work: Coroutine[Any, Any, Message | None]) -> None:
+        try:
+            await work
+        except PeerError as error:
+            self.complaints.note(peer, "refused message", error)
+        except PostError as error:
+            self.log.debug("told by {peer}, could not: {error}", peer=peer, error=error)
+
+    def _asked(self, peer: Contact, state: _Peer, number: int, body: bytes) -> None:
+        if len(body) < _DEADLINE.size:
+            raise PeerError("a question without a deadline")
+        if state.running >= RUNNING_LIMIT:
+            self._answer(peer, number, Failed(RefusalCode.OVERLOADED))
+            return
+        try:
+            message = decode(body[_DEADLINE.size :])
+        except UnknownMessage as error:
+            self._answer(peer, number, Failed(RefusalCode.UNSUPPORTED, str(error)))
+            return
+        except PeerError as error:
+            self._answer(peer, number, Failed(RefusalCode.INVALID, str(error)[:500]))
+            raise
+        handler = self._handlers.get(type(message))
+        if handler is None:
+            self._answer(peer, number, Failed(RefusalCode.UNSUPPORTED))
+            return
+        try:
+            result = handler(peer, message)
+        except Exception:
+            self._answer(peer, number, self._excuse(peer, Failure()))
+            return
+        if not isinstance(result, Coroutine):
+            if result is not None:
+                self._answer(peer, number, result)
+            return
+        deadline_s = min(_DEADLINE.unpack_from(body)[0], DEADLINE_LIMIT_MS) / 1000
+        state.running += 1
+        work = Deferred.fromCoroutine(result)
+        if work.called:
+            self._finished(work, None, peer, state, number)
+            return
+        timer = self.clock.callLater(deadline_s, work.cancel)
+        self._finished(work, timer, peer, state, number)
+
+    def _finished(
+        self, work: Deferred[Message | None], timer: IDelayedCall | None, peer: Contact, state: _Peer, number: int
+    ) -> None:
+        def done(result: Message | Failure | None) -> None:
+            state.running -= 1
+            if timer is not None and timer.active():
+                timer.cancel()
+            if isinstance(result, Failure):
+                if not result.check(CancelledError):
+                    self._answer(peer, number, self._excuse(peer, result))
+            elif result is not None:
+                self._answer(peer, number, result)
+
+        work.addBoth(done)
+
+    def _excuse(self, peer: Contact, failure: Failure) -> Failed:
+        """
+        What to answer instead of an answer.
+        """
+        error = failure.value
+        if isinstance(error, Refused):
+            return Failed(error.code, error.text[:500])
+        if isinstance(error, NotFound):
+            return Failed(RefusalCode.NOT_FOUND)
+        if isinstance(error, Overloaded):
+            return Failed(RefusalCode.OVERLOADED)
+        if isinstance(error, PeerError):
+            self.complaints.note(peer, "refused question", error)
+            return Failed(RefusalCode.INVALID, str(error)[:500])
+        if isinstance(error, PostError):
+            return Failed(RefusalCode.FAILED, type(error).__name__)
+        self.log.failure("a handler failed", failure=failure)
+        return Failed(RefusalCode.FAILED)
+
+    def _answer(self, peer: Contact, number: int, answer: Message) -> None:
+        kind = FAILURE if isinstance(answer, Failed) else ANSWER
+        self._send(peer, kind, number, encode(answer), Priority.NORMAL)
+
+    def _peer(self, peer: NodeId) -> _Peer:
+        state = self._peers.get(peer)
+        if state is None:
+            state = self._peers[peer] = _Peer()
+        return state
+
+    @staticmethod
+    def _next(state: _Peer) -> int:
+        state.number = (state.number + 1) & 0xFFFFFFFF
+        return state.number
+
+
+def expect(kind: type[_M], answer: Message) -> _M:
+    """
+    C{answer} as the kind of message that it has to be.
+
+    @raise PeerError: if it is another.
+    """
+    if type(answer) is not kind:
+        raise PeerError(f"{type(answer).__name__} instead of {kind.__name__}")
+    return answer
+
+
+def _cancel_timer(result: _Result, timer: IDelayedCall) -> _Result:
+    if timer.active():
+        timer.cancel()
+    return result
+
+
+_Result = TypeVar("_Result")

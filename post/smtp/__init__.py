@@ -1,0 +1,3 @@
+"""
+SMTP engines without sockets, shared by submission, MX and relay.
+"""

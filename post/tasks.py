@@ -1,0 +1,80 @@
+"""
+Background work that ends with its owner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+_T = TypeVar("_T")
+
+
+def sleep(clock: IReactorTime, seconds: float) -> Deferred[None]:
+    """
+    Fires after C{seconds}; cancelling it cancels the timer.
+    """
+    done: Deferred[None] = Deferred(lambda _: call.cancel())
+    call = clock.callLater(seconds, done.callback, None)
+    return done
+
+
+class Tasks:
+    """
+    The background coroutines of one service.
+    """
+
+    log = Logger()
+
+    def __init__(self) -> None:
+        self._running: set[Deferred[Any]] = set()
+        self._stopped = False
+
+    def spawn(self, coroutine: Coroutine[Any, Any, object]) -> None:
+        """
+        Run C{coroutine}; log how it failed, if it does.  After L{stop} it is closed unrun.
+        """
+        if self._stopped:
+            coroutine.close()
+            return
+        work = Deferred.fromCoroutine(coroutine)
+        if not work.called:
+            self._running.add(work)
+        work.addBoth(self._ended, work)
+
+    def _ended(self, result: object, work: Deferred[Any]) -> None:
+        self._running.discard(work)
+        if isinstance(result, Failure) and not result.check(CancelledError):
+            self.log.failure("background work failed", failure=result)
+
+    def every(
+        self, clock: IReactorTime, seconds: Callable[[], float], work: Callable[[], Coroutine[Any, Any, object]]
+    ) -> None:
+        """
+        Do C{work} again and again, C{seconds()} after the last time ended.  A failure is logged and does not end it.
+        """
+
+        async def loop() -> None:
+            while True:
+                await sleep(clock, seconds())
+                try:
+                    await work()
+                except CancelledError:
+                    raise
+                except Exception:
+                    self.log.failure("periodic work failed")
+
+        self.spawn(loop())
+
+    def stop(self) -> None:
+        """
+        Cancel what is left; nothing starts any more.
+        """
+        self._stopped = True
+        for work in list(self._running):
+            work.cancel()
