@@ -4,10 +4,10 @@ Background work that ends with its owner.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -22,6 +22,19 @@ def sleep(clock: IReactorTime, seconds: float) -> Deferred[None]:
     done: Deferred[None] = Deferred(lambda _: call.cancel())
     call = clock.callLater(seconds, done.callback, None)
     return done
+
+
+async def gather(coroutines: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
+    """
+    Run all at once, wait until every one has ended, and return their results or raise the first failure itself.
+
+    Waiting for the failed ones' siblings too means that nothing goes on behind the caller's back.
+    """
+    outcomes = await DeferredList([Deferred.fromCoroutine(each) for each in coroutines], consumeErrors=True)
+    for ended_well, outcome in outcomes:
+        if not ended_well:
+            outcome.raiseException()
+    return [outcome for _, outcome in outcomes]
 
 
 class Tasks:

@@ -1,0 +1,205 @@
+"""
+The records of a mailbox log (POST, section 4.4): what may happen to messages and folders.
+
+One log holds a whole mailbox: a folder is a view of it, so moving a message is one record (dev: the paper has a log per
+folder).  Operations name entries by 128-bit keys and are idempotent: the same one applied twice, or by two devices,
+changes nothing the second time.  UIDs in a record are proposals of the device that wrote it; L{post.mail.folder} takes
+them unless they are taken.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from post.wire import Document, pack, unpack
+
+KEYS_LIMIT = 2000
+"""Entries in one operation; more take several records (16 octets each, and a record has at most 60 KiB)."""
+
+EntryKey = Annotated[bytes, Meta(min_length=16, max_length=16)]
+EntryKeys = Annotated[tuple[EntryKey, ...], Meta(max_length=KEYS_LIMIT)]
+FolderId = Annotated[int, Meta(ge=0, lt=1 << 32)]
+Uid = Annotated[int, Meta(ge=0, lt=1 << 32)]
+Name = Annotated[str, Meta(max_length=1000)]
+Flags = Annotated[tuple[Annotated[str, Meta(max_length=200)], ...], Meta(max_length=200)]
+
+
+class Operation(msgspec.Struct, frozen=True, array_like=True, tag_field="kind", forbid_unknown_fields=True):
+    """
+    One change.
+    """
+
+
+class FolderCreated(Operation, frozen=True, tag=1):
+    """
+    C{folder} is a new id; C{uid_validity} never recurs for the same name.
+    """
+
+    folder: FolderId
+    name: Name
+    special_use: Annotated[str, Meta(max_length=40)]
+    uid_validity: Uid
+    subscribed: bool
+
+
+class FolderRenamed(Operation, frozen=True, tag=2):
+    """
+    C{folder} is called C{name} now.
+    """
+
+    folder: FolderId
+    name: Name
+
+
+class FolderDeleted(Operation, frozen=True, tag=3):
+    """
+    C{folder} is gone, and with it its entries.
+    """
+
+    folder: FolderId
+
+
+class FolderSubscribed(Operation, frozen=True, tag=4):
+    """
+    LSUB shows C{folder}, or not.
+    """
+
+    folder: FolderId
+    subscribed: bool
+
+
+class UidsSkipped(Operation, frozen=True, tag=5):
+    """
+    The next UID of C{folder} is at least C{uid_next}: smaller ones may have been shown by a machine that is lost.
+    """
+
+    folder: FolderId
+    uid_next: Uid
+
+
+class Proof(Document, frozen=True):
+    """
+    Who sent it, so that it can be shown again years later (POST, section 4.4): the signed notification and its
+    signature; the sender's certificates are in the record L{CertificateSeen} with hash C{certificate}.
+    """
+
+    version: int
+    body: bytes
+    signature: bytes
+    certificate: bytes
+
+
+class Inserted(Operation, frozen=True, tag=6):
+    """
+    A message came into C{folder} as C{key}.
+
+    C{date} is in milliseconds since 1970, C{size} in octets with C{prefix}, the lines we put before it.  C{message} is
+    the packed L{post.crypto.convergent.Reference} of its skeleton.  C{fingerprint} is known for what we filed in Sent,
+    so that the mail program's own copy is recognised.
+    """
+
+    key: EntryKey
+    folder: FolderId
+    uid: Uid
+    date: int
+    size: int
+    message: Annotated[bytes, Meta(max_length=512)]
+    flags: Flags
+    prefix: Annotated[bytes, Meta(max_length=8192)] = b""
+    fingerprint: Annotated[bytes, Meta(max_length=32)] = b""
+    proof: Proof | None = None
+
+
+class Copied(Operation, frozen=True, tag=7):
+    """
+    The entries C{sources} are also in C{folder}, as C{keys}, with UIDs from C{uid} on, in this order.
+    """
+
+    folder: FolderId
+    uid: Uid
+    sources: EntryKeys
+    keys: EntryKeys
+
+
+class Moved(Operation, frozen=True, tag=8):
+    """
+    The entries C{keys} are in C{folder} now, with UIDs from C{uid} on, in this order.
+    """
+
+    folder: FolderId
+    uid: Uid
+    keys: EntryKeys
+
+
+class Flagged(Operation, frozen=True, tag=9):
+    """
+    Flags that the entries C{keys} got and lost.
+    """
+
+    keys: EntryKeys
+    added: Flags
+    removed: Flags
+
+
+class Expunged(Operation, frozen=True, tag=10):
+    """
+    The entries C{keys} are gone for good.
+    """
+
+    keys: EntryKeys
+
+
+class CertificateSeen(Operation, frozen=True, tag=11):
+    """
+    The certificates of a correspondent, once for all their messages.
+    """
+
+    hash: Annotated[bytes, Meta(max_length=32)]
+    chain: Annotated[tuple[Annotated[bytes, Meta(max_length=4096)], ...], Meta(max_length=4)]
+
+
+AnyOperation = (
+    FolderCreated
+    | FolderRenamed
+    | FolderDeleted
+    | FolderSubscribed
+    | UidsSkipped
+    | Inserted
+    | Copied
+    | Moved
+    | Flagged
+    | Expunged
+    | CertificateSeen
+)
+
+
+class Record(Document, frozen=True):
+    """
+    What one append adds to the log: operations that take effect together, and their Lamport time.
+
+    C{parents} names heads of other devices' logs that the writer had seen; empty as long as an account has one device.
+    """
+
+    version: int
+    time: int
+    operations: tuple[AnyOperation, ...]
+    parents: tuple[bytes, ...] = ()
+
+
+def write_record(record: Record) -> bytes:
+    """
+    Its bytes in the log.
+    """
+    return pack(record)
+
+
+def read_record(data: bytes) -> Record:
+    """
+    The record in C{data}.
+
+    @raise PeerError: if it is none.
+    """
+    return unpack(Record, data)
