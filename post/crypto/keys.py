@@ -1,0 +1,133 @@
+"""
+Keys that sign: ECDSA P-256 for accounts and nodes (X.509 verification refuses Ed25519), Ed25519 for logs.
+
+A public key or signature is bytes that begin with the number of its algorithm.  What is signed is always a tagged hash,
+so a signature made for one purpose never serves another.  ECDSA is deterministic (RFC 6979): a run of the simulator
+replays to the bit.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+from post.errors import BadSignature
+from post.hashes import Purpose, keyed, tagged
+from post.interfaces import Entropy
+
+P256 = 1
+ED25519 = 2
+
+_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+_ECDSA = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
+_VERIFY = ec.ECDSA(hashes.SHA256())
+
+
+class SigningKey:
+    """
+    A P-256 key.
+    """
+
+    def __init__(self, private_key: ec.EllipticCurvePrivateKey) -> None:
+        if private_key.curve.name != "secp256r1":
+            raise ValueError("not a P-256 key")
+        self.private_key = private_key
+        self.public = public_bytes(private_key.public_key())
+
+    @classmethod
+    def generate(cls, entropy: Entropy) -> SigningKey:
+        """
+        A new key.
+        """
+        # 64 bits more than the order, so that the remainder is as good as uniform (FIPS 186-5, A.2.1).
+        secret = int.from_bytes(entropy(40), "big") % (_ORDER - 1) + 1
+        return cls(ec.derive_private_key(secret, ec.SECP256R1()))
+
+    @classmethod
+    def from_pem(cls, data: bytes) -> SigningKey:
+        """
+        @raise ValueError: if C{data} is no unencrypted P-256 key in PKCS#8.
+        """
+        key = serialization.load_pem_private_key(data, None)
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise ValueError("not a P-256 key")
+        return cls(key)
+
+    def to_pem(self) -> bytes:
+        """
+        PKCS#8, unencrypted.
+        """
+        return self.private_key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+
+    def sign(self, purpose: Purpose, message: bytes) -> bytes:
+        """
+        The signature of C{message} for C{purpose}.
+        """
+        return bytes([P256]) + self.private_key.sign(tagged(purpose, message), _ECDSA)
+
+
+class LogKey:
+    """
+    The key of one writer's log in one epoch; follows from the account's master, so it need not be kept.
+    """
+
+    def __init__(self, private_key: ed25519.Ed25519PrivateKey) -> None:
+        self._private_key = private_key
+        self.public = public_bytes(private_key.public_key())
+
+    @classmethod
+    def derive(cls, master: bytes, writer: bytes, epoch: int) -> LogKey:
+        """
+        The key of C{writer} in C{epoch}.
+        """
+        secret = keyed(master, Purpose.LOG_SIGNING, writer, epoch.to_bytes(8, "big"))
+        return cls(ed25519.Ed25519PrivateKey.from_private_bytes(secret))
+
+    def sign(self, purpose: Purpose, message: bytes) -> bytes:
+        """
+        The signature of C{message} for C{purpose}.
+        """
+        return bytes([ED25519]) + self._private_key.sign(tagged(purpose, message))
+
+
+def public_bytes(key: ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey) -> bytes:
+    """
+    Our form of a public key: 34 bytes for P-256 (a compressed point), 33 for Ed25519.
+    """
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return bytes([ED25519]) + key.public_bytes_raw()
+    point = key.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.CompressedPoint)
+    return bytes([P256]) + point
+
+
+@lru_cache(maxsize=4096)
+def _load(public: bytes) -> ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey:
+    try:
+        if public[:1] == bytes([P256]):
+            return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), public[1:])
+        if public[:1] == bytes([ED25519]):
+            return ed25519.Ed25519PublicKey.from_public_bytes(public[1:])
+    except ValueError:
+        pass
+    raise BadSignature("not a public key")
+
+
+def verify(public: bytes, purpose: Purpose, message: bytes, signature: bytes) -> None:
+    """
+    @raise BadSignature: unless the holder of C{public} signed C{message} for C{purpose}.
+    """
+    key = _load(public)
+    if signature[:1] != public[:1]:
+        raise BadSignature("a signature of another algorithm")
+    try:
+        if isinstance(key, ed25519.Ed25519PublicKey):
+            key.verify(signature[1:], tagged(purpose, message))
+        else:
+            key.verify(signature[1:], tagged(purpose, message), _VERIFY)
+    except InvalidSignature:
+        raise BadSignature(f"not signed for {purpose.name}") from None
