@@ -28,7 +28,17 @@ from post.errors import NotFound, Overloaded, PeerError, PostError, Refused, Unr
 from post.ids import Contact, NodeId
 from post.interfaces import IReceiver, ITransport
 from post.tasks import Tasks
-from post.wire import FRAME_LIMIT, MESSAGE_LIMIT, Message, Priority, RefusalCode, UnknownMessage, decode, encode, message
+from post.wire import (
+    FRAME_LIMIT,
+    MESSAGE_LIMIT,
+    Message,
+    Priority,
+    RefusalCode,
+    UnknownMessage,
+    decode,
+    encode,
+    message,
+)
 
 _HEAD = struct.Struct("!BI")
 _DEADLINE = struct.Struct("!I")

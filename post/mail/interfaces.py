@@ -243,7 +243,9 @@ class IMailbox(Interface):
         @raise NoSuchFolder: if there is none.
         """
 
-    async def append(name: str, message: Octets, flags: frozenset[str], internal_date: datetime | None) -> tuple[int, int]:
+    async def append(
+        name: str, message: Octets, flags: frozenset[str], internal_date: datetime | None
+    ) -> tuple[int, int]:
         """
         File a message; returns (uid_validity, uid) once it is on the policy's number of nodes.
 

@@ -1,0 +1,97 @@
+"""
+Receiving mail (POST, section 4.3): what happens to an authentic notification before it is in the Inbox.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.internet.defer import DeferredSemaphore
+from twisted.logger import Logger
+
+from post.crypto.names import canonical
+from post.crypto.sealing import SealingKey
+from post.errors import PeerError
+from post.mail.headers import addresses, field
+from post.mail.letter import LetterBox
+from post.mail.mailbox import Mailbox
+from post.mail.notice import APPLICATION, MailNotice
+from post.messaging.account import Account, entry_key
+from post.messaging.reception import Arrival
+from post.wire import unpack
+
+VERIFIED = "$Verified"
+FETCHES_LIMIT = 16
+"""Messages being fetched at once; each holds a block of up to 256 KiB."""
+
+
+class MailArrival:
+    """
+    Files what comes for one account.  (A L{post.messaging.reception.Inbox}.)
+    """
+
+    log = Logger()
+
+    def __init__(self, account: Account, mailbox: Mailbox, letters: LetterBox) -> None:
+        self._account = account
+        self._mailbox = mailbox
+        self._letters = letters
+        self._fetches = DeferredSemaphore(FETCHES_LIMIT)
+        self.key = account.key
+        self.chain = account.chain
+
+    @property
+    def sealing_keys(self) -> Sequence[SealingKey]:
+        """
+        The keys to which others may have sealed.
+        """
+        return self._account.sealing_keys
+
+    async def deliver(self, arrival: Arrival) -> None:
+        """
+        File the message, once.
+
+        @raise PeerError: if the notification is none of mail, or what it names is no message.
+        @raise PostError: if the message cannot be fetched or filed now.
+        """
+        notification = arrival.notification
+        if notification.application != APPLICATION:
+            raise PeerError(f"a notification for {notification.application!r}")
+        key = entry_key(arrival.sender.account, notification.id)
+        notice = unpack(MailNotice, notification.payload)
+        await self._fetches.acquire()
+        try:
+            # Fetched before it is filed: a message in the Inbox can be read, and From is the message's own.
+            letter = await self._letters.fetch(notice.message, notice.size)
+        finally:
+            self._fetches.release()
+        flags = {VERIFIED} if _is_from(letter.header, arrival.sender.address) else set()
+        prefix = b"Return-Path: <" + notice.sender.encode("ascii", "replace") + b">\r\n" + notice.trace
+        await self._mailbox.file_arrival(key, letter, arrival, _safe(prefix), frozenset(flags))
+
+
+def _is_from(header: bytes, sender: str) -> bool:
+    """
+    Whether From is exactly one address, that of the certified sender.
+    """
+    value = field(header, b"from", only=True)
+    if value is None:
+        return False
+    found = addresses(value)
+    if len(found) != 1:
+        return False
+    try:
+        return canonical(found[0]) == canonical(sender)
+    except ValueError:
+        return False
+
+
+def _safe(prefix: bytes) -> bytes:
+    """
+    C{prefix} if it is nothing but the header lines we put there; else nothing.  A sender's node may lie about its trace.
+    """
+    lines = prefix.split(b"\r\n")
+    if lines.pop() != b"" or any(set(b"\r\n\0") & set(line) for line in lines):
+        return b""
+    names = [line.partition(b":")[0] for line in lines if line[:1] not in (b" ", b"\t")]
+    return prefix if all(name in (b"Return-Path", b"Received") for name in names) else b""

@@ -1,0 +1,525 @@
+"""
+A person's mailbox: folders and messages as the mail program sees them, on top of the log (POST, section 4.4).
+
+Every change is one record: applied to the state in memory, appended to the log, and told to whoever looks.  Flags,
+moves and copies are answered when the local disk has them; a message that comes in is answered when the ring has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from post.hashes import Purpose, tagged
+from post.interfaces import Entropy, IJournal
+from post.mail.folder import MailboxState, MailEntry, MailFolder
+from post.mail.interfaces import (
+    SEPARATOR,
+    Copied,
+    Entry,
+    FolderExists,
+    FolderRefused,
+    FolderStatus,
+    IContent,
+    IFolder,
+    IFolderListener,
+    IMailbox,
+    MessageUnavailable,
+    NoSuchFolder,
+    Octets,
+)
+from post.mail.letter import Letter, LetterBox
+from post.mail.records import (
+    KEYS_LIMIT,
+    AnyOperation,
+    CertificateSeen,
+    Expunged,
+    Flagged,
+    FolderCreated,
+    FolderDeleted,
+    FolderRenamed,
+    FolderSubscribed,
+    Inserted,
+    Moved,
+    Proof,
+    Record,
+    UidsSkipped,
+    read_record,
+    write_record,
+)
+from post.mail.records import Copied as CopiedRecord
+from post.messaging.account import Account
+from post.messaging.log import Log
+from post.messaging.reception import Arrival
+from post.tasks import Tasks
+
+SPECIAL_FOLDERS = (
+    ("INBOX", ""),
+    ("Sent", "\\Sent"),
+    ("Drafts", "\\Drafts"),
+    ("Junk", "\\Junk"),
+    ("Trash", "\\Trash"),
+    ("Archive", "\\Archive"),
+)
+"""What a new mailbox has."""
+
+UIDS_SKIPPED = 1000
+"""After a recovery: more than a lost machine can have shown without the ring knowing of it."""
+SEEN_KEPT_S = 500 * 86400
+"""How long the key of an expunged message is remembered: longer than any notification lives."""
+FOLDERS_LIMIT = 5000
+NAME_LIMIT = 200
+OWN_FLAGS = frozenset({"$Verified"})
+"""Set by us alone; a mail program can neither set nor remove them."""
+
+_T = TypeVar("_T")
+
+
+@implementer(IFolder)
+class Folder:
+    """
+    One folder, open.
+    """
+
+    def __init__(self, mailbox: Mailbox, folder: MailFolder) -> None:
+        self._mailbox = mailbox
+        self._id = folder.id
+        self._last = folder
+
+    @property
+    def _folder(self) -> MailFolder:
+        # Looked up anew: a catching up with the ring replaces the whole state.
+        self._last = self._mailbox.state.folders.get(self._id, self._last)
+        return self._last
+
+    @property
+    def name(self) -> str:
+        return self._folder.name
+
+    @property
+    def uid_validity(self) -> int:
+        return self._folder.uid_validity
+
+    @property
+    def uid_next(self) -> int:
+        return self._folder.uid_next
+
+    def entries(self) -> Sequence[Entry]:
+        return [_seen(entry) for entry in self._folder.entries()]
+
+    def entry(self, uid: int) -> Entry | None:
+        entry = self._folder.by_uid.get(uid)
+        return _seen(entry) if entry is not None else None
+
+    def content(self, uid: int) -> IContent:
+        entry = self._folder.by_uid.get(uid)
+        if entry is None:
+            raise MessageUnavailable(f"no message with UID {uid}")
+        return self._mailbox.letters.content(entry.key, entry.message, entry.prefix, entry.size)
+
+    async def store(self, uids: Sequence[int], add: frozenset[str], remove: frozenset[str]) -> None:
+        add, remove = add - OWN_FLAGS, remove - OWN_FLAGS
+        keys = [entry.key for entry in self._living(uids) if (entry.flags - remove) | add != entry.flags]
+        await self._mailbox.commit(
+            Flagged(batch, tuple(sorted(add)), tuple(sorted(remove))) for batch in _batches(keys)
+        )
+
+    async def replace(self, uids: Sequence[int], flags: frozenset[str]) -> None:
+        groups: dict[frozenset[str], list[bytes]] = {}
+        for entry in self._living(uids):
+            wanted = (flags - OWN_FLAGS) | (entry.flags & OWN_FLAGS)
+            if wanted != entry.flags:
+                groups.setdefault(entry.flags, []).append(entry.key)
+        await self._mailbox.commit(
+            Flagged(batch, tuple(sorted(flags - OWN_FLAGS)), tuple(sorted(old - flags - OWN_FLAGS)))
+            for old, keys in groups.items()
+            for batch in _batches(keys)
+        )
+
+    async def expunge(self, uids: Sequence[int]) -> None:
+        keys = [entry.key for entry in self._living(uids)]
+        await self._mailbox.commit(Expunged(batch) for batch in _batches(keys))
+
+    async def copy(self, uids: Sequence[int], target: str) -> Copied:
+        return await self._mailbox.copy(self._living(uids), target)
+
+    async def move(self, uids: Sequence[int], target: str) -> Copied:
+        return await self._mailbox.move(self._living(uids), target)
+
+    def _living(self, uids: Sequence[int]) -> list[MailEntry]:
+        by_uid = self._folder.by_uid
+        return [by_uid[uid] for uid in uids if uid in by_uid]
+
+    def listen(self, listener: IFolderListener) -> None:
+        self._mailbox.listeners.setdefault(self._id, []).append(listener)
+
+    def unlisten(self, listener: IFolderListener) -> None:
+        listeners = self._mailbox.listeners.get(self._id, [])
+        if listener in listeners:
+            listeners.remove(listener)
+
+
+@implementer(IMailbox)
+class Mailbox:
+    """
+    All of one account's folders, and the writer's end of their log.  (A L{post.messaging.log.Reader}.)
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        account: Account,
+        letters: LetterBox,
+        journal: IJournal,
+        clock: IReactorTime,
+        entropy: Entropy,
+        tasks: Tasks,
+    ) -> None:
+        self.address = account.address
+        self.state = MailboxState()
+        self.letters = letters
+        self.listeners: dict[int, list[IFolderListener]] = {}
+        self._account = account
+        self._clock = clock
+        self._entropy = entropy
+        self._tasks = tasks
+        self._told: set[int] = set()
+        self._log: Log | None = None
+        self._journal = journal
+
+    # The log.
+
+    async def open(self, log: Log) -> None:
+        """
+        Load what there is; a mailbox that has nothing yet gets its first folders.
+
+        @raise Unconfirmed: if neither this machine nor the ring can say now what there is.
+        """
+        self._log = log
+        await log.open()
+        if log.recovered and self.state.folders:
+            folders = self.state.folders.values()
+            await self.commit([UidsSkipped(folder.id, folder.uid_next + UIDS_SKIPPED) for folder in folders])
+        if not self.state.folders:
+            validity = int(self._clock.seconds())
+            await self.commit(
+                FolderCreated(index, name, use, validity, True) for index, (name, use) in enumerate(SPECIAL_FOLDERS)
+            )
+
+    def restore(self, chunks: Sequence[bytes]) -> None:
+        modseq = self.state.modseq
+        self.state = MailboxState.from_chunks(chunks)
+        self.state.modseq = modseq + 1
+        self._tell(self.listeners.keys())
+
+    def replay(self, number: int, record: bytes) -> None:
+        parsed = read_record(record)
+        self._tell(self.state.apply(parsed.time, parsed.operations))
+
+    def snapshot(self) -> Sequence[bytes]:
+        self.state.forget(int(self._clock.seconds()) - SEEN_KEPT_S)
+        return self.state.chunks()
+
+    def _append(self, operations: tuple[AnyOperation, ...]) -> int:
+        """
+        One record: its operations take effect together.
+        """
+        assert self._log is not None
+        time = self.state.time + 1
+        number = self._log.append(write_record(Record(1, time, operations)))
+        self._tell(self.state.apply(time, operations))
+        return number
+
+    async def commit(self, operations: Iterable[AnyOperation]) -> None:
+        """
+        Append each of C{operations}; returns when this machine has them durably.
+        """
+        assert self._log is not None
+        number = -1
+        for operation in operations:
+            number = self._append((operation,))
+        if number >= 0:
+            await self._log.journaled(number)
+
+    async def _keep(self, number: int) -> None:
+        assert self._log is not None
+        await self._log.kept_to(number)
+
+    # Telling sessions.
+
+    def _tell(self, folders: Iterable[int]) -> None:
+        """
+        Let the listeners know, after whatever is going on has ended; many changes make one call.
+        """
+        fresh = {folder for folder in folders if self.listeners.get(folder)}
+        if fresh and not self._told:
+            self._clock.callLater(0, self._tell_now)
+        self._told |= fresh
+
+    def _tell_now(self) -> None:
+        told, self._told = self._told, set()
+        for folder in told:
+            for listener in list(self.listeners.get(folder, ())):
+                if folder in self.state.folders:
+                    listener.changed()
+                else:
+                    listener.deleted()
+
+    # Folders.
+
+    def folders(self) -> Sequence[FolderStatus]:
+        ordered = sorted(self.state.folders.values(), key=lambda folder: (folder.name != "INBOX", folder.name))
+        return [
+            FolderStatus(
+                folder.name,
+                folder.special_use,
+                folder.subscribed,
+                folder.uid_validity,
+                folder.uid_next,
+                len(folder.uids),
+                folder.unseen,
+                folder.size,
+                folder.modseq,
+            )
+            for folder in ordered
+        ]
+
+    def folder(self, name: str) -> Folder:
+        return Folder(self, self._named(name))
+
+    def _named(self, name: str) -> MailFolder:
+        folder = self.state.by_name.get(_spelled(name))
+        if folder is None:
+            raise NoSuchFolder(name)
+        return folder
+
+    async def create(self, name: str, special_use: str = "") -> None:
+        name = _spelled(name.rstrip(SEPARATOR))
+        if name in self.state.by_name:
+            raise FolderExists(name)
+        _check_name(name)
+        levels = name.split(SEPARATOR)
+        paths = [SEPARATOR.join(levels[: depth + 1]) for depth in range(len(levels))]
+        missing = [path for path in paths if path not in self.state.by_name]
+        if len(self.state.folders) + len(missing) > FOLDERS_LIMIT:
+            raise FolderRefused(f"more than {FOLDERS_LIMIT} folders")
+        uses = {folder.special_use for folder in self.state.folders.values()}
+        if special_use and special_use in uses:
+            raise FolderRefused(f"there is a {special_use} folder already")
+        await self.commit([self._creation(path, special_use if path == name else "") for path in missing])
+
+    def _creation(self, name: str, special_use: str) -> FolderCreated:
+        folder = int.from_bytes(self._entropy(4), "big")
+        while folder in self.state.folders:
+            folder = int.from_bytes(self._entropy(4), "big")
+        # Rises with time, and beyond every validity in use, so that a name created again never has an old one.
+        validity = max([int(self._clock.seconds()), *(f.uid_validity + 1 for f in self.state.folders.values())])
+        return FolderCreated(folder, name, special_use, validity, True)
+
+    async def delete(self, name: str) -> None:
+        folder = self._named(name)
+        if folder.name == "INBOX":
+            raise FolderRefused("INBOX stays")
+        if any(other.startswith(folder.name + SEPARATOR) for other in self.state.by_name):
+            raise FolderRefused(f"{name} has folders in it")
+        await self.commit([FolderDeleted(folder.id)])
+
+    async def rename(self, old: str, new: str) -> None:
+        folder = self._named(old)
+        new = _spelled(new.rstrip(SEPARATOR))
+        if new in self.state.by_name:
+            raise FolderExists(new)
+        _check_name(new)
+        if folder.name == "INBOX":
+            await self.create(new)
+            await self.move(list(folder.entries()), new)
+            return
+        if new.startswith(folder.name + SEPARATOR):
+            raise FolderRefused("a folder cannot be in itself")
+        parent = new.rpartition(SEPARATOR)[0]
+        if parent and parent not in self.state.by_name:
+            await self.create(parent)
+        inferiors = [f for f in self.state.folders.values() if f.name.startswith(folder.name + SEPARATOR)]
+        start = len(folder.name)
+        renames = [FolderRenamed(f.id, new + f.name[start:]) for f in [folder, *inferiors]]
+        assert self._log is not None
+        await self._log.journaled(self._append(tuple(renames)))
+
+    async def subscribe(self, name: str, subscribed: bool) -> None:
+        folder = self._named(name)
+        if folder.subscribed != subscribed:
+            await self.commit([FolderSubscribed(folder.id, subscribed)])
+
+    # Messages.
+
+    async def copy(self, entries: Sequence[MailEntry], target: str) -> Copied:
+        """
+        Copy C{entries}, all or none as far as one record holds them (2,000).
+
+        @raise NoSuchFolder: if there is no folder C{target}.
+        """
+        folder = self._named(target)
+        keys = [self._entropy(16) for _ in entries]
+        uids = tuple(entry.uid for entry in entries)
+        pairs = list(zip([entry.key for entry in entries], keys, strict=True))
+        number = -1
+        for batch in _batches(pairs, KEYS_LIMIT // 2):
+            sources, targets = tuple(each[0] for each in batch), tuple(each[1] for each in batch)
+            number = self._append((CopiedRecord(folder.id, folder.uid_next, sources, targets),))
+        copied = tuple(self.state.by_key[key].uid for key in keys)
+        await self._journaled(number)
+        return Copied(folder.uid_validity, uids, copied)
+
+    async def move(self, entries: Sequence[MailEntry], target: str) -> Copied:
+        """
+        Move C{entries}, all or none as far as one record holds them (2,000).
+
+        @raise NoSuchFolder: if there is no folder C{target}.
+        """
+        folder = self._named(target)
+        keys = [entry.key for entry in entries]
+        uids = tuple(entry.uid for entry in entries)
+        number = -1
+        for batch in _batches(keys):
+            number = self._append((Moved(folder.id, folder.uid_next, batch),))
+        moved = tuple(self.state.by_key[key].uid for key in keys)
+        await self._journaled(number)
+        return Copied(folder.uid_validity, uids, moved)
+
+    async def _journaled(self, number: int) -> None:
+        assert self._log is not None
+        if number >= 0:
+            await self._log.journaled(number)
+
+    async def append(
+        self, name: str, message: Octets, flags: frozenset[str], internal_date: datetime | None
+    ) -> tuple[int, int]:
+        folder = self._named(name)
+        fingerprint = self.letters.fingerprint(message)
+        if folder.special_use == "\\Sent" and fingerprint:
+            entry = self._filed_by_us(folder, fingerprint)
+            if entry is not None:
+                return folder.uid_validity, entry.uid
+        letter = await self.letters.store(message)
+        date = int((internal_date.timestamp() if internal_date else self._clock.seconds()) * 1000)
+        # Looked up again: the folder may have gone while the message was being stored.
+        folder = self._named(name)
+        entry = await self._file(folder, self._entropy(16), letter, date, tuple(sorted(flags - OWN_FLAGS)), fingerprint)
+        return folder.uid_validity, entry.uid
+
+    def _filed_by_us(self, folder: MailFolder, fingerprint: bytes) -> MailEntry | None:
+        """
+        The copy that we filed ourselves at submission, if the mail program now wants to file its own.
+        """
+        for entry in reversed(list(folder.entries())):
+            if entry.fingerprint == fingerprint:
+                return entry
+        return None
+
+    async def _file(
+        self,
+        folder: MailFolder,
+        key: bytes,
+        letter: Letter,
+        date: int,
+        flags: tuple[str, ...],
+        fingerprint: bytes = b"",
+        prefix: bytes = b"",
+        proof: Proof | None = None,
+        also: tuple[AnyOperation, ...] = (),
+    ) -> MailEntry:
+        """
+        Insert a message and wait until the ring keeps the record.
+        """
+        size = letter.size + len(prefix)
+        inserted = Inserted(
+            key, folder.id, folder.uid_next, date, size, letter.reference, flags, prefix, fingerprint, proof
+        )
+        number = self._append((*also, inserted))
+        entry = self.state.by_key[key]
+        await self._keep(number)
+        return entry
+
+    async def file_sent(self, key: bytes, letter: Letter, fingerprint: bytes) -> None:
+        """
+        File what the account has just submitted; C{key} follows from the message, so that a retry files it once.
+
+        @raise PostError: if the ring does not keep it now.
+        """
+        if await self._known(key):
+            return
+        sent = next((f for f in self.state.folders.values() if f.special_use == "\\Sent"), None)
+        folder = sent or self._named("INBOX")
+        date = int(self._clock.seconds() * 1000)
+        await self._file(folder, key, letter, date, ("\\Seen",), fingerprint)
+
+    async def file_arrival(
+        self, key: bytes, letter: Letter, arrival: Arrival, prefix: bytes, flags: frozenset[str]
+    ) -> None:
+        """
+        File what has been sent to us, with the evidence of who sent it.
+
+        @raise PostError: if the ring does not keep it now.
+        """
+        if await self._known(key):
+            return
+        signed = arrival.signed
+        named = tagged(Purpose.CERTIFICATE_BLOCK, *signed.chain)[:8]
+        also: tuple[AnyOperation, ...] = ()
+        if named not in self.state.certificates:
+            also = (CertificateSeen(named, signed.chain),)
+        proof = Proof(1, signed.body, signed.signature, named)
+        date = int(self._clock.seconds() * 1000)
+        await self._file(
+            self._named("INBOX"), key, letter, date, tuple(sorted(flags)), prefix=prefix, proof=proof, also=also
+        )
+
+    async def _known(self, key: bytes) -> bool:
+        """
+        Whether C{key} was filed before; if so, only after the ring keeps everything up to now.
+        """
+        if key not in self.state.by_key and key not in self.state.seen:
+            return False
+        assert self._log is not None
+        if self._log.count:
+            await self._log.kept_to(self._log.count - 1)
+        return True
+
+    def is_known(self, key: bytes) -> bool:
+        """
+        Whether a message with this key is, or was, in this mailbox.
+        """
+        return key in self.state.by_key or key in self.state.seen
+
+
+def _seen(entry: MailEntry) -> Entry:
+    date = datetime.fromtimestamp(entry.date / 1000, UTC)
+    return Entry(entry.uid, entry.flags, date, entry.size, entry.modseq, entry.key)
+
+
+def _spelled(name: str) -> str:
+    """
+    INBOX is INBOX however it is spelled, also as a parent.
+    """
+    first, separator, rest = name.partition(SEPARATOR)
+    return ("INBOX" if first.upper() == "INBOX" else first) + separator + rest
+
+
+def _check_name(name: str) -> None:
+    """
+    @raise FolderRefused: if no folder can have this name.
+    """
+    if not name or len(name) > NAME_LIMIT or any(not level for level in name.split(SEPARATOR)):
+        raise FolderRefused("not a name for a folder")
+    if any(ord(character) < 32 or ord(character) == 127 for character in name):
+        raise FolderRefused("control characters in a folder's name")
+
+
+def _batches(items: Sequence[_T], size: int = KEYS_LIMIT) -> Iterator[tuple[_T, ...]]:
+    return (tuple(items[start : start + size]) for start in range(0, len(items), size))

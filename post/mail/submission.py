@@ -1,0 +1,130 @@
+"""
+Sending mail (POST, sections 4.2 and 4.3): from a submitted message to stored parts, notifications, and a copy in Sent.
+
+Returning from L{Submission.submit} is the C{250} of promise 1: the message's blocks are on k nodes; for each recipient
+there is a receipt or a pending notification on k nodes; and the record that files the sender's copy is on k nodes.
+Everything is named by MACs over the message, so when the reply is lost and the mail program sends the same again, it
+arrives once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from post.crypto.documents import Directory, Policy
+from post.crypto.names import canonical, split
+from post.hashes import Purpose, keyed, tagged
+from post.ids import AccountId
+from post.mail.headers import field
+from post.mail.interfaces import (
+    DirectoryUnavailable,
+    ISubmission,
+    MessageTooLarge,
+    Octets,
+    RecipientOutside,
+    RecipientUnknown,
+    SenderRefused,
+)
+from post.mail.letter import Letter, LetterBox
+from post.mail.mailbox import Mailbox
+from post.mail.notice import APPLICATION, SUBJECT_LIMIT, TRACE_LIMIT, MailNotice
+from post.messaging.account import Account
+from post.messaging.dispatch import Dispatch
+from post.tasks import gather
+from post.wire import pack
+
+
+@implementer(ISubmission)
+class Submission:
+    """
+    Takes mail from one account.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        account: Account,
+        mailbox: Mailbox,
+        letters: LetterBox,
+        dispatch: Dispatch,
+        directory: Callable[[], Directory],
+        policy: Policy,
+        clock: IReactorTime,
+    ) -> None:
+        self._account = account
+        self._mailbox = mailbox
+        self._letters = letters
+        self._dispatch = dispatch
+        self._directory = directory
+        self._policy = policy
+        self._clock = clock
+        self._own = canonical(account.address)
+        self.size_limit = policy.size_limit
+
+    def check_sender(self, address: str) -> None:
+        try:
+            known = address == "" or canonical(address) == self._own
+        except ValueError:
+            known = False
+        if not known:
+            raise SenderRefused(address)
+
+    async def check_recipient(self, address: str) -> None:
+        self._find(address)
+
+    def _find(self, address: str) -> AccountId:
+        try:
+            name = canonical(address)
+        except ValueError:
+            raise RecipientUnknown(address) from None
+        if split(name)[1] != self._policy.domain:
+            raise RecipientOutside(address)
+        directory = self._directory()
+        account = directory.account(name)
+        if account is not None:
+            return account
+        if directory.expires < self._clock.seconds():
+            raise DirectoryUnavailable(address)
+        raise RecipientUnknown(address)
+
+    async def submit(self, sender: str, recipients: Sequence[str], message: Octets, trace: bytes) -> str:
+        if len(message) > self.size_limit:
+            raise MessageTooLarge(f"{len(message)} octets")
+        self.check_sender(sender)
+        # Two addresses of one account get one notification, addressed as the first of them.
+        accounts: dict[AccountId, str] = {}
+        for recipient in recipients:
+            accounts.setdefault(self._find(recipient), recipient)
+        content = tagged(Purpose.MESSAGE_BODY, b"whole", bytes(message))
+        letter = await self._letters.store(message)
+        notices = [
+            self._notify(account, self._notice(sender, recipient, letter, trace), content)
+            for account, recipient in accounts.items()
+        ]
+        await gather([*notices, self._file_sent(content, letter, message)])
+        return content[:8].hex()
+
+    def _notice(self, sender: str, recipient: str, letter: Letter, trace: bytes) -> MailNotice:
+        now_ms = int(self._clock.seconds() * 1000)
+        subject = (field(letter.header, b"subject") or b"").decode("utf-8", "replace")[:SUBJECT_LIMIT]
+        return MailNotice(
+            1, sender[:320], recipient[:320], subject, now_ms, letter.size, letter.reference, trace[:TRACE_LIMIT]
+        )
+
+    async def _notify(self, account: AccountId, notice: MailNotice, content: bytes) -> None:
+        notification = self._account.notification(APPLICATION, content, account, pack(notice))
+        outcome = await self._dispatch.notify(self._account.signer, notification)
+        self.log.debug(
+            "notification {id}: {how}",
+            id=notification.id[:4].hex(),
+            how="delivered" if outcome.delivered else f"on {outcome.copies} nodes",
+        )
+
+    async def _file_sent(self, content: bytes, letter: Letter, message: Octets) -> None:
+        key = keyed(self._account.master, Purpose.NOTIFICATION_ID, b"sent", content)[:16]
+        await self._mailbox.file_sent(key, letter, self._letters.fingerprint(message))

@@ -1,0 +1,150 @@
+"""
+An account: what an application holds in its hand (POST, section 3.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from post.crypto.certificates import read_identity
+from post.crypto.keys import SigningKey
+from post.crypto.sealing import SealingKey
+from post.errors import Conflict, PeerError, Unconfirmed
+from post.hashes import Purpose, keyed, tagged
+from post.ids import AccountId, Contact
+from post.messaging.dispatch import Signer
+from post.messaging.identities import Identities, identity_handle
+from post.messaging.identity import Card, Identity, PublishedKey, parse, render
+from post.messaging.notification import Notification
+from post.past.blocks import PUBLIC_KEY, block_hash, read_signed_block, sign_block
+from post.past.node import Past
+from post.wire import StorageClass
+
+RENEW_S = 86400
+"""How often an identity block is looked after when nothing changes: its lease is renewed, a lost copy replaced."""
+
+
+@dataclass(frozen=True)
+class HeldKey:
+    """
+    A sealing key of ours, and until when (unix seconds) others may seal to it.
+    """
+
+    key: SealingKey
+    expires: int
+
+
+@dataclass(frozen=True)
+class AccountCredentials:
+    """
+    Everything that makes an account work, as it is kept on the trusted node.
+    """
+
+    address: str
+    account: AccountId
+    key: SigningKey
+    chain: tuple[bytes, ...]
+    master: bytes
+    sealing: tuple[HeldKey, ...]
+    password_hash: str
+
+
+class Account:
+    """
+    An account on its trusted node.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, credentials: AccountCredentials, past: Past, identities: Identities, clock: IReactorTime
+    ) -> None:
+        self._credentials = credentials
+        self._past = past
+        self._identities = identities
+        self._clock = clock
+        self.address = credentials.address
+        self.id = credentials.account
+        self.master = credentials.master
+        self.signer = Signer(credentials.key, credentials.chain)
+
+    @property
+    def key(self) -> SigningKey:
+        """
+        What signs in this account's name.
+        """
+        return self._credentials.key
+
+    @property
+    def chain(self) -> tuple[bytes, ...]:
+        """
+        The certificates of L{key}.
+        """
+        return self._credentials.chain
+
+    @property
+    def sealing_keys(self) -> Sequence[SealingKey]:
+        """
+        The keys to which others may have sealed.
+        """
+        return [held.key for held in self._credentials.sealing]
+
+    def notification_id(self, application: str, content: bytes, recipient: AccountId) -> bytes:
+        """
+        The id under which C{content} goes to C{recipient}: the same, however often it is sent.
+        """
+        return keyed(self.master, Purpose.NOTIFICATION_ID, application.encode(), recipient.packed(), content)
+
+    def notification(self, application: str, content: bytes, recipient: AccountId, payload: bytes) -> Notification:
+        """
+        What to dispatch: C{content} is what makes it the same one, C{payload} what it says.
+        """
+        named = self.notification_id(application, content, recipient)
+        return Notification(1, named, recipient, int(self._clock.seconds()), application, payload)
+
+    async def publish(self, contact: Contact, lease_s: int) -> None:
+        """
+        See that the identity block says who we are and that we are at C{contact}.
+
+        @raise Unconfirmed: if it cannot be known now what the ring has.
+        @raise PostError: if it cannot be written now.
+        """
+        handle = identity_handle(self.id)
+        card = Card(self.address, self.address, contact, self._published_keys())
+        newest = await self._past.newest(handle)
+        if not newest.confirmed:
+            raise Unconfirmed(f"identity of {self.address}")
+        number, parent = 0, b"\0" * 32
+        data = newest.data
+        if data is not None:
+            number, parent = newest.number, block_hash(data)
+        if data is None or not self._says(data, card):
+            data = sign_block(self.key, number + 1, 0, parent, render(card), self.chain)
+            number += 1
+        expires = int(self._clock.seconds()) + lease_s
+        try:
+            await self._past.insert(PUBLIC_KEY, handle, data, StorageClass.HEAD, expires)
+        except Conflict as conflict:
+            raise Unconfirmed("somebody else publishes this identity") from conflict
+        self._identities.remember(self.id, Identity(read_identity(self.chain[0]), card, number))
+
+    def _published_keys(self) -> tuple[PublishedKey, ...]:
+        return tuple(PublishedKey(held.key.key_id, held.key.public, held.expires) for held in self._credentials.sealing)
+
+    def _says(self, data: bytes, card: Card) -> bool:
+        block = read_signed_block(data)
+        try:
+            return parse(block.payload) == card and block.chain == self.chain
+        except PeerError:
+            return False
+
+
+def entry_key(sender: AccountId, notification_id: bytes) -> bytes:
+    """
+    The 16 bytes by which an application knows a notification again.
+    """
+    return tagged(Purpose.NOTIFICATION_ID, sender.packed(), notification_id)[:16]

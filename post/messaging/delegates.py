@@ -1,0 +1,213 @@
+"""
+What a node does for the pending notifications that it keeps (POST, section 3.3): offer them to the recipient until a
+receipt ends it.
+
+Whoever is in the replica set of a pending notification is a delegate, so the work moves with the objects as nodes come
+and go.  The recipient's return is noticed at once when their node enters our leaf set or links with us; otherwise by
+polling their identity block and offering again, with growing pauses.  All that waits for a recipient is offered at
+once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+from twisted.internet.defer import DeferredSemaphore
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from post.complaints import Complaints
+from post.errors import PeerError, PostError
+from post.ids import AccountId, Contact, Handle, NodeId
+from post.interfaces import Stored
+from post.messaging.dispatch import Dispatch
+from post.messaging.identities import Identities
+from post.messaging.notification import Letter, check_envelope, envelope_hash
+from post.messaging.pending import DELIVERED, PENDING, envelope_in
+from post.messaging.reception import Reception
+from post.past.node import Past
+from post.tasks import Tasks
+
+PATIENCE_S = 2.0
+"""Before the nearest delegate's first offer: the sender itself is offering at that moment.  The next nearest wait
+longer by as much each, so that usually one delegate delivers and the others hear of it."""
+PAUSE_LIMIT_S = 60.0
+"""Between two offers to a recipient who stays away.  Each costs one link attempt, and no more than one identity lookup
+per recipient; coming back is normally noticed by other means than this."""
+OFFERS_LIMIT = 16
+"""At once, over all recipients."""
+ERRANDS_LIMIT = 200_000
+"""Pending notifications worked on at once; about 60 MB of memory.  More wait in the store for a restart."""
+
+
+@dataclass
+class _Errand:
+    """
+    One pending notification that we keep.
+    """
+
+    recipient: AccountId
+    expires: int
+    pause_s: float
+    timer: IDelayedCall | None = None
+    offering: bool = False
+
+
+class Delegates:
+    """
+    This node as a delegate.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        past: Past,
+        dispatch: Dispatch,
+        identities: Identities,
+        reception: Reception,
+        clock: IReactorTime,
+        random: Random,
+        root: bytes,
+        complaints: Complaints,
+        tasks: Tasks,
+    ) -> None:
+        self._past = past
+        self._dispatch = dispatch
+        self._identities = identities
+        self._reception = reception
+        self._clock = clock
+        self._random = random
+        self._root = root
+        self._complaints = complaints
+        self._tasks = tasks
+        self._errands: dict[Handle, _Errand] = {}
+        self._by_recipient: dict[AccountId, set[Handle]] = {}
+        self._by_node: dict[NodeId, set[AccountId]] = {}
+        self._offers = DeferredSemaphore(OFFERS_LIMIT)
+        self._stopped = False
+
+    @property
+    def waiting(self) -> int:
+        """
+        How many notifications wait here.
+        """
+        return len(self._errands)
+
+    def resume(self) -> None:
+        """
+        Take up again what was waiting when this node stopped.
+        """
+        for item in self._past.holdings(PENDING):
+            self.told(item)
+
+    def stop(self) -> None:
+        """
+        Do nothing any more.
+        """
+        self._stopped = True
+        for errand in self._errands.values():
+            if errand.timer is not None and errand.timer.active():
+                errand.timer.cancel()
+        self._errands.clear()
+
+    def told(self, item: Stored) -> None:
+        """
+        C{item}, a pending notification or its receipt, is durable here.
+        """
+        if item.order == DELIVERED:
+            self._end(item.handle)
+            return
+        if self._stopped or item.handle in self._errands or len(self._errands) >= ERRANDS_LIMIT:
+            return
+        envelope = envelope_in(item.data)
+        if envelope is None or item.expires < self._clock.seconds():
+            return
+        try:
+            letter, _ = check_envelope(envelope, self._root, self._clock.seconds())
+        except PeerError as error:
+            self._complaints.note("store", "unusable pending notification", error)
+            return
+        self._begin(item, letter)
+
+    def _begin(self, item: Stored, letter: Letter) -> None:
+        rank = self._past.rank(item.handle)
+        pause_s = PATIENCE_S * (1 + rank) * self._random.uniform(1.0, 1.25)
+        errand = self._errands[item.handle] = _Errand(letter.recipient, item.expires, pause_s)
+        self._by_recipient.setdefault(letter.recipient, set()).add(item.handle)
+        self._wait(item.handle, errand)
+
+    def _wait(self, handle: Handle, errand: _Errand) -> None:
+        errand.timer = self._clock.callLater(errand.pause_s, self._due, handle)
+        errand.pause_s = min(PAUSE_LIMIT_S, errand.pause_s * 2) * self._random.uniform(0.8, 1.0)
+
+    def _due(self, handle: Handle) -> None:
+        errand = self._errands.get(handle)
+        if errand is not None and not errand.offering:
+            errand.offering = True
+            self._tasks.spawn(self._offer_in_turn(handle, errand))
+
+    def _end(self, handle: Handle) -> None:
+        errand = self._errands.pop(handle, None)
+        if errand is None:
+            return
+        if errand.timer is not None and errand.timer.active():
+            errand.timer.cancel()
+        handles = self._by_recipient.get(errand.recipient)
+        if handles is not None:
+            handles.discard(handle)
+            if not handles:
+                del self._by_recipient[errand.recipient]
+
+    def seen(self, contact: Contact) -> None:
+        """
+        The node at C{contact} has come (back): offer everything that waits for the people who live there.
+        """
+        for account in list(self._by_node.get(contact.id, ())):
+            handles = self._by_recipient.get(account)
+            if handles is None:
+                self._by_node[contact.id].discard(account)
+                continue
+            for handle in list(handles):
+                errand = self._errands[handle]
+                if errand.timer is not None and errand.timer.active():
+                    errand.timer.cancel()
+                # In the order of nearness again, but sooner: the recipient is there now.
+                errand.pause_s = 0.05 + 0.5 * self._past.rank(handle)
+                if not errand.offering:
+                    self._wait(handle, errand)
+
+    async def _offer_in_turn(self, handle: Handle, errand: _Errand) -> None:
+        await self._offers.acquire()
+        try:
+            await self._offer(handle, errand)
+        except PostError as error:
+            self.log.debug("{handle} waits on: {error}", handle=handle, error=error)
+        finally:
+            self._offers.release()
+            errand.offering = False
+        if self._errands.get(handle) is errand and not self._stopped:
+            self._wait(handle, errand)
+
+    async def _offer(self, handle: Handle, errand: _Errand) -> None:
+        """
+        Once; ends the errand if it succeeds or there is nothing left to do.
+        """
+        item = self._past.held(handle)
+        envelope = envelope_in(item.data) if item is not None else None
+        if envelope is None or errand.expires < self._clock.seconds():
+            self._end(handle)
+            return
+        receipt = await self._ask_recipient(errand, envelope)
+        self._end(handle)
+        await self._dispatch.end(envelope_hash(envelope), receipt, errand.expires)
+
+    async def _ask_recipient(self, errand: _Errand, envelope: bytes) -> bytes:
+        if self._reception.is_here(errand.recipient):
+            return await self._reception.receive(envelope)
+        # People move: what is known of a recipient who did not answer is asked anew.
+        identity = await self._identities.find(errand.recipient, older_than_s=min(errand.pause_s, PAUSE_LIMIT_S))
+        contact = identity.card.contact
+        self._by_node.setdefault(contact.id, set()).add(errand.recipient)
+        return await self._dispatch.push(contact, envelope)

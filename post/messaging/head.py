@@ -1,0 +1,129 @@
+"""
+The formats of a log (POST, section 3.4): head, clusters and snapshot, as bytes and back.  Pure.
+
+A head's payload is sealed to the owner; what is described here is inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from post.crypto.convergent import Reference
+from post.errors import PeerError
+from post.wire import Document, pack, unpack
+
+RECORD_LIMIT = 60 * 1024
+"""Octets of one record.  A head that holds one such record still fits a public-key block's payload."""
+TAIL_LIMIT = 16 * 1024
+"""Octets of records in a head; when they grow beyond, they become a cluster.  The whole tail is sent with every write,
+so longer would cost more than the clusters it saves."""
+CLUSTER_LIMIT = 240 * 1024
+"""Octets of records in a cluster, which is one block."""
+CLUSTERS_LIMIT = 256
+CHUNKS_LIMIT = 200
+"""Chunks of a snapshot that a head can name; each has up to 200 KiB."""
+
+Number = Annotated[int, Meta(ge=0, lt=1 << 62)]
+Record = Annotated[bytes, Meta(max_length=RECORD_LIMIT)]
+
+
+class Cluster(Document, frozen=True):
+    """
+    Where the records from number C{first} on are, C{count} of them.
+    """
+
+    first: Number
+    count: Annotated[int, Meta(ge=1, le=100_000)]
+    reference: Reference
+
+
+class Snapshot(Document, frozen=True):
+    """
+    The state after the first C{count} records.
+    """
+
+    count: Number
+    chunks: Annotated[tuple[Reference, ...], Meta(max_length=CHUNKS_LIMIT)]
+
+
+class Head(Document, frozen=True):
+    """
+    The log at one moment: the snapshot, the clusters after it, and the tail, whose first record has number C{first}.
+    """
+
+    version: int
+    snapshot: Snapshot
+    clusters: Annotated[tuple[Cluster, ...], Meta(max_length=CLUSTERS_LIMIT)]
+    first: Number
+    tail: Annotated[tuple[Record, ...], Meta(max_length=100_000)]
+
+    @property
+    def count(self) -> int:
+        """
+        How many records the log has.
+        """
+        return self.first + len(self.tail)
+
+
+EMPTY = Head(1, Snapshot(0, ()), (), 0, ())
+
+
+def read_head(data: bytes) -> Head:
+    """
+    The head in C{data}.
+
+    @raise PeerError: if it is none, or its parts do not join without a gap.
+    """
+    head = unpack(Head, data)
+    number = head.snapshot.count
+    for cluster in head.clusters:
+        if cluster.first != number:
+            raise PeerError("a log with a gap")
+        number += cluster.count
+    if head.first != number:
+        raise PeerError("a log with a gap before its tail")
+    return head
+
+
+def write_cluster(records: Sequence[bytes]) -> bytes:
+    """
+    The cleartext of a cluster.
+    """
+    return msgspec.msgpack.encode(records)
+
+
+def read_cluster(data: bytes, cluster: Cluster) -> tuple[bytes, ...]:
+    """
+    The records of a cluster.
+
+    @raise PeerError: if they are not as many as C{cluster} says.
+    """
+    records = unpack(tuple[bytes, ...], data)
+    if len(records) != cluster.count:
+        raise PeerError("a cluster of another length")
+    return records
+
+
+def cut_tail(tail: Sequence[bytes]) -> int:
+    """
+    How many records, from the oldest, have to leave the tail: none while it fits, else as many as one cluster takes.
+    """
+    if sum(map(len, tail)) <= TAIL_LIMIT:
+        return 0
+    size = 0
+    for index, record in enumerate(tail):
+        size += len(record) + 5
+        if size > CLUSTER_LIMIT:
+            return index
+    return len(tail)
+
+
+def write_head(head: Head) -> bytes:
+    """
+    The cleartext of a head's payload.
+    """
+    return pack(head)

@@ -1,0 +1,117 @@
+"""
+Finding people: from an account id to its identity block, remembered for a while (POST, section 3.1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from post.complaints import Complaints
+from post.crypto.certificates import verify_identity
+from post.errors import NotFound, PeerError
+from post.hashes import Purpose, handle_of
+from post.ids import AccountId, Handle
+from post.messaging.identity import Identity, parse
+from post.past.blocks import read_signed_block
+from post.past.node import Past
+from post.tasks import Tasks
+
+FRESH_S = 600
+"""For so long an identity is used without asking again.  A person who moved is found at once all the same, because a
+contact that does not answer makes the sender ask again."""
+KNOWN_LIMIT = 10_000
+
+
+def identity_handle(account: AccountId) -> Handle:
+    """
+    Where the identity block of an account is.
+    """
+    return handle_of(Purpose.ACCOUNT_BLOCK, account.packed())
+
+
+@dataclass
+class _Known:
+    identity: Identity
+    asked_at: float
+
+
+@dataclass
+class _Question:
+    waiting: list[Deferred[Identity]] = field(default_factory=list)
+
+
+class Identities:
+    """
+    The identities of correspondents.
+    """
+
+    def __init__(self, past: Past, clock: IReactorTime, root: bytes, complaints: Complaints, tasks: Tasks) -> None:
+        self._past = past
+        self._clock = clock
+        self._root = root
+        self._complaints = complaints
+        self._tasks = tasks
+        self._known: dict[AccountId, _Known] = {}
+        self._asking: dict[AccountId, _Question] = {}
+
+    async def find(self, account: AccountId, older_than_s: float = FRESH_S) -> Identity:
+        """
+        The identity of C{account}; asked of the ring if what is known is older than C{older_than_s} seconds.
+
+        @raise NotFound: if it has published none.
+        @raise PeerError: if what is published is no identity.
+        """
+        known = self._known.get(account)
+        if known is not None and self._clock.seconds() - known.asked_at <= older_than_s:
+            return known.identity
+        question = self._asking.get(account)
+        if question is None:
+            question = self._asking[account] = _Question()
+            self._tasks.spawn(self._ask(account, question))
+        answer: Deferred[Identity] = Deferred()
+        question.waiting.append(answer)
+        return await answer
+
+    async def _ask(self, account: AccountId, question: _Question) -> None:
+        """
+        One question to the ring for all who want to know now.
+        """
+        try:
+            identity = await self._lookup(account)
+        except Exception as error:
+            self._end(account, question)
+            for waiting in question.waiting:
+                if not waiting.called:
+                    waiting.errback(error)
+            return
+        self._end(account, question)
+        self.remember(account, identity)
+        for waiting in question.waiting:
+            if not waiting.called:
+                waiting.callback(identity)
+
+    def _end(self, account: AccountId, question: _Question) -> None:
+        if self._asking.get(account) is question:
+            del self._asking[account]
+
+    async def _lookup(self, account: AccountId) -> Identity:
+        newest = await self._past.newest(identity_handle(account))
+        if newest.data is None:
+            raise NotFound(f"account {account} has published no identity")
+        block = read_signed_block(newest.data)
+        # Judged at the time of reading: a certificate that ran out no longer receives mail.
+        certificate = verify_identity(block.chain, self._root, int(self._clock.seconds()))
+        if certificate.account != account:
+            raise PeerError("an identity block of another account")
+        return Identity(certificate, parse(block.payload), block.number)
+
+    def remember(self, account: AccountId, identity: Identity) -> None:
+        """
+        What we just read, or published ourselves.
+        """
+        if len(self._known) >= KNOWN_LIMIT:
+            self._known.clear()
+        self._known[account] = _Known(identity, self._clock.seconds())

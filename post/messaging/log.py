@@ -1,0 +1,460 @@
+"""
+The single-writer log (POST, section 3.4): an owner's records, oldest first, kept by the ring and sealed to the owner.
+
+In the ring a log is three things (L{post.messaging.head})::
+
+    head       a public-key block: the newest records themselves (the tail), references to what is older
+    clusters   content blocks of records, cut off the tail when it is longer than 16 KiB
+    snapshot   the application's state after some record, in chunks; unchanged chunks are shared with the last one
+
+(dev: the paper keeps a partial cluster under the handle of its oldest record, which nobody could verify.)
+
+On the owner's machine every record is journaled first, so a change that concerns only its owner is answered at the
+speed of the local disk (L{Log.journaled}).  What is promised to others waits until a head that contains the record is
+on the policy's number of nodes (L{Log.kept_to}).  While one head is being written, appends gather for the next.
+
+A head is journaled before it is sent, and exactly those bytes are sent again after a crash, so one number never
+names two blocks.  A head in the ring that is ahead of the journal (a restored backup, a lost journal) is caught up with
+before anything is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Protocol
+
+from msgspec import Meta
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from post.crypto.keys import LogKey
+from post.crypto.sealing import box, unbox
+from post.errors import Conflict, PostError, Unconfirmed
+from post.hashes import Purpose, handle_of, keyed, tagged
+from post.interfaces import Entropy, IJournal
+from post.messaging.head import (
+    CHUNKS_LIMIT,
+    EMPTY,
+    RECORD_LIMIT,
+    Cluster,
+    Head,
+    Snapshot,
+    cut_tail,
+    read_cluster,
+    read_head,
+    write_cluster,
+    write_head,
+)
+from post.messaging.storage import Lease, SecureStore
+from post.past.blocks import PUBLIC_KEY, block_hash, read_signed_block, sign_block
+from post.past.node import Past
+from post.tasks import Tasks, gather, sleep
+from post.wire import Document, StorageClass, pack, unpack
+
+SNAPSHOT_RECORDS = 2000
+"""A snapshot is made after so many records: whoever reads a mailbox back replays at most these."""
+SNAPSHOT_CLUSTERS = 32
+"""Or after so many clusters, so that the head's list of them stays short."""
+RETRY_S = 1.0
+"""Before a head that could not be written is tried again; doubled up to the limit while nobody waits for it."""
+RETRY_LIMIT_S = 60.0
+
+
+class Reader(Protocol):
+    """
+    The application whose state the log is.
+    """
+
+    def restore(self, chunks: Sequence[bytes]) -> None:
+        """
+        Begin anew, with the state of a snapshot (none: with nothing).
+        """
+
+    def replay(self, number: int, record: bytes) -> None:
+        """
+        Apply the record with this number.
+        """
+
+    def snapshot(self) -> Sequence[bytes]:
+        """
+        The state now, in chunks of at most 200 KiB, cut so that what did not change gives the same chunks again.
+        """
+
+
+class _LocalSnapshot(Document, frozen=True):
+    """
+    Of the journal's values C{chunk/0}, C{chunk/1}, …: after how many records they were taken, and their hashes.
+    """
+
+    version: int
+    count: int
+    names: Annotated[tuple[bytes, ...], Meta(max_length=CHUNKS_LIMIT)]
+
+
+class Forked(PostError):
+    """
+    Somebody else writes this log with our key: another copy of this account's files is in use.
+    """
+
+
+class Log:
+    """
+    The writer's end of one log.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        past: Past,
+        store: SecureStore,
+        journal: IJournal,
+        clock: IReactorTime,
+        entropy: Entropy,
+        master: bytes,
+        writer: bytes,
+        epoch: int,
+        lease_s: int,
+        reader: Reader,
+        tasks: Tasks,
+    ) -> None:
+        self._past = past
+        self._store = store
+        self._journal = journal
+        self._clock = clock
+        self._entropy = entropy
+        self._key = LogKey.derive(master, writer, epoch)
+        self._secret = keyed(master, Purpose.LOG_SEALING, writer, epoch.to_bytes(8, "big"))
+        self._epoch = epoch
+        self._lease_s = lease_s
+        self._reader = reader
+        self._tasks = tasks
+        self.handle = handle_of(Purpose.PUBLIC_KEY_BLOCK, self._key.public)
+        self.count = 0
+        """Records ever appended: the number of the next one."""
+        self.kept = 0
+        """Of these, how many the ring keeps."""
+        self.recovered = False
+        """Whether records came from the ring that this machine did not have."""
+        self._journaled = 0
+        self._number = 0
+        self._parent = b"\0" * 32
+        self._head = EMPTY
+        self._chunk_names: tuple[bytes, ...] = ()
+        self._tail: list[bytes] = []
+        self._unsent: bytes | None = None
+        self._confirmed = False
+        self._writing = False
+        self._resting: Deferred[None] | None = None
+        self._nudged = False
+        self._failed: PostError | None = None
+        self._waiting_journaled: list[tuple[int, Deferred[None]]] = []
+        self._waiting_kept: list[tuple[int, Deferred[None]]] = []
+
+    # Opening.
+
+    async def open(self) -> None:
+        """
+        Bring the reader up to the newest record known on this machine and, if it can be reached, in the ring.
+
+        @raise Unconfirmed: if this machine knows nothing, and too few holders answer to know what the ring has.
+        """
+        self._open_journal()
+        try:
+            await self._catch_up()
+        except PostError:
+            if self._number == 0 and self.count == 0:
+                raise
+        if self.kept < self.count:
+            self._wake()
+
+    def _open_journal(self) -> None:
+        """
+        From the journal: the last head written, the snapshot it names, and the records after that.
+        """
+        data = self._journal.value("head")
+        if data is not None:
+            self._take_head(data)
+            self.kept = int.from_bytes(self._journal.value("kept") or b"", "big")
+            if self.kept < self._head.count:
+                self._unsent = data
+        start = 0
+        values = self._journal.value("snapshot")
+        if values is not None:
+            local = unpack(_LocalSnapshot, values)
+            self._chunk_names = local.names
+            self._reader.restore([self._journal.value(f"chunk/{index}") or b"" for index in range(len(local.names))])
+            start = local.count
+        self.count = start
+        for number, record in self._journal.rows(start):
+            if number != self.count:
+                break  # Rows of another past, from before a catching up.
+            self._reader.replay(number, record)
+            if number >= self._head.first:
+                self._tail.append(record)
+            self.count += 1
+        self._journaled = self.count
+
+    def _take_head(self, data: bytes) -> None:
+        block = read_signed_block(data)
+        self._head = read_head(unbox(self._secret, Purpose.LOG_SEALING, block.payload))
+        self._number = block.number
+        self._parent = block_hash(data)
+
+    async def _catch_up(self) -> None:
+        """
+        Compare with the ring, and take over what it has and we have not.
+
+        @raise Unconfirmed: if too few holders answer.
+        """
+        newest = await self._past.newest(self.handle)
+        if not newest.confirmed:
+            raise Unconfirmed(f"log {self.handle}")
+        if newest.data is not None and newest.number > self._number:
+            await self._adopt(newest.data)
+        self._confirmed = True
+
+    async def _adopt(self, data: bytes) -> None:
+        """
+        Continue from a head of ours that is ahead of what this machine knew; what only this machine knew comes after.
+        """
+        ours = [record for _, record in self._journal.rows(self.kept)][: self.count - self.kept]
+        self._take_head(data)
+        head = self._head
+        self.log.info("log {handle}: continuing from record {count} of the ring", handle=self.handle, count=head.count)
+        chunks = await gather(self._store.fetch(chunk) for chunk in head.snapshot.chunks)
+        records: list[bytes] = []
+        for cluster in head.clusters:
+            records += read_cluster(await self._store.fetch(cluster.reference), cluster)
+        records += head.tail
+        self._chunk_names = tuple(tagged(Purpose.SNAPSHOT_CHUNK, chunk) for chunk in chunks)
+        self._reader.restore(chunks)
+        for number, record in enumerate([*records, *ours], head.snapshot.count):
+            self._reader.replay(number, record)
+        self._unsent = None
+        self._tail = [*head.tail, *ours]
+        self.kept = head.count
+        self.count = head.count + len(ours)
+        self.recovered = True
+        await self._journal.write(
+            list(enumerate([*records, *ours], head.snapshot.count)),
+            [("head", data), _kept(self.kept), *self._snapshot_values(head.snapshot.count, chunks)],
+        )
+        self._journaled = self.count
+
+    def _snapshot_values(self, count: int, chunks: Sequence[bytes]) -> list[tuple[str, bytes]]:
+        values = [(f"chunk/{index}", chunk) for index, chunk in enumerate(chunks)]
+        return [*values, ("snapshot", pack(_LocalSnapshot(1, count, self._chunk_names)))]
+
+    # Appending.
+
+    def append(self, record: bytes) -> int:
+        """
+        Add C{record}, which the caller applies to its own state in the same breath; returns its number, to wait for.
+
+        @raise Forked: if another copy of this account is writing.
+        @raise ValueError: if it is longer than L{RECORD_LIMIT}.
+        """
+        if self._failed is not None:
+            raise self._failed
+        if len(record) > RECORD_LIMIT:
+            raise ValueError(f"a record of {len(record)} octets")
+        number = self.count
+        self.count += 1
+        self._tail.append(record)
+        self._journal.write([(number, record)], []).addCallbacks(self._written, self._broken, callbackArgs=(number,))
+        self._wake()
+        return number
+
+    def _written(self, _: None, number: int) -> None:
+        self._journaled = max(self._journaled, number + 1)
+        _release(self._waiting_journaled, self._journaled)
+
+    def _broken(self, failure: object) -> None:
+        """
+        The local disk failed: nothing can be promised any more.
+        """
+        self.log.error("log {handle}: the journal cannot be written: {failure}", handle=self.handle, failure=failure)
+        self._fail(PostError("the journal cannot be written"))
+
+    def _fail(self, error: PostError) -> None:
+        self._failed = error
+        _refuse(self._waiting_journaled, error)
+        _refuse(self._waiting_kept, error)
+
+    async def journaled(self, number: int) -> None:
+        """
+        Until the record with this number is durable on this machine.
+        """
+        if number >= self._journaled:
+            if self._failed is not None:
+                raise self._failed
+            await _wait(self._waiting_journaled, number)
+
+    async def kept_to(self, number: int) -> None:
+        """
+        Until the ring keeps the record with this number.
+
+        @raise PostError: if it could not be written now.  The record stays in the log, and writing goes on.
+        """
+        if number >= self.kept:
+            if self._failed is not None:
+                raise self._failed
+            kept = _wait(self._waiting_kept, number)
+            if self._resting is not None and not self._nudged:
+                self._nudged = True
+                self._resting.cancel()
+            await kept
+
+    # Writing heads.
+
+    def _wake(self) -> None:
+        if not self._writing and self._failed is None:
+            self._writing = True
+            self._tasks.spawn(self._write_heads())
+
+    async def _write_heads(self) -> None:
+        rest_s = RETRY_S
+        try:
+            # Whoever appends applies the record right after; a snapshot must not be taken in between.  Appends of the same
+            # turn also share one head.
+            await sleep(self._clock, 0)
+            while self.kept < self.count:
+                try:
+                    await self._write_next()
+                    rest_s = RETRY_S
+                except Conflict:
+                    self._conflict()
+                    return
+                except PostError as error:
+                    self.log.info("log {handle}: not kept yet: {error}", handle=self.handle, error=error)
+                    _refuse(self._waiting_kept, error)
+                    await self._rest(rest_s)
+                    rest_s = min(RETRY_LIMIT_S, rest_s * 2)
+        except CancelledError:
+            raise
+        except Exception:
+            self._fail(PostError("the log cannot be written"))
+            raise
+        finally:
+            self._writing = False
+
+    async def _rest(self, seconds: float) -> None:
+        """
+        Wait, but not while somebody waits for us.
+        """
+        self._nudged = False
+        self._resting = sleep(self._clock, seconds)
+        try:
+            await self._resting
+        except CancelledError:
+            if not self._nudged:
+                raise  # Our service stops.
+        finally:
+            self._resting = None
+
+    def _conflict(self) -> None:
+        self.log.error("log {handle}: another copy of this account is writing; this one stops", handle=self.handle)
+        self._fail(Forked("another copy of this account is in use"))
+
+    async def _write_next(self) -> None:
+        """
+        One head, with everything appended so far.
+        """
+        if not self._confirmed:
+            await self._catch_up()
+            if self.kept >= self.count:
+                return
+        if self._unsent is None:
+            await self._prepare()
+        assert self._unsent is not None
+        expires = int(self._clock.seconds()) + self._lease_s
+        await self._past.insert(PUBLIC_KEY, self.handle, self._unsent, StorageClass.HEAD, expires)
+        self._unsent = None
+        self.kept = self._head.count
+        # If this is not written because we die, the same head is sent again, which changes nothing.
+        self._journal.write([], [_kept(self.kept)]).addErrback(self._broken)
+        _release(self._waiting_kept, self.kept)
+
+    async def _prepare(self) -> None:
+        """
+        Build, sign and journal the next head.
+        """
+        values: list[tuple[str, bytes]] = []
+        if self._snapshot_due():
+            head, values = await self._with_snapshot()
+        else:
+            head = await self._with_clusters()
+        payload = box(self._secret, Purpose.LOG_SEALING, write_head(head), self._entropy)
+        data = sign_block(self._key, self._number + 1, self._epoch, self._parent, payload)
+        # The rows of the records in it were handed to the journal before, and the journal keeps the order.
+        await self._journal.write([], [("head", data), *values])
+        del self._tail[: head.first - self._head.first]
+        self._head = head
+        self._number += 1
+        self._parent = block_hash(data)
+        self._unsent = data
+        if values:
+            self._journal.discard(head.snapshot.count).addErrback(self._broken)
+
+    def _snapshot_due(self) -> bool:
+        if self.count - self._head.snapshot.count < 2:
+            return False
+        clusters = len(self._head.clusters)
+        return clusters >= SNAPSHOT_CLUSTERS or self.count - self._head.snapshot.count >= SNAPSHOT_RECORDS
+
+    async def _with_snapshot(self) -> tuple[Head, list[tuple[str, bytes]]]:
+        count = self.count
+        chunks = self._reader.snapshot()
+        if len(chunks) > CHUNKS_LIMIT:
+            raise PostError(f"a snapshot of {len(chunks)} chunks")
+        names = tuple(tagged(Purpose.SNAPSHOT_CHUNK, chunk) for chunk in chunks)
+        known = dict(zip(self._chunk_names, self._head.snapshot.chunks, strict=False))
+        fresh = [index for index, name in enumerate(names) if name not in known]
+        lease = Lease(StorageClass.HEAD, self._lease_s)
+        stored = await gather(self._store.store(chunks[index], lease) for index in fresh)
+        known.update((names[index], reference) for index, reference in zip(fresh, stored, strict=True))
+        head = Head(1, Snapshot(count, tuple(known[name] for name in names)), (), count, ())
+        old_names = self._chunk_names
+        self._chunk_names = names
+        moved = [i for i, name in enumerate(names) if i >= len(old_names) or old_names[i] != name]
+        values = [(f"chunk/{index}", chunks[index]) for index in moved]
+        return head, [*values, ("snapshot", pack(_LocalSnapshot(1, count, names)))]
+
+    async def _with_clusters(self) -> Head:
+        tail = list(self._tail)
+        first, clusters = self._head.first, self._head.clusters
+        while cut := cut_tail(tail):
+            records, tail = tail[:cut], tail[cut:]
+            lease = Lease(StorageClass.HEAD, self._lease_s)
+            reference = await self._store.store(write_cluster(records), lease)
+            clusters = (*clusters, Cluster(first, cut, reference))
+            first += cut
+        return Head(1, self._head.snapshot, clusters, first, tuple(tail))
+
+
+def _kept(count: int) -> tuple[str, bytes]:
+    return "kept", count.to_bytes(8, "big")
+
+
+def _release(waiting: list[tuple[int, Deferred[None]]], below: int) -> None:
+    ready = [deferred for number, deferred in waiting if number < below]
+    waiting[:] = [each for each in waiting if each[0] >= below]
+    for deferred in ready:
+        if not deferred.called:
+            deferred.callback(None)
+
+
+def _refuse(waiting: list[tuple[int, Deferred[None]]], error: PostError) -> None:
+    refused = list(waiting)
+    waiting.clear()
+    for _, deferred in refused:
+        if not deferred.called:
+            deferred.errback(error)
+
+
+def _wait(waiting: list[tuple[int, Deferred[None]]], number: int) -> Deferred[None]:
+    done: Deferred[None] = Deferred()
+    waiting.append((number, done))
+    return done

@@ -1,0 +1,220 @@
+"""
+The notification (POST, section 3.3): what tells a recipient of a message and hands over its key.
+
+Three layers, inside out::
+
+    Notification    recipient, time, id, the application's payload
+    Signed          the same as bytes, with the sender's signature and certificates    -- sealed to the recipient
+    Envelope        what delegates see: recipient, expiry, the sealed bytes, signed by the sending *node*
+
+A delegate learns who receives, which node sent, when and how much; the sender's name, and everything else, is sealed.
+
+The id is a MAC under the sender's key over the message's bytes and the recipient: sending again after a crash or a lost
+reply is the same notification, and the recipient files it once.  (dev: DESIGN keeps the pending notification under
+hash(id, epoch).  Here its handle is the hash of the envelope, and the recipient's receipt names that same hash:
+otherwise whoever learns an id could have a notification of their own, with the same id, receipted by the recipient, and
+end the delivery of somebody else's with that receipt.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from msgspec import Meta
+
+from post.crypto.certificates import IdentityCertificate, NodeCertificate, verify_identity, verify_node
+from post.crypto.keys import SigningKey, verify
+from post.crypto.sealing import SealingKey, seal
+from post.errors import BadSignature, PeerError
+from post.hashes import Purpose, handle_of, tagged
+from post.ids import AccountId, Handle
+from post.wire import Document, pack, unpack
+
+PAYLOAD_LIMIT = 16 * 1024
+"""Octets of what the application says; a mail's notice takes under one KiB."""
+ENVELOPE_LIMIT = 32 * 1024
+CHAIN_LIMIT = 4
+CLOCK_SKEW_S = 3600
+"""How far ahead of ours another clock may be."""
+
+Id32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Chain = Annotated[tuple[Annotated[bytes, Meta(max_length=4096)], ...], Meta(max_length=CHAIN_LIMIT)]
+
+
+class Notification(Document, frozen=True):
+    """
+    What the sender says to one recipient.  C{application} names who interprets C{payload} ("mail").  C{sent} is in unix
+    seconds.
+    """
+
+    version: int
+    id: Id32
+    recipient: AccountId
+    sent: int
+    application: Annotated[str, Meta(max_length=32)]
+    payload: Annotated[bytes, Meta(max_length=PAYLOAD_LIMIT)]
+
+
+class Signed(Document, frozen=True):
+    """
+    A notification as its signed bytes.
+    """
+
+    version: int
+    body: Annotated[bytes, Meta(max_length=PAYLOAD_LIMIT + 1024)]
+    chain: Chain
+    signature: Annotated[bytes, Meta(max_length=256)]
+
+
+class Letter(Document, frozen=True):
+    """
+    What the envelope's signature covers.
+    """
+
+    version: int
+    recipient: AccountId
+    key_id: Annotated[bytes, Meta(max_length=32)]
+    stamp: int
+    expires: int
+    sealed: Annotated[bytes, Meta(max_length=ENVELOPE_LIMIT - 6144)]
+
+
+class Envelope(Document, frozen=True):
+    """
+    A letter as the bytes its sending node signed.
+    """
+
+    version: int
+    letter: Annotated[bytes, Meta(max_length=ENVELOPE_LIMIT - 5120)]
+    chain: Chain
+    signature: Annotated[bytes, Meta(max_length=256)]
+
+
+class Delivered(Document, frozen=True):
+    """
+    The recipient's receipt: what was in the envelope with this hash is filed where it survives.
+    """
+
+    version: int
+    envelope: Id32
+    recipient: AccountId
+    at: int
+
+
+class Receipt(Document, frozen=True):
+    """
+    A L{Delivered} as the bytes the recipient signed.
+    """
+
+    version: int
+    body: Annotated[bytes, Meta(max_length=256)]
+    chain: Chain
+    signature: Annotated[bytes, Meta(max_length=256)]
+
+
+def envelope_hash(envelope: bytes) -> bytes:
+    """
+    The 32 bytes by which receipts name an envelope.
+    """
+    return tagged(Purpose.PENDING, envelope)
+
+
+def pending_handle(envelope_hash: bytes) -> Handle:
+    """
+    Where an envelope waits, and where its receipt replaces it.
+    """
+    return handle_of(Purpose.PENDING, b"slot", envelope_hash)
+
+
+def enclose(
+    notification: Notification,
+    sender: SigningKey,
+    sender_chain: Sequence[bytes],
+    sealing_key: bytes,
+    key_id: bytes,
+    node: SigningKey,
+    node_chain: Sequence[bytes],
+    expires: int,
+) -> bytes:
+    """
+    The envelope of a notification, ready to be sent.
+    """
+    body = pack(notification)
+    signed = pack(Signed(1, body, tuple(sender_chain), sender.sign(Purpose.SIGN_NOTIFICATION, body)))
+    sealed = seal(sealing_key, _context(notification.recipient), signed)
+    letter = pack(Letter(1, notification.recipient, key_id, notification.sent, expires, sealed))
+    return pack(Envelope(1, letter, tuple(node_chain), node.sign(Purpose.SIGN_ENVELOPE, letter)))
+
+
+def _context(recipient: AccountId) -> bytes:
+    return Purpose.SEAL_NOTIFICATION.value + b"\0" + recipient.packed()
+
+
+def check_envelope(data: bytes, root: bytes, now: float) -> tuple[Letter, NodeCertificate]:
+    """
+    The letter in an envelope, and the node that sent it.
+
+    @raise PeerError: if it is no envelope, not signed by a certified node at its time, or from the future.
+    """
+    if len(data) > ENVELOPE_LIMIT:
+        raise PeerError(f"an envelope of {len(data)} bytes")
+    envelope = unpack(Envelope, data)
+    letter = unpack(Letter, envelope.letter)
+    if letter.stamp > now + CLOCK_SKEW_S:
+        raise PeerError("an envelope from the future")
+    # Judged by the time of acceptance: mail does not become invalid because its sender's certificate ran out since.
+    node = verify_node(envelope.chain, root, letter.stamp)
+    verify(node.public_key, Purpose.SIGN_ENVELOPE, envelope.letter, envelope.signature)
+    return letter, node
+
+
+def disclose(letter: Letter, keys: Sequence[SealingKey]) -> Signed:
+    """
+    What is sealed in a letter to us, still to be verified by L{authenticate}.
+
+    @raise BadSignature: if none of C{keys} opens it.
+    """
+    for key in keys:
+        if key.key_id == letter.key_id:
+            return unpack(Signed, key.open(_context(letter.recipient), letter.sealed))
+    raise BadSignature("sealed to a key that is not here")
+
+
+def authenticate(signed: Signed, letter: Letter, root: bytes) -> tuple[Notification, IdentityCertificate]:
+    """
+    The notification, and who really sent it.
+
+    @raise PeerError: if the signature, the sender's certificates, or the recipient is wrong.
+    """
+    notification = unpack(Notification, signed.body)
+    if notification.recipient != letter.recipient or notification.sent != letter.stamp:
+        raise PeerError("an envelope that is not of its notification")
+    sender = verify_identity(signed.chain, root, letter.stamp)
+    verify(sender.public_key, Purpose.SIGN_NOTIFICATION, signed.body, signed.signature)
+    return notification, sender
+
+
+def acknowledge(envelope_hash: bytes, recipient: AccountId, at: int, key: SigningKey, chain: Sequence[bytes]) -> bytes:
+    """
+    The receipt for an envelope.
+    """
+    body = pack(Delivered(1, envelope_hash, recipient, at))
+    return pack(Receipt(1, body, tuple(chain), key.sign(Purpose.SIGN_DELIVERY, body)))
+
+
+def check_receipt(data: bytes, root: bytes, now: float) -> Delivered:
+    """
+    What a receipt says.
+
+    @raise PeerError: if it is none, or not signed by the account that it names.
+    """
+    receipt = unpack(Receipt, data)
+    delivered = unpack(Delivered, receipt.body)
+    if delivered.at > now + CLOCK_SKEW_S:
+        raise PeerError("a receipt from the future")
+    signer = verify_identity(receipt.chain, root, delivered.at)
+    if signer.account != delivered.recipient:
+        raise PeerError("a receipt by somebody else")
+    verify(signer.public_key, Purpose.SIGN_DELIVERY, receipt.body, receipt.signature)
+    return delivered

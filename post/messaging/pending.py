@@ -1,0 +1,96 @@
+"""
+The kind of PAST object that a pending notification is: an envelope that waits, replaced by the receipt that ends it.
+
+The data begins with one byte: C{E}, an envelope follows; C{R}, a receipt.  Both have one handle, which follows from
+the envelope's hash, so whoever holds one verifies the other.  A receipt supersedes its envelope and nothing supersedes
+a receipt: an envelope that reaches a holder late finds that it has been delivered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from post.errors import PeerError
+from post.ids import Handle
+from post.interfaces import Stored
+from post.messaging.notification import check_envelope, check_receipt, envelope_hash, pending_handle
+
+PENDING = 4
+"""Among the kinds of L{post.past.blocks}."""
+
+WAITING, DELIVERED = 0, 1
+_ENVELOPE, _RECEIPT = b"E", b"R"
+
+LIFE_LIMIT_S = 400 * 86400
+"""No envelope may ask to be kept for longer."""
+
+
+def waiting(envelope: bytes) -> tuple[Handle, bytes]:
+    """
+    The handle and the data of an envelope that waits.
+    """
+    return pending_handle(envelope_hash(envelope)), _ENVELOPE + envelope
+
+
+def delivered(envelope_hash: bytes, receipt: bytes) -> tuple[Handle, bytes]:
+    """
+    The handle and the data of a receipt.
+    """
+    return pending_handle(envelope_hash), _RECEIPT + receipt
+
+
+def envelope_in(data: bytes) -> bytes | None:
+    """
+    The envelope in an object's data, if it still waits.
+    """
+    return data[1:] if data[:1] == _ENVELOPE else None
+
+
+def receipt_in(data: bytes) -> bytes | None:
+    """
+    The receipt in an object's data, if it has one.
+    """
+    return data[1:] if data[:1] == _RECEIPT else None
+
+
+class PendingKind:
+    """
+    What PAST needs to know of pending notifications.  (A C{BlockKind} of L{post.past.blocks}.)
+    """
+
+    kind = PENDING
+
+    def __init__(self, root: bytes, told: Callable[[Stored], None]) -> None:
+        self._root = root
+        self._told = told
+
+    def check(self, handle: Handle, data: bytes, now: float) -> int:
+        """
+        @return: L{WAITING} or L{DELIVERED}.
+        @raise PeerError: if C{data} is neither, or belongs under another handle.
+        """
+        body = data[1:]
+        if data[:1] == _ENVELOPE:
+            letter, _ = check_envelope(body, self._root, now)
+            if letter.expires - letter.stamp > LIFE_LIMIT_S:
+                raise PeerError("a notification that wants to live too long")
+            named, order = envelope_hash(body), WAITING
+        elif data[:1] == _RECEIPT:
+            named, order = check_receipt(body, self._root, now).envelope, DELIVERED
+        else:
+            raise PeerError("neither an envelope nor a receipt")
+        if pending_handle(named) != handle:
+            raise PeerError("a pending notification under another handle")
+        return order
+
+    def supersedes(self, new: Stored, old: Stored) -> bool:
+        """
+        A receipt ends the wait; the first one stays.
+        """
+        return new.order > old.order
+
+    def stored(self, item: Stored) -> None:
+        """
+        It is durable here: we are a delegate now, or need be one no longer.
+        """
+        self._told(item)

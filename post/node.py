@@ -1,0 +1,383 @@
+"""
+A whole node, composed from what it is given: transport, clock, chance, entropy, disk, keys, policy and directory.
+
+This is the only place where the layers meet, and it is the same in production and in the simulator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from post.complaints import Complaints
+from post.crypto.certificates import NodeCertificate, read_node
+from post.crypto.convergent import Convergence
+from post.crypto.documents import Directory, Policy
+from post.crypto.keys import SigningKey
+from post.crypto.names import canonical, split
+from post.errors import NotFound, PostError, Refused, Unconfirmed
+from post.ids import Contact, Key, NodeId
+from post.interfaces import Entropy, IApplication, IBlockStore, IJournal, ITransport
+from post.mail.arrival import MailArrival
+from post.mail.interfaces import IMailAccounts, IMailbox, ISubmission
+from post.mail.letter import LetterBox
+from post.mail.mailbox import Mailbox
+from post.mail.submission import Submission
+from post.messaging.account import RENEW_S, Account, AccountCredentials
+from post.messaging.delegates import Delegates
+from post.messaging.dispatch import Dispatch, Signer
+from post.messaging.identities import Identities
+from post.messaging.log import Log
+from post.messaging.pending import PendingKind
+from post.messaging.reception import Reception
+from post.messaging.storage import SecureStore
+from post.past.node import Past
+from post.pastry.node import Pastry
+from post.rpc import Rpc
+from post.tasks import Tasks, sleep
+from post.wire import Message, RefusalCode
+
+PUBLISH_RETRY_S = 5.0
+"""Before an identity block that could not be published is tried again."""
+OPEN_RETRY_S = 2.0
+"""Before a mailbox that could not be opened, because too little of the ring answers, is tried again."""
+WRITER = b"device-0"
+"""The writer of an account's log: one device as yet."""
+
+CheckPassword = Callable[[bytes, str], Deferred[bool]]
+"""Compares a password with its stored hash; slow on purpose, so production does it in a thread."""
+
+
+@dataclass(frozen=True)
+class NodeCredentials:
+    """
+    What makes a node a member: its key and certificates, the root they lead to, the organisation's shared secret.
+    """
+
+    key: SigningKey
+    chain: tuple[bytes, ...]
+    root: bytes
+    convergence: Convergence
+
+
+@dataclass(frozen=True)
+class NodeConfig:
+    """
+    How a node behaves.  C{login_delay} and the like belong to the front-ends; this is about the node itself.
+    """
+
+    name: str = "node"
+
+
+class AccountStatus(msgspec.Struct, frozen=True):
+    """
+    An account as C{post status} shows it.
+    """
+
+    address: str
+    open: bool
+    messages: int
+    folders: int
+    log_records: int
+    log_kept: int
+
+
+class Status(msgspec.Struct, frozen=True):
+    """
+    A node as C{post status} shows it.
+    """
+
+    name: str
+    node_id: str
+    active: bool
+    members: int
+    links: int
+    blocks: int
+    block_bytes: int
+    notifications_waiting: int
+    accounts: tuple[AccountStatus, ...]
+    complaints: dict[str, int]
+    certificate_expires: int
+
+
+@dataclass
+class _Opened:
+    """
+    An account on this node.
+    """
+
+    credentials: AccountCredentials
+    account: Account
+    mailbox: Mailbox
+    submission: Submission
+    log: Log
+    journal: IJournal
+    ready: bool = False
+    tasks: Tasks = field(default_factory=Tasks)
+
+
+@implementer(IMailAccounts)
+class Accounts:
+    """
+    The accounts of a node, by address.
+    """
+
+    def __init__(self, check_password: CheckPassword) -> None:
+        self._check_password = check_password
+        self.opened: dict[str, _Opened] = {}
+
+    async def authenticate(self, login: str, password: bytes) -> str:
+        opened = self._find(login)
+        # A password is checked for a name that does not exist too, so that the time taken tells nothing.
+        stored = opened.credentials.password_hash if opened is not None else ""
+        if not await self._check_password(password, stored) or opened is None:
+            raise Refused(RefusalCode.FORBIDDEN, "wrong name or password")
+        return opened.credentials.address
+
+    def _find(self, login: str) -> _Opened | None:
+        try:
+            name = canonical(login) if "@" in login else login.casefold()
+        except ValueError:
+            return None
+        found = [
+            opened
+            for address, opened in self.opened.items()
+            if name in (canonical(address), split(canonical(address))[0])
+        ]
+        return found[0] if len(found) == 1 else None
+
+    def mailbox(self, address: str) -> IMailbox:
+        mailbox: IMailbox = self._ready(address).mailbox
+        return mailbox
+
+    def submission(self, address: str) -> ISubmission:
+        submission: ISubmission = self._ready(address).submission
+        return submission
+
+    def _ready(self, address: str) -> _Opened:
+        opened = self.opened.get(address)
+        if opened is None or not opened.ready:
+            raise NotFound(f"{address} is not open here")
+        return opened
+
+
+@implementer(IApplication)
+class _Watcher:
+    """
+    Tells the delegates when a node comes into the leaf set.
+    """
+
+    def __init__(self, seen: Callable[[Contact], None]) -> None:
+        self._seen = seen
+
+    def deliver(self, key: Key, message: Message, origin: Contact) -> None:
+        """
+        Nothing is routed to us.
+        """
+
+    def forward(self, key: Key, message: Message, next_hop: Contact) -> bool:
+        return True
+
+    def update(self, contact: Contact, joined: bool) -> None:
+        if joined:
+            self._seen(contact)
+
+
+class Node:
+    """
+    One member of the ring.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        transport: ITransport,
+        clock: IReactorTime,
+        random: Random,
+        entropy: Entropy,
+        store: IBlockStore,
+        credentials: NodeCredentials,
+        policy: Policy,
+        directory: Directory,
+        config: NodeConfig,
+        check_password: CheckPassword,
+        complaints: Complaints | None = None,
+    ) -> None:
+        self.config = config
+        self.policy = policy
+        self.directory = directory
+        self.certificate: NodeCertificate = read_node(credentials.chain[0])
+        self.complaints = complaints or Complaints(clock)
+        self._clock = clock
+        self._random = random
+        self._entropy = entropy
+        self._store = store
+        self._credentials = credentials
+        self._tasks = Tasks()
+        root = credentials.root
+        self.rpc = Rpc(transport, clock, self.complaints)
+        self.pastry = Pastry(self.rpc, clock, random, self.complaints)
+        self.past = Past(
+            self.rpc,
+            self.pastry,
+            store,
+            clock,
+            random,
+            self.complaints,
+            credentials.key,
+            self.certificate,
+            root,
+            policy.k,
+            policy.minimum,
+        )
+        self.secure_store = SecureStore(self.past, clock, entropy, credentials.convergence)
+        self.identities = Identities(self.past, clock, root, self.complaints, self._tasks)
+        self.reception = Reception(self.rpc, clock, root)
+        self.dispatch = Dispatch(
+            self.rpc,
+            self.pastry,
+            self.past,
+            self.identities,
+            self.reception,
+            clock,
+            root,
+            Signer(credentials.key, tuple(credentials.chain)),
+            policy.pending_s,
+            self._tasks,
+        )
+        self.delegates = Delegates(
+            self.past, self.dispatch, self.identities, self.reception, clock, random, root, self.complaints, self._tasks
+        )
+        self.past.register(PendingKind(root, self.delegates.told))
+        self.pastry.add_application(_Watcher(self.delegates.seen))
+        self.rpc.watch(found=self.delegates.seen)
+        self.accounts = Accounts(check_password)
+
+    @property
+    def node_id(self) -> NodeId:
+        """
+        Our place on the ring.
+        """
+        return self.certificate.node_id
+
+    async def start(self, seeds: Sequence[str]) -> None:
+        """
+        Enter the ring that C{seeds} (C{host:port}) belong to, or found one; returns when this node is active.
+        """
+        self.rpc.start()
+        await self.pastry.join(seeds)
+        self.past.start()
+        self.delegates.resume()
+        self.log.info("node {id} is active among {count}", id=self.node_id, count=len(self.pastry.members()))
+
+    async def open_account(self, credentials: AccountCredentials, journal: IJournal) -> None:
+        """
+        Let an account live here: its mailbox opens as soon as enough of the ring answers to know what is in it, and its
+        identity block says where it is.  Returns at once.
+        """
+        account = Account(credentials, self.past, self.identities, self._clock)
+        letters = LetterBox(self.secure_store, journal, self._entropy, self.policy.mail_s, self.policy.size_limit)
+        tasks = Tasks()
+        mailbox = Mailbox(account, letters, journal, self._clock, self._entropy, tasks)
+        log = Log(
+            self.past,
+            self.secure_store,
+            journal,
+            self._clock,
+            self._entropy,
+            credentials.master,
+            WRITER,
+            0,
+            self.policy.head_s,
+            mailbox,
+            tasks,
+        )
+        submission = Submission(
+            account, mailbox, letters, self.dispatch, lambda: self.directory, self.policy, self._clock
+        )
+        opened = _Opened(credentials, account, mailbox, submission, log, journal, tasks=tasks)
+        self.accounts.opened[credentials.address] = opened
+        tasks.spawn(self._open(opened, letters))
+
+    async def _open(self, opened: _Opened, letters: LetterBox) -> None:
+        while not opened.ready:
+            try:
+                await opened.mailbox.open(opened.log)
+                opened.ready = True
+            except Unconfirmed as error:
+                self.log.info("{address} waits for the ring: {error}", address=opened.account.address, error=error)
+            except PostError as error:
+                self.log.warn("{address} cannot be opened: {error}", address=opened.account.address, error=error)
+            if not opened.ready:
+                await sleep(self._clock, OPEN_RETRY_S)
+        self.reception.open(opened.account.id, MailArrival(opened.account, opened.mailbox, letters))
+        while True:
+            pause_s = RENEW_S * self._random.uniform(0.8, 1.0)
+            try:
+                await opened.account.publish(self.pastry.local, self.policy.head_s)
+            except PostError as error:
+                self.log.info("{address} not published: {error}", address=opened.account.address, error=error)
+                pause_s = PUBLISH_RETRY_S
+            await sleep(self._clock, pause_s)
+
+    async def stop(self) -> None:
+        """
+        Leave.
+        """
+        for opened in self.accounts.opened.values():
+            opened.tasks.stop()
+            self.reception.close(opened.account.id)
+        self._tasks.stop()
+        self.delegates.stop()
+        self.past.stop()
+        self.pastry.stop()
+        await self.rpc.stop()
+        for opened in self.accounts.opened.values():
+            await opened.journal.close()
+        await self._store.close()
+
+    def set_directory(self, directory: Directory) -> None:
+        """
+        Use a newer directory from now on.
+        """
+        if directory.serial > self.directory.serial:
+            self.directory = directory
+
+    def status(self) -> Status:
+        """
+        What is to be known of this node now.
+        """
+        blocks, size = self._store.totals()
+        return Status(
+            self.config.name,
+            self.node_id.hex(),
+            self.pastry.active,
+            len(self.pastry.members()),
+            len(self.rpc.transport.links()),
+            blocks,
+            size,
+            self.delegates.waiting,
+            tuple(_account_status(opened) for opened in self.accounts.opened.values()),
+            dict(self.complaints.counts),
+            self.certificate.not_after,
+        )
+
+
+def _account_status(opened: _Opened) -> AccountStatus:
+    state = opened.mailbox.state
+    return AccountStatus(
+        opened.account.address,
+        opened.ready,
+        len(state.by_key),
+        len(state.folders),
+        opened.log.count,
+        opened.log.kept,
+    )

@@ -1,0 +1,236 @@
+"""
+What PAST keeps (POST, section 2): content-hash blocks, public-key blocks, certificate blocks.
+
+A holder verifies what it is given before it stores it, and a reader what it gets, both by L{BlockKind.check}:
+
+  - a *content-hash block* is any bytes under the hash of themselves;
+  - a *public-key block* is a L{SignedBlock}; its handle follows from the log key that signs it, or, for an account's
+    identity block, from the account id in the certificate that it carries, so that the key may change;
+  - a *certificate block* is an identity certificate under the hash of its mail address.
+
+Versions of a public-key block are numbers that strictly rise; no clock is involved.  Each names the hash of its parent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Protocol
+
+from msgspec import Meta
+
+from post.crypto.certificates import verify_identity
+from post.crypto.convergent import BLOCK_LIMIT
+from post.crypto.keys import LogKey, SigningKey, verify
+from post.crypto.names import canonical
+from post.errors import BadSignature, PeerError
+from post.hashes import Purpose, handle_of, tagged
+from post.ids import Handle
+from post.interfaces import Stored
+from post.wire import Document, pack, unpack
+
+CONTENT, PUBLIC_KEY, CERTIFICATE = 1, 2, 3
+
+PAYLOAD_LIMIT = 64 * 1024 + 32 * 1024
+"""Octets in a public-key block: a log head with a tail of 16 KiB, or one record of 60 KiB, and its references."""
+CONTENT_LIMIT = BLOCK_LIMIT + 16
+NUMBER_LIMIT = 1 << 62
+JUMP_LIMIT = 1 << 32
+"""A version further than this above the one held is refused: no writer gets there, and an attacker with a stolen key
+could otherwise make every honest write too low for ever."""
+
+
+class BlockKind(Protocol):
+    """
+    What PAST needs to know of a kind of object.
+    """
+
+    kind: int
+
+    def check(self, handle: Handle, data: bytes, now: float) -> int:
+        """
+        Returns the order of C{data} among all that may be under C{handle}.
+
+        @raise PeerError: if it must not be there.
+        """
+
+    def supersedes(self, new: Stored, old: Stored) -> bool:
+        """
+        Whether C{new} is to replace C{old}.
+        """
+
+    def stored(self, item: Stored) -> None:
+        """
+        C{item} has become durable on this node.
+        """
+
+
+class SignedBlock(Document, frozen=True):
+    """
+    A version of a public-key block.
+
+    C{number} rises strictly; C{epoch} is the writer's key epoch; C{parent} the L{block_hash} of the version before (32
+    zero bytes for the first).  C{owner} is the public key, and C{chain} empty; or C{owner} is empty, and C{chain} the
+    identity certificates of the account whose block it is.
+    """
+
+    version: int
+    number: Annotated[int, Meta(ge=1, lt=NUMBER_LIMIT)]
+    epoch: Annotated[int, Meta(ge=0, lt=NUMBER_LIMIT)]
+    parent: Annotated[bytes, Meta(min_length=32, max_length=32)]
+    payload: Annotated[bytes, Meta(max_length=PAYLOAD_LIMIT)]
+    owner: Annotated[bytes, Meta(max_length=128)]
+    chain: Annotated[tuple[Annotated[bytes, Meta(max_length=4096)], ...], Meta(max_length=4)]
+
+
+class _Signature(Document, frozen=True):
+    """
+    On the wire: the signed bytes and their signature.
+    """
+
+    body: Annotated[bytes, Meta(max_length=PAYLOAD_LIMIT + 20 * 1024)]
+    signature: Annotated[bytes, Meta(max_length=256)]
+
+
+def sign_block(
+    key: SigningKey | LogKey, number: int, epoch: int, parent: bytes, payload: bytes, chain: Sequence[bytes] = ()
+) -> bytes:
+    """
+    The bytes of a public-key block; with C{chain}, of the account that it certifies.
+    """
+    owner = b"" if chain else key.public
+    body = pack(SignedBlock(1, number, epoch, parent, payload, owner, tuple(chain)))
+    return pack(_Signature(body, key.sign(Purpose.SIGN_BLOCK, body)))
+
+
+def read_signed_block(data: bytes) -> SignedBlock:
+    """
+    The block in C{data}, not verified.
+
+    @raise PeerError: if it is none.
+    """
+    return unpack(SignedBlock, unpack(_Signature, data).body)
+
+
+def block_hash(data: bytes) -> bytes:
+    """
+    By which the next version names this one: 32 bytes.
+    """
+    return tagged(Purpose.BLOCK_VERSION, data)
+
+
+def certificate_block(chain: Sequence[bytes]) -> bytes:
+    """
+    The bytes of a certificate block.
+    """
+    return pack(tuple(chain))
+
+
+def certificate_handle(address: str) -> Handle:
+    """
+    Where the certificate of a mail address is kept.
+
+    @raise ValueError: if C{address} is none.
+    """
+    return handle_of(Purpose.CERTIFICATE_BLOCK, canonical(address).encode())
+
+
+class _Quiet:
+    """
+    Nobody needs to be told.
+    """
+
+    def stored(self, item: Stored) -> None:
+        """
+        Nothing to do.
+        """
+
+
+class ContentKind(_Quiet):
+    """
+    Content-hash blocks.
+    """
+
+    kind = CONTENT
+
+    def check(self, handle: Handle, data: bytes, now: float) -> int:
+        """
+        @raise PeerError: unless C{handle} is the hash of C{data}.
+        """
+        if len(data) > CONTENT_LIMIT or handle_of(Purpose.CONTENT_BLOCK, data) != handle:
+            raise PeerError("a content block under another hash")
+        return 0
+
+    def supersedes(self, new: Stored, old: Stored) -> bool:
+        """
+        Never: they are the same.
+        """
+        return False
+
+
+class PublicKeyKind(_Quiet):
+    """
+    Public-key blocks.
+    """
+
+    kind = PUBLIC_KEY
+
+    def __init__(self, root: bytes) -> None:
+        self._root = root
+
+    def check(self, handle: Handle, data: bytes, now: float) -> int:
+        """
+        Returns the block's number.
+
+        @raise PeerError: unless the owner of C{handle} signed it.
+        """
+        signature = unpack(_Signature, data)
+        block = unpack(SignedBlock, signature.body)
+        if block.version != 1:
+            raise PeerError(f"a public-key block of version {block.version}")
+        if block.chain:
+            identity = verify_identity(block.chain, self._root, int(now))
+            owner, expected = identity.public_key, handle_of(Purpose.ACCOUNT_BLOCK, identity.account.packed())
+        else:
+            owner, expected = block.owner, handle_of(Purpose.PUBLIC_KEY_BLOCK, block.owner)
+        if expected != handle:
+            raise BadSignature("a public-key block under another key")
+        verify(owner, Purpose.SIGN_BLOCK, signature.body, signature.signature)
+        return block.number
+
+    def supersedes(self, new: Stored, old: Stored) -> bool:
+        """
+        A higher number does, unless it jumps absurdly far.
+        """
+        return old.order < new.order <= old.order + JUMP_LIMIT
+
+
+class CertificateKind(_Quiet):
+    """
+    Certificate blocks.
+    """
+
+    kind = CERTIFICATE
+
+    def __init__(self, root: bytes) -> None:
+        self._root = root
+
+    def check(self, handle: Handle, data: bytes, now: float) -> int:
+        """
+        Returns the certificate's serial.
+
+        @raise PeerError: unless it is a valid identity certificate for the name under C{handle}.
+        """
+        identity = verify_identity(unpack(tuple[bytes, ...], data), self._root, int(now))
+        try:
+            expected = certificate_handle(identity.address)
+        except ValueError:
+            raise PeerError("a certificate without an address") from None
+        if expected != handle:
+            raise PeerError("a certificate under another name")
+        return identity.serial
+
+    def supersedes(self, new: Stored, old: Stored) -> bool:
+        """
+        The serial only rises.
+        """
+        return new.order > old.order

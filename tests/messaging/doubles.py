@@ -1,0 +1,113 @@
+"""
+A ring in a dict: what L{post.past.node.Past} promises, without any network, for tests of what stands on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from twisted.internet.task import Clock
+
+from post.errors import Conflict, NotFound, TooFewReplicas
+from post.ids import Handle
+from post.interfaces import Stored
+from post.past.blocks import BlockKind, ContentKind, PublicKeyKind
+from post.wire import StorageClass
+
+
+@dataclass(frozen=True)
+class FakeInserted:
+    copies: int = 3
+    elsewhere: int = 2
+
+
+@dataclass(frozen=True)
+class FakeNewest:
+    data: bytes | None
+    number: int
+    confirmed: bool
+
+
+class FakePast:
+    """
+    Keeps everything, verifies everything, and fails on demand: C{copies} is how many copies can be made just now.
+    """
+
+    def __init__(self, clock: Clock, root: bytes) -> None:
+        self.clock = clock
+        self.copies = 3
+        self.confirmed = True
+        self.objects: dict[Handle, Stored] = {}
+        self.inserts: list[tuple[int, Handle]] = []
+        self.kinds: dict[int, BlockKind] = {}
+        for kind in (ContentKind(), PublicKeyKind(root)):
+            self.register(kind)
+
+    def register(self, kind: BlockKind) -> None:
+        self.kinds[kind.kind] = kind
+
+    async def insert(
+        self, kind: int, handle: Handle, data: bytes, storage_class: StorageClass, expires: int
+    ) -> FakeInserted:
+        if self.copies < 3:
+            raise TooFewReplicas(self.copies, 2)
+        order = self.kinds[kind].check(handle, data, self.clock.seconds())
+        item = Stored(handle, kind, storage_class, expires, order, data)
+        old = self.objects.get(handle)
+        if old is not None and old.data != data and not self.kinds[kind].supersedes(item, old):
+            raise Conflict(old.data)
+        self.inserts.append((kind, handle))
+        self.objects[handle] = item
+        self.kinds[kind].stored(item)
+        return FakeInserted()
+
+    async def lookup(self, kind: int, handle: Handle) -> bytes:
+        item = self.objects.get(handle)
+        if item is None or item.kind != kind:
+            raise NotFound(str(handle))
+        return item.data
+
+    async def newest(self, handle: Handle) -> FakeNewest:
+        item = self.objects.get(handle)
+        if item is None:
+            return FakeNewest(None, 0, self.confirmed)
+        return FakeNewest(item.data, item.order, self.confirmed)
+
+    def held(self, handle: Handle) -> Stored | None:
+        return self.objects.get(handle)
+
+    def holdings(self, kind: int) -> Iterator[Stored]:
+        return (item for item in list(self.objects.values()) if item.kind == kind)
+
+    def rank(self, handle: Handle) -> int:
+        return 0
+
+
+class FakeJournal:
+    """
+    A journal whose writes are durable at once, or when told to.
+    """
+
+    def __init__(self) -> None:
+        self.table: dict[int, bytes] = {}
+        self.values: dict[str, bytes] = {}
+
+    def write(self, rows, values):  # type: ignore[no-untyped-def]
+        from twisted.internet.defer import succeed
+
+        self.table.update(rows)
+        self.values.update(values)
+        return succeed(None)
+
+    def rows(self, start: int) -> Iterator[tuple[int, bytes]]:
+        return ((number, self.table[number]) for number in sorted(self.table) if number >= start)
+
+    def value(self, name: str) -> bytes | None:
+        return self.values.get(name)
+
+    def discard(self, before: int):  # type: ignore[no-untyped-def]
+        from twisted.internet.defer import succeed
+
+        self.table = {number: row for number, row in self.table.items() if number >= before}
+        return succeed(None)

@@ -1,0 +1,260 @@
+"""
+Tests for L{post.messaging.log} and L{post.messaging.head}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from post.crypto.convergent import Convergence
+from post.crypto.entropy import SeededEntropy
+from post.errors import PostError, TooFewReplicas, Unconfirmed
+from post.interfaces import IJournal
+from post.messaging import log as log_module
+from post.messaging.log import Forked, Log
+from post.messaging.storage import SecureStore
+from post.past.blocks import CONTENT, PUBLIC_KEY
+from post.past.node import Past
+from post.tasks import Tasks
+
+from .doubles import FakeJournal, FakePast
+
+MASTER = b"m" * 32
+
+
+class Lines:
+    """
+    An application whose state is the list of all records.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+
+    def restore(self, chunks: Sequence[bytes]) -> None:
+        self.lines = [line for chunk in chunks for line in chunk.split(b"\n") if line]
+
+    def replay(self, number: int, record: bytes) -> None:
+        assert number == len(self.lines), (number, len(self.lines))
+        self.lines.append(record)
+
+    def snapshot(self) -> Sequence[bytes]:
+        return [b"\n".join(self.lines[start : start + 100]) for start in range(0, len(self.lines), 100)]
+
+
+class LogTests(SynchronousTestCase):
+    """
+    Tests for L{Log}.
+    """
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.past = FakePast(self.clock, b"")
+        self.journal = FakeJournal()
+        self.entropy = SeededEntropy(self.id().encode())
+        self.log, self.lines = self.writer(self.journal)
+        self.successResultOf(Deferred.fromCoroutine(self.log.open()))
+
+    def writer(self, journal: FakeJournal) -> tuple[Log, Lines]:
+        past = cast(Past, self.past)
+        lines = Lines()
+        store = SecureStore(past, self.clock, self.entropy, Convergence(1, b"c" * 32))
+        log = Log(
+            past,
+            store,
+            cast(IJournal, journal),
+            self.clock,
+            self.entropy,
+            MASTER,
+            b"device",
+            0,
+            1000,
+            lines,
+            Tasks(),
+        )
+        return log, lines
+
+    def append(self, record: bytes) -> int:
+        number = self.log.append(record)
+        self.lines.lines.append(record)
+        return number
+
+    def kept(self, number: int) -> Deferred[None]:
+        waiting = Deferred.fromCoroutine(self.log.kept_to(number))
+        self.clock.advance(0)
+        return waiting
+
+    def reopened(self, journal: FakeJournal) -> tuple[Log, Lines]:
+        log, lines = self.writer(journal)
+        self.successResultOf(Deferred.fromCoroutine(log.open()))
+        self.clock.advance(0)
+        return log, lines
+
+    def test_survives_the_journal(self) -> None:
+        """
+        What was kept comes back from the ring alone.
+        """
+        self.successResultOf(self.kept(self.append(b"one")))
+        self.successResultOf(self.kept(self.append(b"two")))
+        log, lines = self.reopened(FakeJournal())
+        self.assertEqual([b"one", b"two"], lines.lines)
+        self.assertTrue(log.recovered)
+
+    def test_survives_the_ring(self) -> None:
+        """
+        What was journaled comes back from the journal alone, while the ring does not answer.
+        """
+        self.successResultOf(self.kept(self.append(b"one")))
+        self.past.confirmed = False
+        log, lines = self.writer(self.journal)
+        self.successResultOf(Deferred.fromCoroutine(log.open()))
+        self.assertEqual([b"one"], lines.lines)
+        self.assertFalse(log.recovered)
+
+    def test_not_confirmed(self) -> None:
+        """
+        With neither journal nor ring nothing is opened: an empty mailbox would be written over the real one.
+        """
+        self.past.confirmed = False
+        log, _ = self.writer(FakeJournal())
+        self.failureResultOf(Deferred.fromCoroutine(log.open()), Unconfirmed)
+
+    def test_long(self) -> None:
+        """
+        Thousands of records, through tails, clusters and snapshots, come back in order from either place.
+        """
+        records = [b"record %d " % number + b"x" * 100 for number in range(5000)]
+        for record in records:
+            self.append(record)
+            if len(self.lines.lines) % 7 == 0:
+                self.clock.advance(0)
+        self.successResultOf(self.kept(len(records) - 1))
+        self.assertEqual(records, self.reopened(FakeJournal())[1].lines)
+        self.assertEqual(records, self.reopened(self.journal)[1].lines)
+        self.assertLess(len(self.journal.table), 2 * log_module.SNAPSHOT_RECORDS)
+
+    def test_snapshot_shares_chunks(self) -> None:
+        """
+        The second snapshot stores only the chunks that changed.
+        """
+        for number in range(log_module.SNAPSHOT_RECORDS * 2 + 10):
+            self.append(b"record %d" % number)
+        self.successResultOf(self.kept(self.log.count - 1))
+        stored = sum(kind == CONTENT for kind, _ in self.past.inserts)
+        self.assertLess(stored, 2 * log_module.SNAPSHOT_RECORDS / 100 + 20 + 64)
+
+    def test_coalesces(self) -> None:
+        """
+        Appends made while one head is being written share the next.
+        """
+        heads: list[Deferred[Any]] = []
+        insert = self.past.insert
+
+        async def slow(*arguments: Any) -> Any:
+            held: Deferred[None] = Deferred()
+            heads.append(held)
+            await held
+            return await insert(*arguments)
+
+        self.past.insert = slow  # type: ignore[method-assign]
+        waiting = [self.kept(self.append(b"0"))]
+        waiting += [self.kept(self.append(b"%d" % number)) for number in range(1, 50)]
+        heads[0].callback(None)
+        self.successResultOf(waiting[0])
+        self.assertNoResult(waiting[1])
+        heads[1].callback(None)
+        for each in waiting[1:]:
+            self.successResultOf(each)
+        self.assertEqual(2, len(heads))
+
+    def test_too_few(self) -> None:
+        """
+        While the ring cannot keep it, whoever waits is told so; the record is written as soon as it can be.
+        """
+        self.past.copies = 1
+        self.failureResultOf(self.kept(self.append(b"one")), TooFewReplicas)
+        self.past.copies = 3
+        self.clock.advance(log_module.RETRY_LIMIT_S)
+        self.assertEqual(1, self.log.kept)
+
+    def test_asking_again_hurries(self) -> None:
+        """
+        Somebody who waits now does not wait for the next attempt's turn.
+        """
+        self.past.copies = 1
+        number = self.append(b"one")
+        self.failureResultOf(self.kept(number), TooFewReplicas)
+        self.past.copies = 3
+        self.successResultOf(self.kept(number))
+
+    def test_same_bytes_after_a_crash(self) -> None:
+        """
+        A head that may have reached some holders is sent again as it was, not signed anew under the same number.
+        """
+        sent: list[bytes] = []
+
+        async def lost(kind: int, handle: object, data: bytes, *rest: object) -> Any:
+            if kind == PUBLIC_KEY:
+                sent.append(data)
+            raise TooFewReplicas(1, 2)
+
+        real, self.past.insert = self.past.insert, lost  # type: ignore[method-assign]
+        self.append(b"one")
+        self.clock.advance(0)
+        self.past.insert = real  # type: ignore[method-assign]
+        log, lines = self.reopened(self.journal)
+        self.assertEqual(b"one", lines.lines[0])
+        self.assertEqual(1, log.kept)
+        self.assertEqual(sent[0], self.past.objects[log.handle].data)
+
+    def test_restored_backup(self) -> None:
+        """
+        A journal that is behind the ring is caught up with, and nothing that only it knew is lost.
+        """
+        self.successResultOf(self.kept(self.append(b"one")))
+        backup = FakeJournal()
+        backup.table, backup.values = dict(self.journal.table), dict(self.journal.values)
+        self.successResultOf(self.kept(self.append(b"two")))
+        backup.table[1] = b"three"
+        log, lines = self.reopened(backup)
+        self.assertEqual([b"one", b"two", b"three"], lines.lines)
+        self.assertEqual(3, log.kept)
+        self.assertEqual([b"one", b"two", b"three"], self.reopened(FakeJournal())[1].lines)
+
+    def test_second_copy(self) -> None:
+        """
+        Of two running copies of one account, the one that finds the other's head stops, and says so.
+        """
+        self.successResultOf(self.kept(self.append(b"one")))
+        other, _ = self.reopened(FakeJournal())
+        kept = Deferred.fromCoroutine(other.kept_to(other.append(b"theirs")))
+        self.clock.advance(0)
+        self.successResultOf(kept)
+        self.failureResultOf(self.kept(self.append(b"ours")), Forked)
+        self.assertRaises(Forked, self.log.append, b"more")
+        self.flushLoggedErrors()
+
+    def test_sealed(self) -> None:
+        """
+        Nothing of a record can be read in what the ring holds.
+        """
+        self.successResultOf(self.kept(self.append(b"secret words" * 30)))
+        self.successResultOf(self.kept(self.append(b"x" * 17000)))
+        for item in self.past.objects.values():
+            self.assertNotIn(b"secret words", item.data)
+
+    def test_broken_disk(self) -> None:
+        """
+        When the journal cannot be written, nobody is promised anything.
+        """
+        from twisted.internet.defer import fail
+
+        self.journal.write = lambda rows, values: fail(OSError("disk full"))  # type: ignore[method-assign]
+        number = self.append(b"one")
+        self.failureResultOf(Deferred.fromCoroutine(self.log.journaled(number)), PostError)
+        self.failureResultOf(self.kept(number), PostError)
+        self.flushLoggedErrors(OSError)
