@@ -20,7 +20,7 @@ from typing import Annotated, TypeVar
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -125,7 +125,7 @@ def request_key(request: bytes) -> ec.EllipticCurvePublicKey:
         parsed = x509.load_der_x509_csr(request)
         valid = parsed.is_signature_valid
         key = parsed.public_key()
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise PeerError(f"no certificate request: {error}") from None
     if not valid or not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
         raise PeerError("a request not signed by its own P-256 key")
@@ -296,7 +296,7 @@ def _load(der: bytes) -> x509.Certificate:
         raise PeerError(f"a certificate of {len(der)} bytes")
     try:
         return x509.load_der_x509_certificate(der)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise PeerError(f"no certificate: {error}") from None
 
 
@@ -315,7 +315,7 @@ def _leaf(
         names = list(extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
         raw = extensions.get_extension_for_oid(oid).value
         key = certificate.public_key()
-    except (ValueError, TypeError, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
         raise PeerError(f"not a certificate of ours: {error}") from None
     if len(names) != 1 or not isinstance(raw, x509.UnrecognizedExtension):
         raise PeerError("a certificate of several names")
@@ -404,12 +404,15 @@ def verify_authority(issuing: bytes, root: bytes, at: int) -> bytes:
     _check_authority(certificate)
     try:
         certificate.verify_directly_issued_by(top)
-    except (ValueError, TypeError, InvalidSignature):
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         raise BadSignature("a certificate of another authority") from None
     dates = [_dates(each) for each in (certificate, top)]
     if not all(start <= at <= end for start, end in dates):
         raise BadSignature("a certificate that is not valid at this time")
-    key = certificate.public_key()
+    try:
+        key = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        raise PeerError("a certificate of another algorithm") from None
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise PeerError("a certificate of another algorithm")
     return public_bytes(key)
@@ -418,7 +421,7 @@ def verify_authority(issuing: bytes, root: bytes, at: int) -> bytes:
 def _domains(issuing: x509.Certificate) -> list[str]:
     try:
         permitted = issuing.extensions.get_extension_for_class(x509.NameConstraints).value.permitted_subtrees
-    except (ValueError, x509.ExtensionNotFound):
+    except (ValueError, TypeError, x509.ExtensionNotFound, x509.DuplicateExtension):
         return []
     return [name.value.lower() for name in permitted or () if isinstance(name, x509.RFC822Name)]
 
@@ -444,7 +447,7 @@ def _check_chain(chain: Sequence[bytes], root: bytes) -> tuple[int, int]:
     try:
         leaf.verify_directly_issued_by(issuing)
         issuing.verify_directly_issued_by(top)
-    except (ValueError, TypeError, InvalidSignature):
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         raise BadSignature("a certificate of another authority") from None
     dates = [_dates(each) for each in (leaf, issuing, top)]
     return max(each[0] for each in dates), min(each[1] for each in dates)
@@ -454,7 +457,7 @@ def _check_authority(certificate: x509.Certificate) -> None:
     try:
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
         usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
-    except (ValueError, x509.ExtensionNotFound):
+    except (ValueError, TypeError, x509.ExtensionNotFound, x509.DuplicateExtension):
         raise BadSignature("an issuer that is no authority") from None
     if not constraints.ca or not usage.key_cert_sign:
         raise BadSignature("an issuer that is no authority")

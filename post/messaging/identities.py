@@ -4,7 +4,7 @@ Finding people: from an account id to its identity block, remembered for a while
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -38,11 +38,6 @@ class _Known:
     asked_at: float
 
 
-@dataclass
-class _Question:
-    waiting: list[Deferred[Identity]] = field(default_factory=list)
-
-
 class Identities:
     """
     The identities of correspondents.
@@ -55,7 +50,7 @@ class Identities:
         self._complaints = complaints
         self._tasks = tasks
         self._known: dict[AccountId, _Known] = {}
-        self._asking: dict[AccountId, _Question] = {}
+        self._asking: dict[AccountId, list[Deferred[Identity]]] = {}
 
     async def find(self, account: AccountId, older_than_s: float = FRESH_S) -> Identity:
         """
@@ -67,35 +62,30 @@ class Identities:
         known = self._known.get(account)
         if known is not None and self._clock.seconds() - known.asked_at <= older_than_s:
             return known.identity
-        question = self._asking.get(account)
-        if question is None:
-            question = self._asking[account] = _Question()
-            self._tasks.spawn(self._ask(account, question))
         answer: Deferred[Identity] = Deferred()
-        question.waiting.append(answer)
+        question = self._asking.get(account)
+        if question is not None:
+            question.append(answer)
+        else:
+            self._asking[account] = [answer]
+            self._tasks.spawn(self._ask(account))
         return await answer
 
-    async def _ask(self, account: AccountId, question: _Question) -> None:
+    async def _ask(self, account: AccountId) -> None:
         """
         One question to the ring for all who want to know now.
         """
         try:
             identity = await self._lookup(account)
         except Exception as error:
-            self._end(account, question)
-            for waiting in question.waiting:
+            for waiting in self._asking.pop(account):
                 if not waiting.called:
                     waiting.errback(error)
             return
-        self._end(account, question)
         self.remember(account, identity)
-        for waiting in question.waiting:
+        for waiting in self._asking.pop(account):
             if not waiting.called:
                 waiting.callback(identity)
-
-    def _end(self, account: AccountId, question: _Question) -> None:
-        if self._asking.get(account) is question:
-            del self._asking[account]
 
     async def _lookup(self, account: AccountId) -> Identity:
         newest = await self._past.newest(identity_handle(account))

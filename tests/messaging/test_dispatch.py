@@ -1,0 +1,393 @@
+"""
+Tests for L{post.messaging.dispatch}, L{post.messaging.reception} and L{post.messaging.delegates}: the sender's, the
+recipient's and the delegates' side of one notification.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from post.complaints import Complaints
+from post.errors import NotFound, PeerError, TooFewReplicas, Unreachable
+from post.ids import Contact, Id, NodeId
+from post.messaging.account import Account
+from post.messaging.delegates import Delegates
+from post.messaging.dispatch import HEDGE_S, Dispatch, Outcome, Signer
+from post.messaging.identities import Identities
+from post.messaging.messages import Filed, Push
+from post.messaging.notification import ENVELOPE_LIMIT
+from post.messaging.pending import DELIVERED, PENDING, PendingKind, envelope_in, waiting
+from post.messaging.reception import Arrival, Reception
+from post.past.node import Past
+from post.pastry.node import Pastry
+from post.rpc import Rpc
+from post.tasks import Tasks
+from post.wire import Message
+
+from ..authority import Authority
+from .doubles import FakePast
+
+NOW = 1_800_000_000
+BOB_NODE = Contact(NodeId(Id(77)), ("127.0.0.1:9",), 1)
+
+
+class FakeRpc:
+    """
+    Answers pushes by one function.
+    """
+
+    def __init__(self) -> None:
+        self.handlers: dict[type[Message], Callable[..., Any]] = {}
+        self.answer: Callable[[Push], Deferred[Message]] = lambda push: fail(Unreachable("off"))
+        self.asked: list[Push] = []
+
+    def serve(self, kind: type[Message], handler: Callable[..., Any]) -> None:
+        self.handlers[kind] = handler
+
+    def ask(self, peer: Contact, message: Push, deadline_s: float = 0) -> Deferred[Message]:
+        self.asked.append(message)
+        return self.answer(message)
+
+
+class FakePastry:
+    """
+    Knows who is alive.
+    """
+
+    def __init__(self) -> None:
+        self.alive = True
+        self.suspected: list[Contact] = []
+
+    def is_alive(self, node: NodeId) -> bool:
+        return self.alive
+
+    def suspect(self, contact: Contact) -> None:
+        self.suspected.append(contact)
+
+
+class FakeInbox:
+    """
+    Takes everything, once its disk and its ring are well.
+    """
+
+    def __init__(self, account: Account) -> None:
+        self.key = account.key
+        self.chain = account.chain
+        self.sealing_keys = account.sealing_keys
+        self.arrived: list[Arrival] = []
+        self.broken = False
+
+    async def deliver(self, arrival: Arrival) -> None:
+        if self.broken:
+            raise TooFewReplicas(1, 2)
+        self.arrived.append(arrival)
+
+
+class NotificationTests(SynchronousTestCase):
+    """
+    Alice's node sends, Bob's receives, and a third keeps what waits.
+    """
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(NOW)
+        self.authority = Authority(b"seed", NOW)
+        self.root = self.authority.root
+        self.past = FakePast(self.clock, self.root)
+        self.rpc, self.pastry = FakeRpc(), FakePastry()
+        self.tasks = Tasks()
+        complaints = Complaints(self.clock)
+        past = cast(Past, self.past)
+        self.identities = Identities(past, self.clock, self.root, complaints, self.tasks)
+        self.alice, self.bob = self.account("alice"), self.account("bob")
+        self.reception = Reception(cast(Rpc, FakeRpc()), self.clock, self.root)
+        self.bobs = Reception(cast(Rpc, FakeRpc()), self.clock, self.root)
+        self.inbox = FakeInbox(self.bob)
+        self.bobs.open(self.bob.id, self.inbox)
+        key, chain, _ = self.authority.node("alice")
+        self.dispatch = Dispatch(
+            cast(Rpc, self.rpc),
+            cast(Pastry, self.pastry),
+            past,
+            self.identities,
+            self.reception,
+            self.clock,
+            self.root,
+            Signer(key, chain),
+            1000,
+            self.tasks,
+        )
+        self.delegates = Delegates(
+            past,
+            self.dispatch,
+            self.identities,
+            self.reception,
+            self.clock,
+            Random(1),
+            self.root,
+            complaints,
+            self.tasks,
+        )
+        self.past.register(PendingKind(self.root, self.delegates.told))
+        self.run_coroutine(self.bob.publish(BOB_NODE, 1000))
+
+    def account(self, name: str) -> Account:
+        credentials = self.authority.account(name)
+        return Account(credentials, cast(Past, self.past), self.identities, self.clock)
+
+    def run_coroutine(self, coroutine: Any) -> Any:
+        return self.successResultOf(Deferred.fromCoroutine(coroutine))
+
+    def notify(self, content: bytes = b"content") -> Deferred[Outcome]:
+        notification = self.alice.notification("mail", content, self.bob.id, b"payload")
+        return Deferred.fromCoroutine(self.dispatch.notify(self.alice.signer, notification))
+
+    def bob_answers(self, push: Push) -> Deferred[Message]:
+        async def answer() -> Message:
+            return Filed(await self.bobs.receive(push.envelope))
+
+        return Deferred.fromCoroutine(answer())
+
+    def pending(self) -> list[int]:
+        return [item.order for item in self.past.objects.values() if item.kind == PENDING]
+
+    def test_online(self) -> None:
+        """
+        A recipient who is there gets it at once, and nothing is made pending.
+        """
+        self.rpc.answer = self.bob_answers
+        outcome = self.successResultOf(self.notify())
+        self.assertTrue(outcome.delivered)
+        self.assertEqual([], self.pending())
+        [arrival] = self.inbox.arrived
+        self.assertEqual((b"payload", "alice@example.org"), (arrival.notification.payload, arrival.sender.address))
+
+    def test_offline(self) -> None:
+        """
+        For one who is not, it is pending on k nodes before the sender is told so.
+        """
+        self.pastry.alive = False
+        outcome = self.successResultOf(self.notify())
+        self.assertEqual((False, 3), (outcome.delivered, outcome.copies))
+        self.assertEqual([0], self.pending())
+        self.assertEqual([], self.rpc.asked)
+
+    def test_frozen(self) -> None:
+        """
+        One who is linked but does not answer costs the sender a moment only; a receipt that comes late ends the wait.
+        """
+        late: Deferred[Message] = Deferred()
+        self.rpc.answer = lambda push: late
+        told = self.notify()
+        self.assertNoResult(told)
+        self.clock.advance(HEDGE_S)
+        self.assertFalse(self.successResultOf(told).delivered)
+        self.bob_answers(self.rpc.asked[0]).chainDeferred(late)
+        self.assertEqual([DELIVERED], self.pending())
+        self.assertEqual(0, self.delegates.waiting)
+
+    def test_gone_at_once(self) -> None:
+        """
+        One who turns out to be unreachable is suspected, and the notification made pending without further waiting.
+        """
+        self.assertFalse(self.successResultOf(self.notify()).delivered)
+        self.assertEqual([BOB_NODE], self.pastry.suspected)
+
+    def test_neither(self) -> None:
+        """
+        With neither a receipt nor enough copies the sender is told that it failed.
+        """
+        self.past.copies = 1
+        self.failureResultOf(self.notify(), TooFewReplicas)
+
+    def test_receipt_saves_it(self) -> None:
+        """
+        If too few copies can be made, a receipt is as good.
+        """
+        late: Deferred[Message] = Deferred()
+        self.rpc.answer = lambda push: late
+        self.past.copies = 1
+        told = self.notify()
+        self.clock.advance(HEDGE_S)
+        self.assertNoResult(told)
+        self.bob_answers(self.rpc.asked[0]).chainDeferred(late)
+        self.assertTrue(self.successResultOf(told).delivered)
+
+    def test_unknown_recipient(self) -> None:
+        """
+        Somebody who has never been on-line has no keys to seal to.
+        """
+        self.past.objects.clear()
+        self.clock.advance(3600)
+        self.failureResultOf(self.notify(), NotFound)
+
+    def test_same_notification(self) -> None:
+        """
+        Sending the same again, after a crash or a lost reply, is the same notification to the recipient.
+        """
+        self.rpc.answer = self.bob_answers
+        self.successResultOf(self.notify())
+        self.successResultOf(self.notify())
+        self.successResultOf(self.notify(b"other content"))
+        first, second, third = [arrival.notification.id for arrival in self.inbox.arrived]
+        self.assertEqual(first, second)
+        self.assertNotEqual(first, third)
+
+    def test_delegate_delivers(self) -> None:
+        """
+        A delegate offers what waits until there is a receipt, which replaces the notification; then it stops.
+        """
+        self.pastry.alive = False
+        self.successResultOf(self.notify())
+        self.clock.pump([1.0] * 20)
+        self.assertEqual([], self.inbox.arrived)
+        self.rpc.answer = self.bob_answers
+        self.clock.pump([1.0] * 100)
+        self.assertEqual(1, len(self.inbox.arrived))
+        self.assertEqual([DELIVERED], self.pending())
+        asked = len(self.rpc.asked)
+        self.clock.pump([1.0] * 200)
+        self.assertEqual(asked, len(self.rpc.asked))
+
+    def test_delegate_sees_return(self) -> None:
+        """
+        All that waits is offered at once when the recipient's node is seen, whatever the pause was by then.
+        """
+        self.pastry.alive = False
+        for number in range(5):
+            self.successResultOf(self.notify(b"%d" % number))
+        self.clock.pump([10.0] * 60)
+        self.rpc.answer = self.bob_answers
+        self.delegates.seen(BOB_NODE)
+        self.clock.pump([0.1] * 10)
+        self.assertEqual(5, len(self.inbox.arrived))
+
+    def test_delegate_restarts(self) -> None:
+        """
+        What waited in the store before a restart is offered after it.
+        """
+        self.pastry.alive = False
+        self.successResultOf(self.notify())
+        self.delegates.stop()
+        fresh = Delegates(
+            cast(Past, self.past),
+            self.dispatch,
+            self.identities,
+            self.reception,
+            self.clock,
+            Random(1),
+            self.root,
+            Complaints(self.clock),
+            self.tasks,
+        )
+        self.rpc.answer = self.bob_answers
+        fresh.resume()
+        self.clock.pump([1.0] * 10)
+        self.assertEqual(1, len(self.inbox.arrived))
+
+    def test_expires(self) -> None:
+        """
+        After its expiry a notification is offered no longer.
+        """
+        self.pastry.alive = False
+        self.successResultOf(self.notify())
+        self.clock.pump([60.0] * 20)
+        asked = len(self.rpc.asked)
+        self.assertEqual(0, self.delegates.waiting)
+        self.clock.pump([60.0] * 20)
+        self.assertEqual(asked, len(self.rpc.asked))
+
+    def test_no_receipt_without_ring(self) -> None:
+        """
+        A recipient whose ring cannot keep the insertion gives no receipt, and takes it when it can.
+        """
+        self.inbox.broken = True
+        self.rpc.answer = self.bob_answers
+        self.assertFalse(self.successResultOf(self.notify()).delivered)
+        self.inbox.broken = False
+        self.clock.pump([1.0] * 10)
+        self.assertEqual(1, len(self.inbox.arrived))
+
+    def test_foreign_receipt(self) -> None:
+        """
+        A receipt by somebody else, or for something else, ends nothing.
+        """
+        self.pastry.alive = False
+        self.successResultOf(self.notify())
+        self.successResultOf(self.notify(b"another"))
+        first, second = [envelope_in(i.data) for i in self.past.objects.values() if i.kind == PENDING]
+        assert first is not None and second is not None
+        other = self.run_coroutine(self.bobs.receive(second))
+        failed = Deferred.fromCoroutine(self.dispatch.push(BOB_NODE, first))
+        self.failureResultOf(failed, Unreachable)
+        self.rpc.answer = lambda push: succeed(Filed(other))
+        self.failureResultOf(Deferred.fromCoroutine(self.dispatch.push(BOB_NODE, first)), PeerError)
+
+    def test_altered(self) -> None:
+        """
+        An envelope with any byte changed is refused, by holders and by the recipient.
+        """
+        self.pastry.alive = False
+        self.successResultOf(self.notify())
+        [item] = [i for i in self.past.objects.values() if i.kind == PENDING]
+        envelope = envelope_in(item.data)
+        assert envelope is not None
+        kind = PendingKind(self.root, lambda item: None)
+        for position in range(0, len(envelope), 41):
+            altered = envelope[:position] + bytes([envelope[position] ^ 1]) + envelope[position + 1 :]
+            handle, data = waiting(altered)
+            self.assertRaises(PeerError, kind.check, handle, data, NOW)
+            self.failureResultOf(Deferred.fromCoroutine(self.bobs.receive(altered)), PeerError)
+        self.assertEqual([], self.inbox.arrived)
+
+    def test_sealed(self) -> None:
+        """
+        Neither the sender's name nor the payload can be read in what delegates keep.
+        """
+        self.pastry.alive = False
+        self.successResultOf(self.notify())
+        [item] = [i for i in self.past.objects.values() if i.kind == PENDING]
+        self.assertNotIn(b"payload", item.data)
+        self.assertNotIn(b"alice@example.org", item.data)
+        self.assertLess(len(item.data), ENVELOPE_LIMIT)
+
+    def test_expired_is_refused(self) -> None:
+        """
+        The recipient refuses an envelope after its expiry: its id may have been forgotten by then.
+        """
+        self.pastry.alive = False
+        self.successResultOf(self.notify())
+        [item] = [i for i in self.past.objects.values() if i.kind == PENDING]
+        envelope = envelope_in(item.data)
+        assert envelope is not None
+        self.clock.advance(2000)
+        self.failureResultOf(Deferred.fromCoroutine(self.bobs.receive(envelope)), PeerError)
+
+    def test_two_at_once(self) -> None:
+        """
+        Two delegates that push the same envelope at the same moment cause one delivery.
+        """
+        self.pastry.alive = False
+        self.successResultOf(self.notify())
+        [item] = [i for i in self.past.objects.values() if i.kind == PENDING]
+        envelope = envelope_in(item.data)
+        assert envelope is not None
+        gate: Deferred[None] = Deferred()
+        deliver = self.inbox.deliver
+
+        async def slow(arrival: Arrival) -> None:
+            await gate
+            await deliver(arrival)
+
+        self.inbox.deliver = slow  # type: ignore[method-assign]
+        both = [Deferred.fromCoroutine(self.bobs.receive(envelope)) for _ in range(2)]
+        gate.callback(None)
+        first, second = [self.successResultOf(each) for each in both]
+        self.assertEqual(first, second)
+        self.assertEqual(1, len(self.inbox.arrived))
