@@ -1,0 +1,113 @@
+"""
+Mutual TLS 1.3 for links: both ends show node certificates of our own authority.
+
+OpenSSL checks the chain up to our root, and the purpose of each end's certificate; the profile of a node certificate,
+its id and the time by I{our} clock are checked again by L{post.crypto.certificates}.  Names of hosts play no role: the
+identity of a link is the node id in the certificate.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from typing import Any, cast
+
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_der_x509_certificate
+from OpenSSL.crypto import FILETYPE_ASN1
+from OpenSSL.SSL import Error as TlsError
+from twisted.internet.interfaces import IAddress, IProtocol, IReactorTime, ISystemHandle
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import Certificate, CertificateOptions, TLSVersion, trustRootFromCertificates
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+
+from post.crypto.keys import SigningKey
+from post.errors import ConfigError, PeerError
+
+PROTOCOL = b"post/1"
+"""The name of our protocol in ALPN."""
+
+
+def options(key: SigningKey, chain: Sequence[bytes], root_der: bytes) -> CertificateOptions:
+    """
+    What both ends of a connection are made with.  It keeps its OpenSSL context: make one, use it for all links.
+
+    @raise ConfigError: if key, certificates and root do not belong together.
+    """
+    # Twisted's types still ask for pyOpenSSL's own objects, which pyOpenSSL is giving up in favor of these.
+    leaf, *issuing = [cast("Any", load_der_x509_certificate(each)) for each in chain]
+    made = CertificateOptions(
+        privateKey=cast("Any", key.private_key),
+        certificate=leaf,
+        extraCertChain=issuing,
+        trustRoot=trustRootFromCertificates([Certificate.load(root_der, FILETYPE_ASN1)]),
+        acceptableProtocols=[PROTOCOL],
+        raiseMinimumTo=TLSVersion.TLSv1_3,
+    )
+    try:
+        made.getContext()
+    except TlsError as error:
+        raise ConfigError("node key", f"does not fit the node certificate ({error})") from None
+    return made
+
+
+class _Wrapping(TLSMemoryBIOFactory):
+    """
+    Puts TLS under a protocol.
+
+    Without Twisted's buffering of small writes: links gather what is written in one turn of the reactor themselves, so
+    a second wait for the same purpose would only cost time.
+    """
+
+    protocol = TLSMemoryBIOProtocol
+
+    def buildProtocol(self, addr: IAddress | None) -> TLSMemoryBIOProtocol | None:  # type: ignore[override]
+        # Twisted's would wrap the refusal of the factory within.
+        inner: IProtocol | None = self.wrappedFactory.buildProtocol(addr)
+        return None if inner is None else TLSMemoryBIOProtocol(self, inner)
+
+
+def client_factory(made: CertificateOptions, link: Protocol, clock: IReactorTime) -> TLSMemoryBIOFactory:
+    """
+    For the end that dials: makes C{link} speak TLS.
+    """
+    return _Wrapping(made, True, Factory.forProtocol(lambda: link), clock)
+
+
+def server_factory(made: CertificateOptions, links: Factory, clock: IReactorTime) -> TLSMemoryBIOFactory:
+    """
+    For the end that listens.
+    """
+    return _Wrapping(made, False, links, clock)
+
+
+def negotiated(tls: Any) -> None:  # Here and below: Twisted's TLS wrapper, which has no types.
+    """
+    Check that the other end speaks our protocol.  One that offers no ALPN at all gets past OpenSSL.
+
+    @raise PeerError: if it does not.
+    """
+    if tls.negotiatedProtocol != PROTOCOL:
+        raise PeerError("it does not speak post/1")
+
+
+def proven_chain(tls: Any) -> list[bytes]:
+    """
+    The chain that OpenSSL verified, leaf first, without the root; empty if there is none.
+    """
+    certificates = tls.getHandle().get_verified_chain(as_cryptography=True) or []
+    return [each.public_bytes(Encoding.DER) for each in certificates[:-1]]
+
+
+def tune(tls: Any, unsent_bytes: int) -> None:
+    """
+    Set the options of the socket: small frames go at once, a peer that vanished is noticed, and the kernel takes no
+    more bulk than the line does (see L{LinkConfig.unsent_bytes <post.net.config.LinkConfig>}).
+    """
+    tls.setTcpNoDelay(True)
+    tls.setTcpKeepAlive(True)
+    low = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    if low is not None and ISystemHandle.providedBy(tls.transport):
+        handle = tls.transport.getHandle()
+        if isinstance(handle, socket.socket):
+            handle.setsockopt(socket.IPPROTO_TCP, low, unsent_bytes)
