@@ -183,6 +183,11 @@ class IBlockStore(Interface):
         The holdings with C{low <= handle < high}, in order.
         """
 
+    def of_kind(kind: int) -> Iterator[Stored]:
+        """
+        Everything of one kind.
+        """
+
     def totals() -> tuple[int, int]:
         """
         How many objects, and how many bytes of data.

@@ -31,8 +31,8 @@ async def gather(coroutines: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
     Waiting for the failed ones' siblings too means that nothing goes on behind the caller's back.
     """
     outcomes = await DeferredList([Deferred.fromCoroutine(each) for each in coroutines], consumeErrors=True)
-    for ended_well, outcome in outcomes:
-        if not ended_well:
+    for _, outcome in outcomes:
+        if isinstance(outcome, Failure):
             outcome.raiseException()
     return [outcome for _, outcome in outcomes]
 
