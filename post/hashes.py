@@ -56,7 +56,7 @@ class Purpose(bytes, Enum):
     KEY_FILE = b"post:key-file:1"
 
 
-def tagged(purpose: Purpose, *parts: bytes) -> bytes:
+def tagged(purpose: Purpose, *parts: bytes | memoryview) -> bytes:
     """
     The SHA-256 of C{parts} for one purpose: 32 bytes.
 

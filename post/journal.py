@@ -109,6 +109,12 @@ class MemoryJournal:
     def close(self) -> Deferred[None]:
         return self._later(lambda: None)
 
+    def use(self, clock: IReactorTime) -> None:
+        """
+        Go on with another clock: a halted machine's disk in its next life.
+        """
+        self._clock = clock
+
     def crash(self) -> MemoryJournal:
         """
         The journal as a new process finds it: without what was not flushed, and the old one never answers again.

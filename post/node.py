@@ -284,7 +284,7 @@ class Node:
         identity block says where it is.  Returns at once.
         """
         account = Account(credentials, self.past, self.identities, self._clock)
-        letters = LetterBox(self.secure_store, journal, self._entropy, self.policy.mail_s, self.policy.size_limit)
+        letters = LetterBox(self.secure_store, journal, self._clock, self.policy.mail_s, self.policy.size_limit)
         tasks = Tasks()
         mailbox = Mailbox(account, letters, journal, self._clock, self._entropy, tasks)
         log = Log(

@@ -88,7 +88,7 @@ def _is_from(header: bytes, sender: str) -> bool:
 
 def _safe(prefix: bytes) -> bytes:
     """
-    C{prefix} if it is nothing but the header lines we put there; else nothing.  A sender's node may lie about its trace.
+    C{prefix} if it is nothing but the header lines that we put there, else nothing: a sender's node may lie about it.
     """
     lines = prefix.split(b"\r\n")
     if lines.pop() != b"" or any(set(b"\r\n\0") & set(line) for line in lines):

@@ -34,6 +34,7 @@ from post.mail.interfaces import (
     Octets,
 )
 from post.mail.letter import Letter, LetterBox
+from post.mail.parts import fingerprint
 from post.mail.records import (
     KEYS_LIMIT,
     AnyOperation,
@@ -401,16 +402,16 @@ class Mailbox:
         self, name: str, message: Octets, flags: frozenset[str], internal_date: datetime | None
     ) -> tuple[int, int]:
         folder = self._named(name)
-        fingerprint = self.letters.fingerprint(message)
-        if folder.special_use == "\\Sent" and fingerprint:
-            entry = self._filed_by_us(folder, fingerprint)
+        named = fingerprint(message)
+        if folder.special_use == "\\Sent" and named:
+            entry = self._filed_by_us(folder, named)
             if entry is not None:
                 return folder.uid_validity, entry.uid
         letter = await self.letters.store(message)
         date = int((internal_date.timestamp() if internal_date else self._clock.seconds()) * 1000)
         # Looked up again: the folder may have gone while the message was being stored.
         folder = self._named(name)
-        entry = await self._file(folder, self._entropy(16), letter, date, tuple(sorted(flags - OWN_FLAGS)), fingerprint)
+        entry = await self._file(folder, self._entropy(16), letter, date, tuple(sorted(flags - OWN_FLAGS)), named)
         return folder.uid_validity, entry.uid
 
     def _filed_by_us(self, folder: MailFolder, fingerprint: bytes) -> MailEntry | None:

@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from post.crypto.documents import Directory, Policy
 from post.crypto.names import canonical, split
-from post.hashes import Purpose, keyed, tagged
+from post.hashes import Purpose, keyed
 from post.ids import AccountId
 from post.mail.headers import field
 from post.mail.interfaces import (
@@ -32,6 +32,7 @@ from post.mail.interfaces import (
 from post.mail.letter import Letter, LetterBox
 from post.mail.mailbox import Mailbox
 from post.mail.notice import APPLICATION, SUBJECT_LIMIT, TRACE_LIMIT, MailNotice
+from post.mail.parts import fingerprint, whole_hash
 from post.messaging.account import Account
 from post.messaging.dispatch import Dispatch
 from post.tasks import gather
@@ -100,7 +101,7 @@ class Submission:
         accounts: dict[AccountId, str] = {}
         for recipient in recipients:
             accounts.setdefault(self._find(recipient), recipient)
-        content = tagged(Purpose.MESSAGE_BODY, b"whole", bytes(message))
+        content = whole_hash(message)
         letter = await self._letters.store(message)
         notices = [
             self._notify(account, self._notice(sender, recipient, letter, trace), content)
@@ -127,4 +128,4 @@ class Submission:
 
     async def _file_sent(self, content: bytes, letter: Letter, message: Octets) -> None:
         key = keyed(self._account.master, Purpose.NOTIFICATION_ID, b"sent", content)[:16]
-        await self._mailbox.file_sent(key, letter, self._letters.fingerprint(message))
+        await self._mailbox.file_sent(key, letter, fingerprint(message))

@@ -73,6 +73,12 @@ class MemoryBlockStore:
         self._clock.callLater(self._sync_s, done.callback, None)
         return done
 
+    def use(self, clock: IReactorTime) -> None:
+        """
+        Go on with another clock: a halted machine's disk in its next life.
+        """
+        self._clock = clock
+
     def crash(self) -> MemoryBlockStore:
         """
         The store as a new process finds it; this one never answers again.

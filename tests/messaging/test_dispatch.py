@@ -30,7 +30,7 @@ from post.rpc import Rpc
 from post.tasks import Tasks
 from post.wire import Message
 
-from ..authority import Authority
+from post.sim.authority import Authority
 from .doubles import FakePast
 
 NOW = 1_800_000_000

@@ -1,5 +1,5 @@
 """
-An authority in memory, whose keys follow from a seed, for tests and the simulator's worlds.
+An authority in memory, whose keys follow from a seed: for imaginary worlds, and for tests.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ LIFE_S = 10 * 365 * 86400
 
 class Authority:
     """
-    Issues whatever a test asks for.
+    Issues whatever it is asked for.
     """
 
-    def __init__(self, seed: bytes, now: int, domain: str = DOMAIN, **policy: int) -> None:
+    def __init__(self, seed: bytes, now: int, **policy: int) -> None:
         self.entropy = SeededEntropy(seed)
-        self.domain = domain
+        self.domain = domain = DOMAIN
         self.now = now
         self.convergence = Convergence(1, self.entropy(32))
         self.policy = Policy(1, domain, 1, now, **policy)
@@ -66,9 +66,7 @@ class Authority:
         account = AccountId(Id.from_bytes(self.entropy(20)))
         key = SigningKey.generate(self.entropy)
         start, end = self.now - 3600, self.now + LIFE_S
-        leaf = issue_identity(
-            self.issuing, self.key, make_request(key), address, account, 1, start, end, self.entropy
-        )
+        leaf = issue_identity(self.issuing, self.key, make_request(key), address, account, 1, start, end, self.entropy)
         self.entries.append(DirectoryEntry(address, account))
         sealing = (HeldKey(SealingKey.generate(self.entropy), end),)
         return AccountCredentials(

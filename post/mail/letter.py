@@ -1,0 +1,238 @@
+"""
+Messages in the secure store: a whole message in, a reference to its skeleton out, and its octets back by ranges.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from post.crypto.convergent import Reference
+from post.errors import NotFound, PeerError, PostError
+from post.interfaces import IJournal
+from post.mail.interfaces import IContent, MessageTooLarge, MessageUnavailable, Octets
+from post.mail.mime import HEADER_LIMIT, MimePart, prepend, scan_skeleton
+from post.mail.parts import (
+    Cutting,
+    Skeleton,
+    StoredPart,
+    cuttings,
+    decoded,
+    encode,
+    read_skeleton,
+    stored_range,
+)
+from post.messaging.storage import Lease, SecureStore
+from post.tasks import sleep
+from post.wire import StorageClass, pack, unpack
+
+SKELETONS_BYTES = 8 * 1024 * 1024
+"""Skeletons of messages looked at lately, kept in memory."""
+TREES_KEPT = 2000
+"""MIME trees kept in memory; more are in the journal."""
+
+
+@dataclass(frozen=True)
+class Letter:
+    """
+    A message in the store: the packed reference of its skeleton, its octets, and its header (64 KiB of it at most).
+    """
+
+    reference: bytes
+    size: int
+    header: bytes
+
+
+class LetterBox:
+    """
+    Stores and opens messages for one account.
+    """
+
+    def __init__(
+        self, store: SecureStore, journal: IJournal, clock: IReactorTime, mail_s: int, size_limit: int
+    ) -> None:
+        self._store = store
+        self._journal = journal
+        self._clock = clock
+        self._lease = Lease(StorageClass.MAIL, mail_s)
+        self._size_limit = size_limit
+        self._skeletons: OrderedDict[bytes, Skeleton] = OrderedDict()
+        self._skeleton_bytes = 0
+        self._trees: OrderedDict[bytes, MimePart] = OrderedDict()
+
+    async def store(self, message: Octets) -> Letter:
+        """
+        Put a message on the policy's number of nodes.
+
+        @raise MessageTooLarge: if it is over the limit.
+        @raise TooFewReplicas: if the ring cannot keep it now.
+        """
+        if len(message) > self._size_limit:
+            raise MessageTooLarge(f"{len(message)} octets")
+        literals: list[bytes] = []
+        parts: list[StoredPart] = []
+        position = filled = 0
+        for cutting in cuttings(message):
+            if cutting is None:
+                await sleep(self._clock, 0)
+                continue
+            literals.append(bytes(message[position : cutting.start]))
+            filled += len(literals[-1])
+            position = cutting.stop
+            parts.append(await self._store_part(message, cutting, filled))
+        literals.append(bytes(message[position:]))
+        skeleton = Skeleton(1, b"".join(literals), tuple(parts))
+        reference = pack(await self._store.store(pack(skeleton), self._lease))
+        self._remember(reference, skeleton)
+        return _letter(reference, skeleton)
+
+    async def _store_part(self, message: Octets, cutting: Cutting, position: int) -> StoredPart:
+        pieces = (piece for piece in decoded(message, cutting.start, cutting.stop, cutting.recipe) if piece)
+        reference = await self._store.store_pieces(pieces, self._lease, cutting.shared)
+        length = cutting.stop - cutting.start
+        return StoredPart(position, length, cutting.lines, cutting.recipe, cutting.length, reference)
+
+    async def fetch(self, reference: bytes, size: int) -> Letter:
+        """
+        The message under a reference that somebody sent, who says that it has C{size} octets.
+
+        @raise PeerError: if it is no message, or of another size.
+        @raise NotFound, Unreachable: if it cannot be had now.
+        """
+        if size > self._size_limit:
+            raise PeerError(f"a message of {size} octets")
+        skeleton = await self._skeleton(reference)
+        if skeleton.size != size:
+            raise PeerError("a message of another size than announced")
+        return _letter(reference, skeleton)
+
+    async def _skeleton(self, reference: bytes) -> Skeleton:
+        known = self._skeletons.get(reference)
+        if known is not None:
+            self._skeletons.move_to_end(reference)
+            return known
+        skeleton = read_skeleton(await self._store.fetch(unpack(Reference, reference), 2 * self._size_limit))
+        self._remember(reference, skeleton)
+        return skeleton
+
+    def _remember(self, reference: bytes, skeleton: Skeleton) -> None:
+        if reference in self._skeletons or len(skeleton.literals) > SKELETONS_BYTES // 4:
+            return
+        self._skeletons[reference] = skeleton
+        self._skeleton_bytes += len(skeleton.literals)
+        while self._skeleton_bytes > SKELETONS_BYTES:
+            self._skeleton_bytes -= len(self._skeletons.popitem(last=False)[1].literals)
+
+    def content(self, key: bytes, reference: bytes, prefix: bytes, size: int) -> IContent:
+        """
+        The octets of the message under C{reference}, behind C{prefix}; C{key} names the entry that it belongs to.
+        """
+        content: IContent = _Content(self, key, reference, prefix, size)
+        return content
+
+    async def tree(self, key: bytes, reference: bytes, prefix: bytes) -> MimePart:
+        """
+        The MIME tree of an entry; computed once, then kept in the journal.
+        """
+        known = self._trees.get(key)
+        if known is None:
+            stored = self._journal.value(f"mime/{key.hex()}")
+            known = unpack(MimePart, stored) if stored is not None else None
+        if known is None:
+            skeleton = await self._skeleton(reference)
+            known = prepend(scan_skeleton(skeleton.literals, skeleton.holes), prefix)
+            # Only an index, which can be made again: nobody waits for it, and its loss does not matter.
+            self._journal.write([], [(f"mime/{key.hex()}", pack(known))]).addErrback(_ignore)
+        self._trees[key] = known
+        if len(self._trees) > TREES_KEPT:
+            self._trees.popitem(last=False)
+        return known
+
+    async def read(self, reference: bytes, start: int, stop: int) -> bytes:
+        """
+        The octets C{start:stop} of a message.
+
+        @raise PeerError, NotFound, Unreachable: as L{fetch}.
+        """
+        skeleton = await self._skeleton(reference)
+        out: list[bytes] = []
+        at = literal = 0
+        for part in skeleton.parts:
+            gap = part.position - literal
+            out.append(_overlap(skeleton.literals, literal, at, gap, start, stop))
+            at, literal = at + gap, part.position
+            first, last = max(start, at) - at, min(stop, at + part.length) - at
+            if first < last:
+                out.append(await self._read_part(part, first, last))
+            at += part.length
+        out.append(_overlap(skeleton.literals, literal, at, len(skeleton.literals) - literal, start, stop))
+        return b"".join(out)
+
+    async def _read_part(self, part: StoredPart, start: int, stop: int) -> bytes:
+        first, last = stored_range(part.recipe, part.stored, start, stop)
+        octets = await self._store.read(part.reference, first, last)
+        if len(octets) != last - first:
+            raise PeerError("a part of another length")
+        return encode(part.recipe, part.stored, start, stop, octets)
+
+
+def _overlap(literals: bytes, literal: int, at: int, length: int, start: int, stop: int) -> bytes:
+    """
+    Of C{length} literals from C{literal} on, which stand at C{at} of the message, those within C{start:stop}.
+    """
+    first, last = max(start, at) - at, min(stop, at + length) - at
+    return literals[literal + first : literal + last] if first < last else b""
+
+
+def _letter(reference: bytes, skeleton: Skeleton) -> Letter:
+    end = skeleton.literals.find(b"\r\n\r\n", 0, HEADER_LIMIT)
+    return Letter(reference, skeleton.size, skeleton.literals[: end + 4 if end >= 0 else HEADER_LIMIT])
+
+
+def _ignore(failure: object) -> None:
+    """
+    See where it is used.
+    """
+
+
+@implementer(IContent)
+class _Content:
+    """
+    A message as a mail program reads it.
+    """
+
+    log = Logger()
+
+    def __init__(self, letters: LetterBox, key: bytes, reference: bytes, prefix: bytes, size: int) -> None:
+        self.size = size
+        self._letters = letters
+        self._key = key
+        self._reference = reference
+        self._prefix = prefix
+
+    async def read(self, start: int, stop: int) -> bytes:
+        head = len(self._prefix)
+        stop = min(stop, self.size)
+        out = self._prefix[start:stop]
+        if stop > head:
+            try:
+                out += await self._letters.read(self._reference, max(0, start - head), stop - head)
+            except PostError as error:
+                raise self._unavailable(error) from error
+        if len(out) != max(0, stop - start):
+            raise self._unavailable(NotFound("some octets"))
+        return out
+
+    async def structure(self) -> MimePart:
+        try:
+            return await self._letters.tree(self._key, self._reference, self._prefix)
+        except PostError as error:
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: PostError) -> MessageUnavailable:
+        self.log.warn("message {key} cannot be read now: {error}", key=self._key[:4].hex(), error=error)
+        return MessageUnavailable(str(error))
