@@ -33,8 +33,9 @@ from post.ids import Contact, NodeId
 from post.net.framing import FrameReader, own_frame
 from post.net.messages import Ack, Agreed, Bye, Hello, Ping, Pong, Reason, agree
 from post.net.owner import AlreadyLinked, ILinkOwner
+from post.net.pulse import Pulse
 from post.net.queue import SendQueue
-from post.net.tls import negotiated, proven_chain, tune
+from post.net.tls import negotiated, proven_chain, push, tune
 from post.wire import FRAME_LIMIT, UnknownMessage, decode, encode
 
 
@@ -69,6 +70,7 @@ class Link(Protocol):
     @ivar leaving: whether its orderly end has begun.
     @ivar heard_bye: why the peer ends the link, once it does.
     @ivar clean: whether the link has ended in order: nothing that was sent on it is lost.
+    @ivar pulse: the pings, and the round-trip time.
     @ivar outcome: for a dialled link, fires when it is up or fails when it will not be.
     """
 
@@ -90,16 +92,12 @@ class Link(Protocol):
         self.held = False
         self.scheduled = False
         self.outcome: Deferred[None] | None = Deferred(self._abandon) if dialled else None
-        self.round_trip_s: float | None = None
+        self.pulse = Pulse(self.config.ping_s)
         self.source = "?"
-        self.was_up = False
         self.leaving = False
         self.heard_bye: int | None = None
         self.clean = False
-        self.up_at = self.heard_at = self.used_at = 0.0
-        self._ping_number = 0
-        self._ping_at: float | None = None
-        self._ping_next = self._recheck_at = 0.0
+        self.up_at = self.heard_at = self.used_at = self._recheck_at = 0.0
         self._owed: dict[type[Ping | Pong], int] = {}
         self._chain: list[bytes] = []
         self._paused = False
@@ -161,11 +159,8 @@ class Link(Protocol):
         self._cancel_timer()
         self.peer_lost = ack.lost
         self.stage = Stage.UP
-        self.was_up = True
         now = self.owner.clock.seconds()
         self.up_at = self.used_at = now
-        self._ping_next = now
-        self._recheck_at = self._next_recheck(now)
         self._tls.registerProducer(self, True)
         self.owner.up(self)
         if self.stage is Stage.UP:
@@ -216,7 +211,7 @@ class Link(Protocol):
             case (Stage.UP | Stage.LEAVING), Ping():
                 self._owe(Pong, message.number)
             case (Stage.UP | Stage.LEAVING), Pong():
-                self._measure(message.number)
+                self.pulse.pong(message.number, self.heard_at)
             case (Stage.UP | Stage.LEAVING), Bye():
                 self._dismissed(message)
             case _:
@@ -245,10 +240,13 @@ class Link(Protocol):
 
     def flush(self) -> None:
         """
-        Hand over what waits, until the line is full.
+        Hand over what waits, until the line is full, and send it.
         """
-        if not self.ready:
-            return
+        if self.ready:
+            self._hand_over()
+            push(self._tls)
+
+    def _hand_over(self) -> None:
         if self._owed:
             owed, self._owed = self._owed, {}
             self._tls.write(b"".join([own_frame(encode(kind(number))) for kind, number in owed.items()]))
@@ -263,23 +261,21 @@ class Link(Protocol):
 
     def resumeProducing(self) -> None:
         self._paused = False
-        self.flush()
+        if self.ready:
+            self._hand_over()
         self.owner.drained(self)
 
     def stopProducing(self) -> None:
         self._paused = True
 
-    def pause_reading(self) -> None:
+    def read(self, wanted: bool) -> None:
         """
-        Take nothing more from the peer until L{resume_reading}: for a receiver that is overloaded.
+        Take nothing more from the peer, for a receiver that is overloaded; or go on.
         """
-        self._tls.pauseProducing()
-
-    def resume_reading(self) -> None:
-        """
-        Read again.
-        """
-        self._tls.resumeProducing()
+        if wanted:
+            self._tls.resumeProducing()
+        else:
+            self._tls.pauseProducing()
 
     # Keeping it.
 
@@ -293,24 +289,12 @@ class Link(Protocol):
             return
         if now - self.used_at >= self.config.idle_s and not self.queue:
             self.leave(Reason.IDLE)
-        elif now >= self._ping_next:
-            if self._ping_at is not None and self.heard_at < self._ping_at:
+        elif self.pulse.due(now):
+            if self.pulse.silent(self.heard_at):
                 self.log.debug("{peer} is silent", peer=self)
                 self.abort()
-                return
-            self._ping_number += 1
-            self._ping_at = now
-            self._ping_next = now + self.config.ping_s
-            self._owe(Ping, self._ping_number)
-
-    def _measure(self, number: int) -> None:
-        if number != self._ping_number or self._ping_at is None:
-            return
-        sample = max(self.heard_at - self._ping_at, 0.0)
-        self._ping_at = None
-        # The gain of TCP's estimator (RFC 6298, section 2).
-        before = sample if self.round_trip_s is None else self.round_trip_s
-        self.round_trip_s = before + (sample - before) / 8
+            else:
+                self._owe(Ping, self.pulse.ping(now))
 
     def _still_valid(self, now: float) -> bool:
         try:
@@ -318,11 +302,8 @@ class Link(Protocol):
         except PeerError as error:
             self.refuse("certificate no longer valid", error)
             return False
-        self._recheck_at = self._next_recheck(now)
+        self._recheck_at = min(now + self.config.recheck_s, max(self.certificate.not_after + 1, now + 1))
         return True
-
-    def _next_recheck(self, now: float) -> float:
-        return min(now + self.config.recheck_s, max(self.certificate.not_after + 1, now + 1))
 
     # Ending it.
 

@@ -25,10 +25,14 @@ from random import Random
 
 from twisted.internet.defer import Deferred, succeed
 
+from post.errors import Unreachable
 from post.ids import Contact, NodeId
 from post.net.config import LinkConfig
 from post.net.link import Link
 from post.net.queue import Budget, SendQueue
+
+PEERS_LIMIT = 10_000
+"""Peers remembered without a link: when they may be dialled again, their round-trip time, their certificate."""
 
 
 class Verdict(Enum):
@@ -174,6 +178,25 @@ class Peer:
         while self.writers and (self.queue is None or self.queue.bulk_bytes < low_bytes):
             self.writers.popleft().callback(None)
 
+    def introduction(self) -> Deferred[Contact]:
+        """
+        Fires when the link that is about to come up does, or fails with L{Unreachable}.
+        """
+        waiting: Deferred[Contact] = Deferred()
+        self.introductions.append(waiting)
+        return waiting
+
+    def introduced(self, contact: Contact | None) -> None:
+        """
+        Tell those who wait to be introduced: it is linked, or it could not be reached.
+        """
+        waiting, self.introductions = self.introductions, []
+        for each in waiting:
+            if contact is None:
+                each.errback(Unreachable(f"no way to {self.id}"))
+            else:
+                each.callback(contact)
+
     def drop_queue(self) -> None:
         """
         Forget what waits to be sent.
@@ -184,3 +207,27 @@ class Peer:
         waiting, self.writers = self.writers, deque()
         for each in waiting:
             each.callback(None)
+
+
+class Peers(dict[NodeId, Peer]):
+    """
+    The peers we know, the one that was linked last at the end.  Past the limit those longest without a link go.
+    """
+
+    def known(self, node_id: NodeId) -> Peer:
+        """
+        The peer of this id, made if it is new.
+        """
+        peer = self.get(node_id)
+        if peer is None:
+            if len(self) >= PEERS_LIMIT:
+                for each in [each for each in self.values() if each.idle][: PEERS_LIMIT // 100]:
+                    del self[each.id]
+            peer = self[node_id] = Peer(node_id)
+        return peer
+
+    def renew(self, peer: Peer) -> None:
+        """
+        C{peer} was linked just now.
+        """
+        self[peer.id] = self.pop(peer.id)

@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from random import Random
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from post.complaints import Complaints
@@ -25,15 +26,13 @@ from post.ids import Address, Contact, NodeId
 from post.interfaces import IReceiver
 from post.net.config import LinkConfig
 from post.net.dial import Connect, Dialler
+from post.net.introduce import Introductions
 from post.net.link import Link, Stage
 from post.net.messages import Hello, Reason
 from post.net.owner import AlreadyLinked, ILinkOwner
-from post.net.peers import Claim, Peer, Verdict, judge
+from post.net.peers import PEERS_LIMIT, Claim, Peer, Peers, Verdict, judge
 from post.net.queue import Budget
 from post.wire import FRAME_LIMIT, Priority
-
-PEERS_LIMIT = 10_000
-"""Peers remembered without a link: when they may be dialled again, their round-trip time, their certificate."""
 
 Identify = Callable[[Sequence[bytes]], NodeCertificate]
 
@@ -46,6 +45,8 @@ class Switchboard:
     @ivar receiver: whoever is told what happens; C{None} before the start and after the end.
     @ivar connections: every connection there is, also those that are not, or no longer, a link to anybody.
     """
+
+    log = Logger()
 
     def __init__(
         self,
@@ -68,10 +69,10 @@ class Switchboard:
         self.emptied: Deferred[None] | None = None
         self._random = random
         self._identify = identify
-        self._connect = connect
+        self._peers = Peers()
         self._dialler = Dialler(clock, config, connect, self._unreached)
+        self._introductions = Introductions(connect, self._peers)
         self._budget = Budget(config.queues_bytes)
-        self._peers: dict[NodeId, Peer] = {}
         self._dirty: list[Link] = []
         self._flushing: IDelayedCall | None = None
 
@@ -96,7 +97,7 @@ class Switchboard:
     def _send_unlinked(self, contact: Contact, frame: bytes, priority: Priority) -> bool:
         if self.receiver is None or contact.id == self.local.id:
             return False
-        peer = self._peer(contact.id)
+        peer = self._peers.known(contact.id)
         waiting = peer.dialling or peer.pending
         if not waiting and not self._dialler.may_dial(peer, contact):
             return False
@@ -139,6 +140,8 @@ class Switchboard:
 
     def opened(self, link: Link) -> None:
         self.connections.add(link)
+        if self.receiver is None:
+            link.abort()
 
     def closed(self, link: Link) -> None:
         self.connections.discard(link)
@@ -155,7 +158,7 @@ class Switchboard:
         return Hello(config.lowest, config.highest, config.features, self.local, link.expects)
 
     def admit(self, link: Link) -> int:
-        peer = self._peer(link.peer.id)
+        peer = self._peers.known(link.peer.id)
         if link.dialled:
             current = peer.link
             if peer.pending is not None or (
@@ -170,7 +173,7 @@ class Switchboard:
             self.receiver.frame_received(link.peer, frame)
 
     def up(self, link: Link) -> None:
-        peer = self._peer(link.peer.id)
+        peer = self._peers.known(link.peer.id)
         if peer.pending is link:
             peer.pending = None
         if self.receiver is None:
@@ -200,8 +203,8 @@ class Switchboard:
         peer = self._peers.get(link.peer.id) if link.known else None
         if peer is None:
             return
-        if link.round_trip_s is not None:
-            peer.round_trip_s = link.round_trip_s
+        if link.pulse.round_trip_s is not None:
+            peer.round_trip_s = link.pulse.round_trip_s
         if peer.pending is link:
             peer.pending = None
             if peer.link is None and peer.dialling is None:
@@ -218,25 +221,22 @@ class Switchboard:
 
     def _adopt(self, peer: Peer, link: Link) -> None:
         self._take(peer, link)
-        if self.receiver is not None:
-            self.receiver.peer_found(link.peer)
+        self._tell_found(link.peer)
 
     def _take(self, peer: Peer, link: Link) -> None:
         """
         Send over C{link} from now on.
         """
         peer.link = link
-        self._peers[peer.id] = self._peers.pop(peer.id)  # Now the last to be forgotten.
+        self._peers.renew(peer)
         self.linked[peer.id] = link
         link.queue = peer.queue_for(self.config, self._budget)
         link.held = bool(peer.predecessors)
-        link.round_trip_s = peer.round_trip_s
+        link.pulse.round_trip_s = peer.round_trip_s
         dialling, peer.dialling = peer.dialling, None
         if dialling is not None:
             dialling.cancel()
-        introductions, peer.introductions = peer.introductions, []
-        for each in introductions:
-            each.callback(link.peer)
+        peer.introduced(link.peer)
         if link.queue and not link.scheduled:
             self.wake(link)
         if len(self.linked) > self.config.link_limit:
@@ -293,76 +293,64 @@ class Switchboard:
 
     def _release(self, peer: Peer, clean: bool) -> None:
         """
-        Another link to C{peer} has ended; the one in use may go on.
+        Another link to C{peer} than the one in use has ended; that one may go on.
         """
         link = peer.link
-        if link is None:
-            return
-        link.held = bool(peer.predecessors)
         if not clean:
+            peer.lost += 1
             if peer.queue is not None:
                 peer.queue.clear()
-            peer.lost += 1
-            if self.receiver is not None:
-                self.receiver.peer_lost(peer.id)
-                self.receiver.peer_found(link.peer)
-        if not link.scheduled:
-            self.wake(link)
+                peer.refill(self.config.bulk_low_bytes)
+            self._tell_lost(peer.id)
+            if link is not None:
+                self._tell_found(link.peer)
+        if link is not None:
+            link.held = bool(peer.predecessors)
+            if not link.scheduled:
+                self.wake(link)
+
+    def _tell_found(self, contact: Contact) -> None:
+        self.log.debug("linked with {peer}", peer=contact)
+        if self.receiver is not None:
+            try:
+                self.receiver.peer_found(contact)
+            except Exception:
+                self.log.failure("a receiver failed on finding {peer}", peer=contact)
+
+    def _tell_lost(self, node_id: NodeId) -> None:
+        self.log.debug("lost {peer}", peer=node_id)
+        if self.receiver is not None:
+            try:
+                self.receiver.peer_lost(node_id)
+            except Exception:
+                self.log.failure("a receiver failed on losing {peer}", peer=node_id)
 
     def _lost(self, peer: Peer) -> None:
         peer.lost += 1
         peer.drop_queue()
-        if self.receiver is not None:
-            self.receiver.peer_lost(peer.id)
+        self._tell_lost(peer.id)
 
     # Peers that cannot be reached, and peers of which only an address is known.
 
     def _unreached(self, peer: Peer, contact: Contact) -> None:
         peer.backoff.failed(contact, self.clock.seconds(), self._random, self.config)
         peer.drop_queue()
-        introductions, peer.introductions = peer.introductions, []
-        for each in introductions:
-            each.errback(Unreachable(f"no way to {peer.id}"))
-        if self.receiver is not None:
-            self.receiver.peer_lost(peer.id)
+        peer.introduced(None)
+        self._tell_lost(peer.id)
 
-    async def introduce(self, address: Address) -> Contact:
+    def introduce(self, address: Address) -> Deferred[Contact]:
         """
         See L{post.interfaces.ITransport.introduce}.
         """
-        if self.receiver is None:
-            raise Unreachable("not started")
-        try:
-            link = await self._connect(address, None)
-            return link.peer
-        except AlreadyLinked as error:
-            peer = self._peer(error.peer)
-            if peer.link is not None:
-                return peer.link.peer
-            waiting: Deferred[Contact] = Deferred()
-            peer.introductions.append(waiting)
-            return await waiting
-
-    # Peers.
-
-    def _peer(self, node_id: NodeId) -> Peer:
-        peer = self._peers.get(node_id)
-        if peer is None:
-            if len(self._peers) >= PEERS_LIMIT:
-                for each in [each for each in self._peers.values() if each.idle][: PEERS_LIMIT // 100]:
-                    del self._peers[each.id]
-            peer = self._peers[node_id] = Peer(node_id)
-        return peer
+        return fail(Unreachable("not serving")) if self.receiver is None else self._introductions.introduce(address)
 
     def round_trip_s(self, peer: NodeId) -> float | None:
         """
         See L{post.interfaces.ITransport.round_trip_s}.
         """
-        link = self.linked.get(peer)
-        if link is not None:
-            return link.round_trip_s
-        known = self._peers.get(peer)
-        return None if known is None else known.round_trip_s
+        if peer in self.linked:
+            return self.linked[peer].pulse.round_trip_s
+        return self._peers[peer].round_trip_s if peer in self._peers else None
 
     # The end.
 
@@ -379,6 +367,7 @@ class Switchboard:
         End every link in order; fires when every connection is gone.  The receiver hears nothing more.
         """
         self.receiver = None
+        self._introductions.stop()
         for peer in self._peers.values():
             if peer.dialling is not None:
                 peer.dialling.cancel()

@@ -177,7 +177,7 @@ class TlsTransport:
     # ITransport.
 
     def introduce(self, address: Address) -> Deferred[Contact]:
-        return Deferred.fromCoroutine(self._switchboard.introduce(address))
+        return self._switchboard.introduce(address)
 
     def send(self, peer: Contact, frame: bytes, priority: Priority) -> bool:
         return self._switchboard.send(peer, frame, priority)
@@ -212,7 +212,7 @@ class TlsTransport:
         """
         link = self._switchboard.linked.get(peer)
         if link is not None:
-            link.pause_reading()
+            link.read(False)
 
     def resume(self, peer: NodeId) -> None:
         """
@@ -220,4 +220,4 @@ class TlsTransport:
         """
         link = self._switchboard.linked.get(peer)
         if link is not None:
-            link.resume_reading()
+            link.read(True)

@@ -19,7 +19,7 @@ from twisted.internet.error import (
     ConnectionRefusedError,
     TimeoutError,
 )
-from twisted.internet.interfaces import IConsumer, IProtocol, IPushProducer, ITCPTransport
+from twisted.internet.interfaces import IConsumer, IDelayedCall, IProtocol, IPushProducer, ITCPTransport
 from twisted.internet.protocol import ClientFactory, Factory
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -148,11 +148,10 @@ class _Port:
 
 
 class _Connector:
-    def __init__(self) -> None:
-        self.stopped = False
+    call: IDelayedCall
 
     def stopConnecting(self) -> None:
-        self.stopped = True
+        self.call.cancel()
 
     def getDestination(self) -> IPv4Address:
         return IPv4Address("TCP", "127.0.0.1", 0)
@@ -189,19 +188,17 @@ class MemoryNetwork(Clock):
     ) -> _Connector:
         connector = _Connector()
         self.dialled.append(port)
+        factory.startedConnecting(connector)  # type: ignore[arg-type]  # Enough of one.
         if port in self.silent:
-            self.callLater(timeout, self._fail, connector, factory, TimeoutError())
+            connector.call = self.callLater(timeout, self._fail, connector, factory, TimeoutError())
         else:
-            self.callLater(0, self._connect, connector, port, factory)
+            connector.call = self.callLater(0, self._connect, connector, port, factory)
         return connector
 
     def _fail(self, connector: _Connector, factory: ClientFactory, error: Exception) -> None:
-        if not connector.stopped:
-            factory.clientConnectionFailed(connector, Failure(error))  # type: ignore[arg-type]  # Enough of one.
+        factory.clientConnectionFailed(connector, Failure(error))  # type: ignore[arg-type]  # Enough of one.
 
     def _connect(self, connector: _Connector, port: int, factory: ClientFactory) -> None:
-        if connector.stopped:
-            return
         listener = self.listening.get(port)
         if listener is None:
             self._fail(connector, factory, ConnectionRefusedError())

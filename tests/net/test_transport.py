@@ -14,11 +14,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from post.crypto.keys import SigningKey
-from post.errors import ConfigError
+from post.errors import ConfigError, Unreachable
 from post.ids import Contact, Id, NodeId
 from post.interfaces import ITransport
 from post.net.config import LinkConfig
 from post.net.framing import head
+from post.net.messages import Reason
 from post.rpc import Rpc
 from post.wire import FRAME_LIMIT, Message, Priority, message
 from tests.net.members import AUTHORITY, DAY, NOW, Authority, Member
@@ -246,6 +247,20 @@ class TransportTests(SynchronousTestCase):
         self.assertEqual(1, len(self.flushLoggedErrors(RuntimeError)))
         self.assertEqual(1, len(self.one.transport.links()))
 
+    def test_receiver_fails_on_events(self) -> None:
+        """
+        Nor does a bug in what is done about peers that come and go.
+        """
+
+        def fail(peer: object) -> None:
+            raise RuntimeError("a bug")
+
+        self.two.heard.peer_found = self.two.heard.peer_lost = fail  # type: ignore[method-assign]
+        self.linked()
+        self.network.cut()
+        self.network.settle()
+        self.assertEqual(2, len(self.flushLoggedErrors(RuntimeError)))
+
     # Configuration.
 
     def test_port_in_use(self) -> None:
@@ -318,6 +333,38 @@ class TransportTests(SynchronousTestCase):
         self.assertTrue(self.one.send(self.two, b"y"))
         self.network.settle()
         self.assertEqual([b"y"], self.two.heard.frames())
+
+    def test_sent_on_losing(self) -> None:
+        """
+        A receiver may send to the peer at once when it is told of the loss; that goes over the next link.
+        """
+        self.linked()
+        self.network.pass_time(10)
+        self.one.heard.peer_lost = lambda peer: None if self.one.send(self.two, b"are you there?") else self.fail()  # type: ignore[method-assign]
+        self.network.cut()
+        self.network.settle()
+        self.assertEqual([b"are you there?"], self.two.heard.frames())
+
+    def test_stopped_while_dialling(self) -> None:
+        """
+        A node that stops gives up what it is dialling.
+        """
+        self.network.silent.add(7)
+        introduced = [
+            self.one.transport.introduce(address) for address in ("127.0.0.1:7", self.two.contact.addresses[0])
+        ]
+        self.one.transport.send(Contact(NodeId(Id(9)), ("127.0.0.1:7",)), b"", Priority.NORMAL)
+        self.network.advance(0)
+        stopped = self.one.transport.stop()
+        for each in introduced:
+            self.failureResultOf(each, Unreachable)
+        self.failureResultOf(self.one.transport.introduce(self.two.contact.addresses[0]), Unreachable)
+        self.network.settle()
+        self.successResultOf(stopped)
+        self.members.remove(self.one)
+        self.two.transport.stop()
+        self.assertEqual([], self.network.getDelayedCalls())
+        self.assertEqual([], self.one.heard.heard + self.two.heard.heard)
 
     def test_too_many_dials(self) -> None:
         """
@@ -477,6 +524,58 @@ class TransportTests(SynchronousTestCase):
             if seed < 39:
                 self.tearDown()
 
+    def test_chaos(self) -> None:
+        """
+        However links are cut, end, and are dialled at once: nothing arrives twice or out of order, nothing is missing
+        without somebody being told of a loss, both ends agree which link there is, and sending goes on afterwards.
+        """
+        for seed in range(30):
+            random = Random(seed)
+            network = self.network = MemoryNetwork(NOW)
+            self.members = []
+            one, two = self.member(1), self.member(2)
+            sent: dict[int, list[bytes]] = {1: [], 2: []}
+            for number in range(random.randrange(20, 100)):
+                for sender, receiver in ((one, two), (two, one)):
+                    frame = b"%d" % number
+                    if random.random() < 0.4 and sender.send(receiver, frame):
+                        sent[int(sender.contact.id)].append(frame)
+                self.disturb(random, one, two)
+            for _ in range(12):
+                network.shuffle(random)
+                network.advance(1)
+            for sender, receiver in ((one, two), (two, one)):
+                received, all_sent = receiver.heard.frames(), sent[int(sender.contact.id)]
+                rest = iter(all_sent)
+                self.assertTrue(all(frame in rest for frame in received), f"seed {seed}: order")
+                if received != all_sent:
+                    self.assertIn("lost", one.heard.events() + two.heard.events(), f"seed {seed}: silent loss")
+            self.assertEqual(len(one.transport.links()), len(two.transport.links()), f"seed {seed}")
+            self.assertIn(len(network.ends()), (0, 2), f"seed {seed}")
+            network.advance(40)
+            self.assertTrue(one.send(two, b"final"))
+            network.settle()
+            self.assertEqual(b"final", two.heard.frames()[-1], f"seed {seed}")
+            if seed < 29:
+                self.tearDown()
+
+    def disturb(self, random: Random, *members: Member) -> None:
+        """
+        Let something happen: a cut, an idle end, some time, some bytes.
+        """
+        network = self.network
+        if random.random() < 0.05:
+            if random.random() < 0.5 and network.ends():
+                random.choice(network.ends()).abortConnection()
+            else:
+                for member in members:
+                    for link in list(member.transport._switchboard.linked.values()):
+                        link.leave(Reason.IDLE)
+        network.advance(random.choice((0, 0, 0, 0, 0, 0.3, 1, 6)))
+        for _ in range(random.randrange(8)):
+            if network.ends():
+                random.choice(network.ends()).deliver(random.choice((1, 50, 500, 5000)))
+
     def test_simultaneous_crossing(self) -> None:
         """
         When both links come up, that of the higher id ends in order.
@@ -574,7 +673,7 @@ class TransportTests(SynchronousTestCase):
         """
         self.linked()
         self.network.pass_time(595, 5)
-        self.one.transport._switchboard.linked[self.two.contact.id].leave(2)
+        self.one.transport._switchboard.linked[self.two.contact.id].leave(Reason.IDLE)
         self.two.send(self.one, b"just in time")
         self.one.send(self.two, b"me too")
         self.network.settle()
