@@ -237,7 +237,7 @@ class MemoryNetwork(Clock):
                 return
         raise AssertionError("it never settles")
 
-    def shuffle(self, random: Random) -> None:
+    def shuffle(self, random: Random, sizes: tuple[int, ...] = (1, 40, 500, 2000, BUFFER_BYTES)) -> None:
         """
         The same in an order, and in pieces, of chance.
         """
@@ -246,7 +246,7 @@ class MemoryNetwork(Clock):
                 self.advance(0)
             ends = self.ends()
             random.shuffle(ends)
-            if not any(end.deliver(random.choice((1, 40, 500, 2000, BUFFER_BYTES))) for end in ends):
+            if not any(end.deliver(random.choice(sizes)) for end in ends):
                 if not self._due():
                     return
                 self.advance(0)

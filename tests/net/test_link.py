@@ -20,7 +20,7 @@ from post.errors import Unreachable
 from post.ids import Contact, Id, NodeId
 from post.net.config import LinkConfig
 from post.net.framing import FrameReader, head, own_frame
-from post.net.messages import Ack, Hello, Ping
+from post.net.messages import Ack, Bye, Hello, Ping
 from post.net.owner import ILinkOwner
 from post.net.tls import options
 from post.wire import FRAME_LIMIT, Message, Priority, decode, encode
@@ -367,6 +367,15 @@ class LinkTests(SynchronousTestCase):
         self.stranger.write(own_frame(b"\0\x0f\x91\1") + head(1) + b"!")
         self.network.settle()
         self.assertEqual([b"!"], self.node.heard.frames())
+
+    def test_confirmed_unsaid(self) -> None:
+        """
+        A BYE that confirms one that we never said breaks the protocol.
+        """
+        self.greet(Hello(1, 1, 0, ME))
+        self.stranger.say(Ack(0), Bye(1, heard=True))
+        self.network.settle()
+        self.assertEqual({"broken link protocol": 1}, dict(self.node.complaints.counts))
 
     def test_flood_of_pings(self) -> None:
         """

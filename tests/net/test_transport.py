@@ -19,6 +19,7 @@ from post.ids import Contact, Id, NodeId
 from post.interfaces import ITransport
 from post.net.config import LinkConfig
 from post.net.framing import head
+from post.net.link import Link
 from post.net.messages import Reason
 from post.rpc import Rpc
 from post.wire import FRAME_LIMIT, Message, Priority, message
@@ -93,8 +94,8 @@ class TransportTests(SynchronousTestCase):
         """
         The ends of connections that are at C{member}.
         """
-        links = member.transport._switchboard.connections
-        return [end for end in self.network.ends() if any(link._tls.transport is end for link in links)]
+        ours = [link._tls.transport for link in self.connections(member)]
+        return [end for end in self.network.ends() if end in ours]
 
     def sever(self, end: End) -> None:
         """
@@ -172,6 +173,22 @@ class TransportTests(SynchronousTestCase):
             self.assertEqual(self.two.contact, self.successResultOf(each))
         self.assertEqual(([("found", 2)], [("found", 1)]), (self.one.heard.heard, self.two.heard.heard))
         self.ends()
+
+    def test_introduced_in_any_order(self) -> None:
+        """
+        Also when the connections come about in any order.
+        """
+        for seed in range(20):
+            self.network = MemoryNetwork(NOW)
+            self.members = []
+            one, two = self.member(1), self.member(2)
+            introduced = [one.transport.introduce(two.contact.addresses[0]) for _ in range(3)]
+            self.network.shuffle(Random(seed), (20, 40))
+            for each in introduced:
+                self.assertEqual(two.contact, self.successResultOf(each))
+            self.assertEqual(([("found", 2)], [("found", 1)]), (one.heard.heard, two.heard.heard), f"seed {seed}")
+            if seed < 19:
+                self.tearDown()
 
     def test_introduced_while_sending(self) -> None:
         """
@@ -365,6 +382,45 @@ class TransportTests(SynchronousTestCase):
         self.two.transport.stop()
         self.assertEqual([], self.network.getDelayedCalls())
         self.assertEqual([], self.one.heard.heard + self.two.heard.heard)
+
+    def test_dialled_meanwhile(self) -> None:
+        """
+        If the peer links with us while we try an address of it that is silent, that attempt is given up, and what
+        waited goes over the link.
+        """
+        self.network.silent.add(7)
+        contact = Contact(self.two.contact.id, ("127.0.0.1:7",), 1)
+        self.one.transport.send(contact, b"for two", Priority.NORMAL)
+        self.network.settle()
+        self.two.send(self.one, b"for one")
+        self.network.settle()
+        self.assertEqual([b"for two"], self.two.heard.frames())
+        self.assertEqual(2, len([call for call in self.network.getDelayedCalls() if call.getTime() > NOW]))
+        self.network.pass_time(8)
+        self.assertEqual(["found"], self.one.heard.events())
+
+    def test_acknowledged_and_cut(self) -> None:
+        """
+        If a link breaks after our ACK, before we know whether it is up, what waits for it is lost, and so says an
+        introduction that relied on it.
+        """
+        address = self.two.contact.addresses[0]
+        first = self.one.transport.introduce(address)
+        peers = self.one.transport._switchboard._peers
+        for _ in range(1000):
+            self.network.advance(0)
+            for end in self.network.ends():
+                end.deliver(20)
+            if any(peer.pending for peer in peers.values()):
+                break
+        second = peers[self.two.contact.id].introduction()
+        self.assertTrue(self.one.send(self.two, b"waits"))
+        self.network.cut()
+        self.network.settle()
+        for each in (first, second):
+            self.failureResultOf(each, Unreachable)
+        self.assertEqual([("lost", 2)], self.one.heard.heard)
+        self.assertEqual(0, self.one.transport._switchboard._budget.used)
 
     def test_too_many_dials(self) -> None:
         """
@@ -588,6 +644,47 @@ class TransportTests(SynchronousTestCase):
         self.assertEqual(self.two.transport.port, near.getPeer().port)
         self.assertEqual([("found", 2), (2, b"from two")], self.one.heard.heard)
         self.assertEqual([("found", 1), (1, b"from one")], self.two.heard.heard)
+
+    def test_simultaneous_and_cut(self) -> None:
+        """
+        If the link that is to end breaks before it has ended, frames may be lost on it: both ends are told so.
+        """
+        seen = 0
+        for seed in range(30):
+            random = Random(seed)
+            network = self.network = MemoryNetwork(NOW)
+            self.members = []
+            one, two = self.member(1), self.member(2)
+            one.send(two, b"from one")
+            two.send(one, b"from two")
+            network.advance(0)
+            network.advance(0)
+            ending: list[Link] = []
+            while network.ends() and any(end.waiting for end in network.ends()) and len(ending) < 2:
+                random.choice(network.ends()).deliver(random.choice((50, 500, 5000)))
+                both = self.connections(one) | self.connections(two)
+                ending = [link for link in both if link.leaving and not link.gone]
+            if len(ending) == 2 and one.transport.links() and two.transport.links():
+                seen += 1
+                for link in ending:
+                    link._tls.transport.waiting.clear()
+                    link._tls.transport.abortConnection()
+                network.settle()
+                for member in (one, two):
+                    self.assertEqual(["found", "lost", "found"], member.heard.events(), f"seed {seed}")
+                    self.assertEqual(1, len(member.transport.links()))
+                one.send(two, b"again")
+                network.settle()
+                self.assertEqual(b"again", two.heard.frames()[-1])
+            if seed < 29:
+                self.tearDown()
+        self.assertGreater(seen, 3)
+
+    def connections(self, member: Member) -> set[Link]:
+        """
+        All connections of C{member}.
+        """
+        return member.transport._switchboard.connections
 
     def test_restart(self) -> None:
         """
