@@ -1,0 +1,239 @@
+"""
+An organisation's authority, in a directory: an off-line root, and an issuing authority under it.
+
+::
+
+    root.key        the root's private key: take it off the machine once the directory is made
+    root.der        the root's certificate: what every member trusts
+    issuing.key     signs certificates, policy and directory
+    issuing.der     its certificate, under the root, constrained to the domain
+    secrets         node-id secret and convergence secret
+    policy          the signed policy
+    directory       the signed directory
+    issued.jsonl    every certificate issued, one line each, append-only
+
+Private keys of members never come here: what is issued is issued for a certificate request.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from base64 import b64encode
+from collections.abc import Sequence
+from pathlib import Path
+
+from post.crypto.certificates import (
+    issue_identity,
+    issue_issuing,
+    issue_node,
+    issue_root,
+    node_id_for,
+    read_identity,
+    read_node,
+)
+from post.crypto.convergent import Convergence
+from post.crypto.documents import (
+    DAY_S,
+    Directory,
+    DirectoryEntry,
+    Member,
+    Policy,
+    open_directory,
+    open_policy,
+    sign_directory,
+    sign_policy,
+)
+from post.crypto.keys import SigningKey
+from post.crypto.names import canonical, canonical_domain, split
+from post.errors import ConfigError, PeerError
+from post.files import read_file, read_secret, write_file, write_secret
+from post.ids import AccountId, Id
+from post.interfaces import Entropy
+from post.wire import Document, pack, unpack
+
+ROOT_S = 20 * 365 * DAY_S
+ISSUING_S = 10 * 365 * DAY_S
+LEAF_S = 2 * 365 * DAY_S
+"""Life of a member's certificate.  Enrolment over the network, once it renews them by itself, allows a shorter one."""
+DIRECTORY_S = 2 * 365 * DAY_S
+BACKDATED_S = 3600
+"""Certificates begin this long ago, for members whose clocks are slow."""
+NODES_PER_OWNER = 16
+
+
+class Secrets(Document, frozen=True):
+    """
+    What only the authority knows, and the secret that it shares with all members.
+    """
+
+    version: int
+    node_ids: bytes
+    generation: int
+    convergence: bytes
+
+
+class Authority:
+    """
+    An authority's directory, open.
+    """
+
+    def __init__(
+        self, path: Path, key: SigningKey, root: bytes, issuing: bytes, secrets: Secrets, entropy: Entropy
+    ) -> None:
+        self.path = path
+        self.root = root
+        self.issuing = issuing
+        self._key = key
+        self._secrets = secrets
+        self._entropy = entropy
+
+    @classmethod
+    def create(cls, path: Path, domain: str, entropy: Entropy, now: int, **policy: int) -> Authority:
+        """
+        A new organisation; C{policy} names fields of L{Policy} to set.
+
+        @raise ConfigError: if there is one in C{path} already, or C{domain} is none.
+        """
+        if (path / "root.der").exists():
+            raise ConfigError(str(path), "holds an authority already")
+        try:
+            domain = canonical_domain(domain)
+        except ValueError:
+            raise ConfigError(domain, "is not a domain") from None
+        path.mkdir(parents=True, exist_ok=True)
+        root_key, key = SigningKey.generate(entropy), SigningKey.generate(entropy)
+        start = now - BACKDATED_S
+        root = issue_root(root_key, domain, start, now + ROOT_S, entropy)
+        issuing = issue_issuing(root, root_key, key, domain, start, now + ISSUING_S, entropy)
+        secrets = Secrets(1, entropy(32), 1, entropy(32))
+        write_secret(path / "root.key", root_key.to_pem())
+        write_secret(path / "issuing.key", key.to_pem())
+        write_secret(path / "secrets", pack(secrets))
+        write_file(path / "issuing.der", issuing)
+        write_file(path / "policy", sign_policy(Policy(1, domain, 1, now, **policy), issuing, key))
+        authority = cls(path, key, root, issuing, secrets, entropy)
+        authority._write_directory(Directory(domain, 1, now, now + DIRECTORY_S, (), ()))
+        # Last: a directory with a root is complete.
+        write_file(path / "root.der", root)
+        return authority
+
+    @classmethod
+    def open(cls, path: Path, entropy: Entropy) -> Authority:
+        """
+        @raise ConfigError: if there is no authority in C{path}, or it is damaged.
+        """
+        try:
+            return cls(
+                path,
+                SigningKey.from_pem(read_secret(path / "issuing.key")),
+                read_file(path / "root.der"),
+                read_file(path / "issuing.der"),
+                unpack(Secrets, read_secret(path / "secrets")),
+                entropy,
+            )
+        except (ValueError, PeerError) as error:
+            raise ConfigError(str(path), f"is damaged: {error}") from None
+
+    @property
+    def convergence(self) -> Convergence:
+        """
+        What members need to store what others can share.
+        """
+        return Convergence(self._secrets.generation, self._secrets.convergence)
+
+    def policy(self) -> bytes:
+        """
+        The signed policy.
+        """
+        return read_file(self.path / "policy")
+
+    def directory(self) -> bytes:
+        """
+        The signed directory.
+        """
+        return read_file(self.path / "directory")
+
+    def directory_domain(self, now: int) -> str:
+        """
+        The domain, in its canonical form.
+        """
+        return self._opened(now)[0].domain
+
+    def _opened(self, now: int) -> tuple[Policy, Directory]:
+        return open_policy(self.policy(), self.root, now), open_directory(self.directory(), self.root, now)
+
+    def issue_node(
+        self, request: bytes, owner: str, now: int, site: str = "", roles: Sequence[str] = (), index: int = 0
+    ) -> tuple[bytes, bytes]:
+        """
+        The chain for C{owner}'s node number C{index}; asking again gives the same node id.
+
+        @raise PeerError: if C{request} is not in order.
+        @raise ConfigError: if the owner would have too many nodes.
+        """
+        if not 0 <= index < NODES_PER_OWNER:
+            raise ConfigError(owner, f"may have {NODES_PER_OWNER} nodes")
+        node_id = node_id_for(self._secrets.node_ids, owner, index)
+        start, end = now - BACKDATED_S, now + LEAF_S
+        leaf = issue_node(
+            self.issuing, self._key, request, node_id, owner, site, roles, index, start, end, self._entropy
+        )
+        _, directory = self._opened(now)
+        others = [member for member in directory.members if member.node != node_id]
+        self._note("node", leaf, read_node(leaf).node_id.hex(), owner, now)
+        self._rewrite(directory, directory.entries, [*others, Member(node_id, owner)], now)
+        return leaf, self.issuing
+
+    def issue_user(self, request: bytes, address: str, now: int) -> tuple[bytes, bytes]:
+        """
+        The chain for the account of C{address}; an account that exists keeps its id and gets a higher serial.
+
+        @raise PeerError: if C{request} is not in order.
+        @raise ConfigError: if C{address} is none of this domain.
+        """
+        policy, directory = self._opened(now)
+        try:
+            name = canonical(address)
+        except ValueError:
+            raise ConfigError(address, "is not a mail address") from None
+        if split(name)[1] != policy.domain:
+            raise ConfigError(address, f"is not of the domain {policy.domain}")
+        account = directory.account(name) or AccountId(Id.from_bytes(self._entropy(20)))
+        start, end = now - BACKDATED_S, now + LEAF_S
+        # Serials rise with time, and by one if the clock stood still.
+        serial = max(now, self._last_serial(name) + 1)
+        leaf = issue_identity(self.issuing, self._key, request, name, account, serial, start, end, self._entropy)
+        others = [entry for entry in directory.entries if entry.address != name]
+        self._note("identity", leaf, name, str(read_identity(leaf).serial), now)
+        self._rewrite(directory, [*others, DirectoryEntry(name, account)], directory.members, now)
+        return leaf, self.issuing
+
+    def _last_serial(self, name: str) -> int:
+        last = 0
+        for line in self._issued():
+            if line["kind"] == "identity" and line["name"] == name:
+                last = max(last, int(line["of"]))
+        return last
+
+    def _issued(self) -> list[dict[str, str]]:
+        path = self.path / "issued.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def _note(self, kind: str, leaf: bytes, name: str, of: str, now: int) -> None:
+        line = {"kind": kind, "name": name, "of": of, "at": now, "certificate": b64encode(leaf).decode()}
+        with (self.path / "issued.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _rewrite(self, old: Directory, entries: Sequence[DirectoryEntry], members: Sequence[Member], now: int) -> None:
+        ordered = sorted(entries, key=lambda entry: entry.address)
+        self._write_directory(
+            Directory(
+                old.domain, old.serial + 1, now, now + DIRECTORY_S, ordered, sorted(members, key=lambda m: m.node)
+            )
+        )
+
+    def _write_directory(self, directory: Directory) -> None:
+        write_file(self.path / "directory", sign_directory(directory, self.issuing, self._key))

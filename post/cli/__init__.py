@@ -1,0 +1,60 @@
+"""
+C{post}: one command, with a verb for everything that a person does with POST from a terminal.
+
+What goes wrong is told in one line, and in the exit code (L{post.control.exit_code}).
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from post import __version__
+from post.errors import PostError
+
+VERBS = ("ca", "ring", "status")
+"""Each is the command of that name in the module of that name."""
+
+
+class Verbs(click.Group):
+    """
+    Imports a verb when it is used: C{post status} should not wait for what C{post ring} needs.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """
+        For C{--help}.
+        """
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """
+        The verb, or C{None} if there is none of that name.
+        """
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = getattr(import_module(f"post.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:  # Any: what the command returns, as click has it.
+        """
+        Turn what goes wrong into one line and an exit code.
+        """
+        try:
+            return super().invoke(ctx)
+        except PostError as error:
+            from post.control import exit_code
+
+            click.echo(f"post: {' '.join(str(error).split())}", err=True)
+            sys.exit(exit_code(error))
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="post")
+def main() -> None:
+    """
+    Serverless, secure messaging on the computers people already have.
+    """

@@ -1,0 +1,105 @@
+"""
+C{post ca}: the authority, and the requests that members bring to it.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from post.ca.authority import Authority
+from post.crypto.certificates import make_request
+from post.crypto.entropy import system_entropy
+from post.crypto.keys import SigningKey
+from post.errors import ConfigError
+from post.files import read_file, read_secret, write_file, write_secret
+from post.wire import pack
+
+_path = click.Path(path_type=Path)
+_where = click.option("--authority", "where", type=_path, required=True, help="The authority's directory.")
+
+
+@click.group()
+def ca() -> None:
+    """
+    The organisation's authority.
+    """
+
+
+@ca.command()
+@click.argument("where", type=_path)
+@click.option("--domain", required=True, help="The mail domain, such as example.org.")
+@click.option("--copies", "k", type=click.IntRange(1, 20), default=3, show_default=True, help="Of everything stored.")
+@click.option(
+    "--minimum",
+    type=click.IntRange(0, 20),
+    default=2,
+    show_default=True,
+    help="Copies on other nodes, without which mail is refused for the time being.",
+)
+def init(where: Path, domain: str, k: int, minimum: int) -> None:
+    """
+    Make a new authority in WHERE.
+    """
+    if minimum > k:
+        raise ConfigError("--minimum", "cannot be more than --copies")
+    Authority.create(where, domain, system_entropy, int(time.time()), k=k, minimum=minimum)
+    click.echo(f"Made the authority of {domain} in {where}.")
+    click.echo(f"Keep {where / 'root.key'} somewhere safe, and not on this machine: it is needed only if")
+    click.echo("the issuing key is lost or stolen.")
+
+
+@ca.command()
+@click.argument("key", type=_path)
+@click.argument("request", type=_path)
+def request(key: Path, request: Path) -> None:
+    """
+    On a member's machine: make the key KEY, if it does not exist, and a certificate request for it in REQUEST.
+    """
+    if key.exists():
+        try:
+            made = SigningKey.from_pem(read_secret(key))
+        except ValueError as error:
+            raise ConfigError(str(key), f"is no key: {error}") from None
+    else:
+        made = SigningKey.generate(system_entropy)
+        write_secret(key, made.to_pem())
+    write_file(request, make_request(made))
+    click.echo(f"Bring {request} to the authority; {key} stays here.")
+
+
+@ca.command("issue-node")
+@_where
+@click.argument("request", type=_path)
+@click.argument("chain", type=_path)
+@click.option("--owner", required=True, help="Whose node it is.")
+@click.option("--site", default="", help="Where it stands: copies are spread over sites.")
+@click.option("--role", "roles", multiple=True, type=click.Choice(["gateway", "always-on"]))
+@click.option("--index", default=0, help="Which of the owner's nodes.")
+def issue_node(
+    where: Path, request: Path, chain: Path, owner: str, site: str, roles: tuple[str, ...], index: int
+) -> None:
+    """
+    Certify a node: write the certificates for REQUEST to CHAIN.
+    """
+    authority = Authority.open(where, system_entropy)
+    issued = authority.issue_node(read_file(request), owner, int(time.time()), site, roles, index)
+    write_file(chain, pack(issued))
+    click.echo(f"Certified a node of {owner}.")
+
+
+@ca.command("issue-user")
+@_where
+@click.argument("request", type=_path)
+@click.argument("chain", type=_path)
+@click.option("--address", required=True, help="The person's mail address.")
+def issue_user(where: Path, request: Path, chain: Path, address: str) -> None:
+    """
+    Certify a person: write the certificates for REQUEST to CHAIN.
+    """
+    authority = Authority.open(where, system_entropy)
+    issued = authority.issue_user(read_file(request), address, int(time.time()))
+    write_file(chain, pack(issued))
+    click.echo(f"Certified {address}.")

@@ -1,0 +1,83 @@
+"""
+C{post status}: how a running node is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from post import control
+from post.config import load
+from post.errors import Unreachable
+
+EXIT_JOINING = 1
+EXIT_DOWN = control.EXIT_UNREACHABLE
+
+
+def default_config() -> Path:
+    """
+    Where a person's node keeps its settings if nothing else is said.
+    """
+    named = os.environ.get("POST_CONFIG")
+    return Path(named) if named else Path.home() / ".config" / "post" / "node.toml"
+
+
+@click.command()
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="The node's settings; by default $POST_CONFIG, or ~/.config/post/node.toml.",
+)
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def status(config: Path | None, as_json: bool) -> None:
+    """
+    Show how the node is.
+
+    Exit code: 0 if it serves its people, 1 if it runs but does not serve yet, 69 if it does not run, 78 if its settings
+    cannot be read.
+    """
+    directory = load(config or default_config()).directory
+    try:
+        found = control.ask(control.find(directory), {"verb": "status"})
+    except Unreachable:
+        click.echo(json.dumps({"running": False}) if as_json else f"The node in {directory} is not running.")
+        raise SystemExit(EXIT_DOWN) from None
+    click.echo(json.dumps(found, indent=1) if as_json else describe(found, time.time()))
+    raise SystemExit(0 if found["serving"] else EXIT_JOINING)
+
+
+def describe(found: dict[str, Any], now: float) -> str:
+    """
+    A node's status in words.
+    """
+    days = int((found["certificate_expires"] - now) / 86400)
+    where = f"in a ring of {found['members']}" if found["active"] else "not in the ring yet"
+    serving = "" if found["serving"] else ", does not serve mail programs yet"
+    lines = [
+        f"{found['name']} ({found['node_id'][:8]}): {where}, {_count(found['links'], 'link')}{serving}",
+        f"  keeps {_count(found['blocks'], 'block')} for the ring, {found['block_bytes'] / 1e6:.1f} MB",
+        f"  {_count(found['notifications_waiting'], 'notification')} here for people who are off-line",
+        f"  certificate valid for {_count(days, 'more day')}",
+    ]
+    lines += [f"  {_account(account)}" for account in found["accounts"]]
+    lines += [f"  complaint: {_count(count, 'time')} {kind}" for kind, count in sorted(found["complaints"].items())]
+    return "\n".join(lines)
+
+
+def _account(account: dict[str, Any]) -> str:
+    if not account["open"]:
+        return f"{account['address']}: waits until enough of the ring answers"
+    behind = account["log_records"] - account["log_kept"]
+    kept = "all kept by the ring" if behind <= 0 else f"{_count(behind, 'change')} not yet kept by the ring"
+    messages, folders = _count(account["messages"], "message"), _count(account["folders"], "folder")
+    return f"{account['address']}: {messages} in {folders}, {kept}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

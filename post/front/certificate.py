@@ -1,0 +1,72 @@
+"""
+The certificate that mail programs see: made once, for this machine only, and never changed silently.
+"""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from twisted.internet.ssl import CertificateOptions, TLSVersion
+
+from post.crypto.entropy import system_entropy
+from post.crypto.keys import SigningKey
+from post.errors import ConfigError
+from post.files import read_file, read_secret, write_file, write_secret
+
+LIFE = datetime.timedelta(days=10 * 365)
+"""Long, because a mail program that has been told to trust it asks again when it changes."""
+
+
+def mail_certificate(directory: Path, now: int) -> CertificateOptions:
+    """
+    TLS for mail programs, with C{mail.key} and C{mail.pem} in C{directory}, which are made if neither exists.
+
+    @raise ConfigError: if they cannot be used.
+    """
+    key_file, certificate_file = directory / "mail.key", directory / "mail.pem"
+    if not key_file.exists() and not certificate_file.exists():
+        key = SigningKey.generate(system_entropy).private_key
+        write_file(certificate_file, _make(key, now).public_bytes(serialization.Encoding.PEM))
+        write_secret(
+            key_file,
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            ),
+        )
+    try:
+        loaded = serialization.load_pem_private_key(read_secret(key_file), None)
+        certificate = x509.load_pem_x509_certificate(read_file(certificate_file))
+    except ValueError as error:
+        raise ConfigError(str(certificate_file), f"cannot be used: {error}") from None
+    if certificate.public_key() != loaded.public_key():
+        raise ConfigError(str(certificate_file), f"is not of the key in {key_file.name}")
+    return CertificateOptions(privateKey=loaded, certificate=certificate, raiseMinimumTo=TLSVersion.TLSv1_2)
+
+
+def _make(key: ec.EllipticCurvePrivateKey, now: int) -> x509.Certificate:
+    start = datetime.datetime.fromtimestamp(now, datetime.UTC) - datetime.timedelta(hours=1)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "POST on this machine")])
+    names = [
+        x509.DNSName("localhost"),
+        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+        x509.IPAddress(ipaddress.ip_address("::1")),
+    ]
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(int.from_bytes(system_entropy(16), "big") | 1)
+        .not_valid_before(start)
+        .not_valid_after(start + LIFE)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .sign(key, hashes.SHA256())
+    )

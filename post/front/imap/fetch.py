@@ -1,0 +1,235 @@
+"""
+FETCH (RFC 3501, 6.4.5): what is asked for, and the answer, octet for octet what was sent.
+
+Header octets are those of the message, order and case kept; ranges are true; bodies go out in pieces, so memory does not
+grow with the message.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from post.front.imap.grammar import Parser, Syntax
+from post.front.imap.responses import body_structure, envelope, moment, string
+from post.front.imap.session import flag_list
+from post.mail import headers
+from post.mail.interfaces import Entry, IContent
+from post.mail.mime import MimePart, embedded, section
+
+PIECE = 192 * 1024
+_WORD = re.compile(rb"[A-Za-z0-9.]+")
+_PART = re.compile(rb"([1-9][0-9]{0,4}(?:\.[1-9][0-9]{0,4}){0,50})\.?")
+_MACROS = {
+    "ALL": ("FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE"),
+    "FAST": ("FLAGS", "INTERNALDATE", "RFC822.SIZE"),
+    "FULL": ("FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODY"),
+}
+_SIMPLE = {"FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODYSTRUCTURE", "UID", "BODY", "MODSEQ"}
+FIELDS_LIMIT = 200
+
+
+@dataclass(frozen=True)
+class Section:
+    """
+    C{BODY[path.text (fields)]<start.length>}.  C{label} is how the answer names it.
+    """
+
+    label: bytes
+    path: tuple[int, ...]
+    text: str
+    fields: tuple[bytes, ...]
+    start: int | None
+    length: int
+    peek: bool
+
+
+Item = str | Section
+
+
+def parse_items(parser: Parser) -> list[Item]:
+    """
+    What to fetch.
+
+    @raise Syntax: if it is nothing that can be.
+    """
+    if not parser.accept(b"("):
+        return _item(parser, True)
+    items: list[Item] = []
+    while not parser.accept(b")"):
+        if items:
+            parser.space()
+        items += _item(parser, False)
+        if len(items) > 100:
+            raise Syntax("too many items")
+    return items
+
+
+def _item(parser: Parser, alone: bool) -> list[Item]:
+    word = parser.take(_WORD, "an item").group().decode().upper()
+    if alone and word in _MACROS:
+        return list(_MACROS[word])
+    if word in ("BODY", "BODY.PEEK") and parser.peek() == b"[":
+        return [_section(parser, word == "BODY.PEEK")]
+    if word in _SIMPLE:
+        return [word]
+    old = {"RFC822": "", "RFC822.HEADER": "HEADER", "RFC822.TEXT": "TEXT"}.get(word)
+    if old is None:
+        raise Syntax(f"{word} cannot be fetched")
+    return [Section(word.encode(), (), old, (), None, 0, word == "RFC822.HEADER")]
+
+
+def _section(parser: Parser, peek: bool) -> Section:
+    parser.literally(b"[")
+    path: tuple[int, ...] = ()
+    label = b""
+    if parser.peek().isdigit():
+        match = parser.take(_PART, "a part")
+        path = tuple(map(int, match.group(1).split(b".")))
+        label = match.group()
+    text = ""
+    fields: tuple[bytes, ...] = ()
+    if parser.peek() != b"]":
+        text = parser.take(_WORD_OF_SECTION, "a section").group().decode().upper()
+        label += text.encode()
+        if text.startswith("HEADER.FIELDS"):
+            fields, shown = _fields(parser)
+            label += b" " + shown
+        if (text == "MIME" and not path) or (label.endswith(b".")):
+            raise Syntax("no such section")
+    parser.literally(b"]")
+    start, length = None, 0
+    label = b"BODY[" + label + b"]"
+    if parser.accept(b"<"):
+        start = parser.number()
+        parser.literally(b".")
+        length = parser.number()
+        parser.literally(b">")
+        label += b"<%d>" % start
+    return Section(label, path, text, fields, start, length, peek)
+
+
+_WORD_OF_SECTION = re.compile(rb"HEADER\.FIELDS\.NOT|HEADER\.FIELDS|HEADER|TEXT|MIME", re.I)
+
+
+def _fields(parser: Parser) -> tuple[tuple[bytes, ...], bytes]:
+    parser.space()
+    parser.literally(b"(")
+    names: list[bytes] = []
+    while not parser.accept(b")"):
+        if names:
+            parser.space()
+        names.append(parser.astring())
+        if len(names) > FIELDS_LIMIT:
+            raise Syntax("too many fields")
+    if not names:
+        raise Syntax("fields have names")
+    return tuple(name.lower() for name in names), b"(" + b" ".join(
+        string(name) if _odd(name) else name for name in names
+    ) + b")"
+
+
+def _odd(name: bytes) -> bool:
+    return re.fullmatch(rb"[!-'*-\[\]-z|}~]+", name) is None
+
+
+def sets_seen(items: list[Item]) -> bool:
+    """
+    Whether fetching C{items} marks a message as read.
+    """
+    return any(isinstance(item, Section) and not item.peek for item in items)
+
+
+def needs_content(items: list[Item]) -> bool:
+    """
+    Whether C{items} cannot be answered from the entry alone.
+    """
+    return any(not isinstance(item, str) or item in ("ENVELOPE", "BODY", "BODYSTRUCTURE") for item in items)
+
+
+def known(item: str, entry: Entry) -> bytes:
+    """
+    The answer for what the entry itself says.
+    """
+    match item:
+        case "FLAGS":
+            return b"FLAGS " + flag_list(entry.flags)
+        case "UID":
+            return b"UID %d" % entry.uid
+        case "RFC822.SIZE":
+            return b"RFC822.SIZE %d" % entry.size
+        case "INTERNALDATE":
+            return b"INTERNALDATE " + moment(entry.internal_date)
+        case _:
+            return b"MODSEQ (%d)" % entry.modseq
+
+
+async def answer(items: list[Item], entry: Entry, content: IContent) -> AsyncIterator[bytes]:
+    """
+    The answer for one message, in pieces; a body of up to L{PIECE} octets is in one piece with all before it.
+
+    @raise MessageUnavailable: if octets cannot be had.  After the first piece this leaves a broken answer.
+    """
+    tree: MimePart | None = None
+    out = b""
+    for index, item in enumerate(items):
+        out += b" " if index else b""
+        if isinstance(item, Section):
+            if tree is None and (item.path or item.text):
+                tree = await content.structure()
+            start, stop, whole = await _range(item, tree, content)
+            if whole is not None:
+                out += item.label + b" " + string(whole)
+                continue
+            if start < 0:
+                out += item.label + b" NIL"
+                continue
+            first = await content.read(start, min(stop, start + PIECE))
+            out += item.label + b" {%d}\r\n" % (stop - start) + first
+            for at in range(start + PIECE, stop, PIECE):
+                yield out
+                out = await content.read(at, min(stop, at + PIECE))
+        elif item in ("ENVELOPE", "BODY", "BODYSTRUCTURE"):
+            tree = tree or await content.structure()
+            out += item.encode() + b" "
+            out += envelope(tree) if item == "ENVELOPE" else body_structure(tree, item == "BODYSTRUCTURE")
+        else:
+            out += known(item, entry)
+    yield out
+
+
+async def _range(item: Section, tree: MimePart | None, content: IContent) -> tuple[int, int, bytes | None]:
+    """
+    Which octets of the message C{item} names (start below 0: none), or the octets themselves.
+    """
+    if tree is None:
+        return *_partial(item, 0, content.size), None
+    part = section(tree, item.path)
+    if part is None:
+        return -1, -1, None
+    if item.text in ("", "MIME"):
+        start, stop = (part.header_start, part.body_start) if item.text else (part.body_start, part.body_end)
+        return *_partial(item, start, stop), None
+    if item.path:
+        # HEADER and TEXT of a part are those of the message inside it.
+        inner = embedded(part)
+        if inner is None:
+            return -1, -1, None
+        part = inner
+    if item.text == "TEXT":
+        return *_partial(item, part.body_start, part.body_end), None
+    if item.text == "HEADER":
+        return *_partial(item, part.header_start, part.body_start), None
+    keep = item.text == "HEADER.FIELDS"
+    chosen = [line for name, line in headers.raw_fields(part.header) if name and (name in item.fields) is keep]
+    whole = b"".join(chosen) + b"\r\n"
+    start, stop = _partial(item, 0, len(whole))
+    return 0, 0, whole[start:stop]
+
+
+def _partial(item: Section, start: int, stop: int) -> tuple[int, int]:
+    if item.start is None:
+        return start, stop
+    first = min(stop, start + item.start)
+    return first, min(stop, first + item.length)

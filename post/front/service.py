@@ -1,0 +1,77 @@
+"""
+All that mail programs connect to, as one thing to start and stop.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import DeferredList, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import Factory
+from twisted.internet.ssl import CertificateOptions
+from twisted.protocols.tls import TLSMemoryBIOFactory
+
+from post.config import Mail, split_service
+from post.errors import ConfigError
+from post.front.auth import Throttle
+from post.front.imap.server import ImapFactory
+from post.front.submission import SubmissionFactory
+from post.mail.interfaces import IMailAccounts
+
+
+class MailServices:
+    """
+    SMTP submission and IMAP, each with STARTTLS and over TLS.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,  # TCP and time.
+        accounts: IMailAccounts,
+        settings: Mail,
+        tls: CertificateOptions,
+        size_limit: int,
+        domain: str,
+    ) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self._tls = tls
+        throttle = Throttle(reactor)
+        self._factories: dict[str, Factory] = {
+            "submission": SubmissionFactory(accounts, reactor, throttle, tls, False, size_limit, domain),
+            "submissions": SubmissionFactory(accounts, reactor, throttle, None, True, size_limit, domain),
+            "imap": ImapFactory(accounts, reactor, throttle, tls, False, size_limit, None),
+            "imaps": ImapFactory(accounts, reactor, throttle, None, True, size_limit, None),
+        }
+        self._ports: list[Any] = []
+        self.bound: dict[str, tuple[str, int]] = {}
+
+    def listen(self) -> None:
+        """
+        Take the ports.
+
+        @raise ConfigError: if one is taken.
+        """
+        for name, factory in self._factories.items():
+            service = getattr(self._settings, name)
+            if not service:
+                continue
+            host, port = split_service(service)
+            if name.endswith("s"):
+                factory = TLSMemoryBIOFactory(self._tls, False, factory)
+                factory.noisy = False
+            try:
+                listening = self._reactor.listenTCP(port, factory, interface=host)
+            except CannotListenError as error:
+                raise ConfigError(f"mail.{name}", f"cannot listen on {service}: {error.socketError}") from None
+            self._ports.append(listening)
+            self.bound[name] = (host, listening.getHost().port)
+
+    async def stop(self) -> None:
+        """
+        Let go of the ports and the connections.
+        """
+        await DeferredList([maybeDeferred(port.stopListening) for port in self._ports])
+        for factory in self._factories.values():
+            factory.stop_all()  # type: ignore[attr-defined]  # Both of ours have it.
