@@ -109,7 +109,8 @@ def body(number: int) -> bytes:
     """
     A small text message.
     """
-    head = f"From: alice@example.org\r\nTo: bob@example.org\r\nSubject: number {number}\r\nMessage-ID: <{number}.{time.time()}@bench>\r\n\r\n"
+    head = f"From: alice@example.org\r\nTo: bob@example.org\r\nSubject: number {number}\r\n"
+    head += f"Message-ID: <{number}.{time.time()}@bench>\r\n\r\n"
     return head.encode() + b"A line of text such as people write.\r\n" * 25
 
 

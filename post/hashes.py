@@ -34,6 +34,7 @@ class Purpose(bytes, Enum):
     SNAPSHOT_CHUNK = b"post:snapshot-chunk:1"
     MESSAGE_BODY = b"post:message-body:1"
     GROUP = b"post:scribe-group:1"
+    LEAF_DIGEST = b"post:leaf-digest:1"
     RECIPIENT_TAG = b"post:recipient-tag:1"
     # Signatures.
     SIGN_BLOCK = b"post:sign-block:1"

@@ -81,7 +81,7 @@ class _Peer:
         self.running = 0
 
 
-Handler = Callable[[Contact, Any], "Message | None | Coroutine[Any, Any, Message | None]"]
+Handler = Callable[[Contact, Any], "Message | Coroutine[Any, Any, Message | None] | None"]
 _M = TypeVar("_M", bound=Message)
 
 
@@ -120,7 +120,7 @@ class Rpc:
         return self.transport.stop()
 
     def serve(
-        self, kind: type[_M], handler: Callable[[Contact, _M], Message | None | Coroutine[Any, Any, Message | None]]
+        self, kind: type[_M], handler: Callable[[Contact, _M], Message | Coroutine[Any, Any, Message | None] | None]
     ) -> None:
         """
         Let C{handler(peer, message)} take every message of C{kind}.  What it returns, or its coroutine does, is the
@@ -201,13 +201,15 @@ class Rpc:
         return True
 
     async def _send_pieces(self, peer: Contact, kind: int, number: int, body: bytes) -> None:
+        state = self._peer(peer.id)
         for start in range(0, len(body), PIECE_LIMIT):
-            if start:
-                await self.transport.writable(peer.id)
+            await self.transport.writable(peer.id)
+            if self._peers.get(peer.id) is not state:
+                return  # The link went, and the question with it: the rest would mean nothing to a new one.
             more = MORE if start + PIECE_LIMIT < len(body) else 0
             piece = body[start : start + PIECE_LIMIT]
             if not self.transport.send(peer, _HEAD.pack(kind | more, number) + piece, Priority.BULK):
-                waiting = self._peer(peer.id).asked.pop(number, None) if kind == ASK else None
+                waiting = state.asked.pop(number, None) if kind == ASK else None
                 if waiting is not None:
                     waiting.errback(Unreachable(f"no way to {peer}"))
                 return

@@ -129,7 +129,8 @@ def _make_node(
     home.create(key, chain, authority.root, authority.convergence, authority.policy(), authority.directory())
     accounts = [_make_account(home, authority, user, password, now) for user, password in users]
     places = [f"127.0.0.1:{port}" for port in ports[index * len(SERVICES) : (index + 1) * len(SERVICES)]]
-    return PlannedNode(name, read_node(chain[0]).node_id.hex(), *places, accounts)
+    services = dict(zip(SERVICES, places, strict=True))
+    return PlannedNode(name=name, node_id=read_node(chain[0]).node_id.hex(), accounts=accounts, **services)
 
 
 def _make_account(home: Home, authority: Authority, user: str, password: str, now: int) -> str:

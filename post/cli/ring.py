@@ -24,7 +24,7 @@ from post.cli.founding import Plan, found, read_plan
 from post.cli.greeting import describe, greet
 from post.errors import ConfigError, PostError, Unreachable
 from post.files import write_file
-from post.tap import LIFELINE
+from post.lifeline import VARIABLE as LIFELINE
 
 STOP_S = 10.0
 """For a node to end by itself before it is killed."""

@@ -40,7 +40,7 @@ IDENTITY_OID = x509.ObjectIdentifier("1.3.6.1.4.1.59999.7.2")
 
 SIZE_LIMIT = 4096
 CHAINS_KEPT = 4096
-"""Verified chains remembered, so that a second message from the same sender costs no signature check of certificates."""
+"""Verified chains remembered, so that a second message from one sender costs no signature check of certificates."""
 
 
 class NodeFacts(Document, frozen=True):

@@ -3,8 +3,8 @@ Mail addresses in the one form under which people are found.
 
 The canonical form of C{local@domain}: both halves in NFKC and case-folded; of the local part what stands before the
 first C{+} (a sub-address is of the same person); the domain as A-labels (IDNA 2008).  Quoted local parts, and any
-control character, white space or one of C{()<>[]:;,\\"} in a local part, are no names here: no account has one, so nothing
-that is refused could have been delivered.
+control character, white space or one of C{()<>[]:;,\\"} in a local part, are no names here: no account has one, so
+nothing that is refused could have been delivered.
 """
 
 from __future__ import annotations

@@ -46,7 +46,12 @@ def mail_certificate(directory: Path, now: int) -> CertificateOptions:
         raise ConfigError(str(certificate_file), f"cannot be used: {error}") from None
     if certificate.public_key() != loaded.public_key():
         raise ConfigError(str(certificate_file), f"is not of the key in {key_file.name}")
-    return CertificateOptions(privateKey=loaded, certificate=certificate, raiseMinimumTo=TLSVersion.TLSv1_2)
+    # Twisted takes objects of cryptography, and pyOpenSSL deprecates its own; only the annotations lag behind.
+    return CertificateOptions(
+        privateKey=loaded,  # type: ignore[arg-type]
+        certificate=certificate,  # type: ignore[arg-type]
+        raiseMinimumTo=TLSVersion.TLSv1_2,
+    )
 
 
 def _make(key: ec.EllipticCurvePrivateKey, now: int) -> x509.Certificate:

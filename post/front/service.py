@@ -58,15 +58,19 @@ class MailServices:
             if not service:
                 continue
             host, port = split_service(service)
-            if name.endswith("s"):
-                factory = TLSMemoryBIOFactory(self._tls, False, factory)
-                factory.noisy = False
             try:
-                listening = self._reactor.listenTCP(port, factory, interface=host)
+                listening = self._reactor.listenTCP(port, self._over_tls(name, factory), interface=host)
             except CannotListenError as error:
                 raise ConfigError(f"mail.{name}", f"cannot listen on {service}: {error.socketError}") from None
             self._ports.append(listening)
             self.bound[name] = (host, listening.getHost().port)
+
+    def _over_tls(self, name: str, factory: Factory) -> Any:  # A factory; Twisted types the wrapping one apart.
+        if not name.endswith("s"):
+            return factory
+        wrapping = TLSMemoryBIOFactory(self._tls, False, factory)
+        wrapping.noisy = False
+        return wrapping
 
     async def stop(self) -> None:
         """

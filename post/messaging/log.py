@@ -317,8 +317,8 @@ class Log:
     async def _write_heads(self) -> None:
         rest_s = RETRY_S
         try:
-            # Whoever appends applies the record right after; a snapshot must not be taken in between.  Appends of the same
-            # turn also share one head.
+            # Whoever appends applies the record right after; a snapshot must not be taken in between.  Appends of the
+            # same turn also share one head.
             await sleep(self._clock, 0)
             while self.kept < self.count:
                 try:

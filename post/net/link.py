@@ -208,11 +208,11 @@ class Link(Protocol):
                 self._greeted(message)
             case Stage.ACKNOWLEDGING, Ack():
                 self._acknowledged(message)
-            case (Stage.UP | Stage.LEAVING), Ping():
+            case ((Stage.UP | Stage.LEAVING), Ping()):
                 self._owe(Pong, message.number)
-            case (Stage.UP | Stage.LEAVING), Pong():
+            case ((Stage.UP | Stage.LEAVING), Pong()):
                 self.pulse.pong(message.number, self.heard_at)
-            case (Stage.UP | Stage.LEAVING), Bye():
+            case ((Stage.UP | Stage.LEAVING), Bye()):
                 self._dismissed(message)
             case _:
                 raise PeerError(f"{type(message).__name__} out of turn")

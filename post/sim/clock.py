@@ -220,9 +220,7 @@ class SkewedClock:
         return call
 
     def getDelayedCalls(self) -> Sequence[IDelayedCall]:
-        return [
-            call for call in self._clock.getDelayedCalls() if isinstance(call, SimCall) and call._owner is self
-        ]
+        return [call for call in self._clock.getDelayedCalls() if isinstance(call, SimCall) and call._owner is self]
 
     def pause(self) -> None:
         """

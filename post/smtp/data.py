@@ -62,7 +62,7 @@ class DataReader:
             self.discard()
             return
         if self._file is None and self.size > MEMORY_BYTES:
-            self._file = tempfile.TemporaryFile(dir=self._spool_dir)
+            self._file = tempfile.TemporaryFile(dir=self._spool_dir)  # noqa: SIM115  # Closed with the message.
             self._file.writelines(self._chunks)
             self._chunks = []
         if self._file is not None:

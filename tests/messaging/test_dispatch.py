@@ -27,10 +27,10 @@ from post.messaging.reception import Arrival, Reception
 from post.past.node import Past
 from post.pastry.node import Pastry
 from post.rpc import Rpc
+from post.sim.authority import Authority
 from post.tasks import Tasks
 from post.wire import Message
 
-from post.sim.authority import Authority
 from .doubles import FakePast
 
 NOW = 1_800_000_000

@@ -160,7 +160,7 @@ class LogTests(SynchronousTestCase):
             await held
             return await insert(*arguments)
 
-        self.past.insert = slow  # type: ignore[method-assign]
+        self.past.insert = slow  # type: ignore[method-assign, assignment]
         waiting = [self.kept(self.append(b"0"))]
         waiting += [self.kept(self.append(b"%d" % number)) for number in range(1, 50)]
         heads[0].callback(None)
@@ -202,7 +202,7 @@ class LogTests(SynchronousTestCase):
                 sent.append(data)
             raise TooFewReplicas(1, 2)
 
-        real, self.past.insert = self.past.insert, lost  # type: ignore[method-assign]
+        real, self.past.insert = self.past.insert, lost  # type: ignore[method-assign, assignment]
         self.append(b"one")
         self.clock.advance(0)
         self.past.insert = real  # type: ignore[method-assign]

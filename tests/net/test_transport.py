@@ -830,4 +830,3 @@ class TransportTests(SynchronousTestCase):
         self.assertTrue(self.one.send(self.two, b"sorry"))
         self.network.settle()
         self.assertEqual([b"sorry"], self.two.heard.frames())
-

@@ -1,8 +1,8 @@
 """
 FETCH (RFC 3501, 6.4.5): what is asked for, and the answer, octet for octet what was sent.
 
-Header octets are those of the message, order and case kept; ranges are true; bodies go out in pieces, so memory does not
-grow with the message.
+Header octets are those of the message, order and case kept; ranges are true; bodies go out in pieces, so memory does
+not grow with the message.
 """
 
 from __future__ import annotations

@@ -208,7 +208,7 @@ class ImapProtocol(Protocol):
         if command.problem:
             self._reject(tag, "that line cannot be read")
             return
-        word, _, argument = rest.partition(b" ")
+        word = rest.partition(b" ")[0]
         name = word.decode("ascii", "replace").upper()
         parser = Parser(rest[len(word) :], command.literals)
         try:
@@ -502,7 +502,7 @@ class ImapFactory(Factory):
         self.plain_allowed = plain_allowed
         self.connections: set[ImapProtocol] = set()
 
-    def buildProtocol(self, addr: IAddress | None) -> ImapProtocol | None:
+    def buildProtocol(self, addr: IAddress | None) -> Any:  # Twisted's stub asks for what its own protocols have.
         if len(self.connections) >= CONNECTIONS_LIMIT:
             return None
         return ImapProtocol(self, str(getattr(addr, "host", "unknown")))

@@ -1,8 +1,8 @@
 """
 What one session believes about its folder: sequence numbers, and what it has been told.  Pure.
 
-A session's numbers change only when it is told so; what happened meanwhile waits until it may be told (RFC 3501, 5.5 and
-7.4.1: no EXPUNGE while a command that uses sequence numbers is under way).
+A session's numbers change only when it is told so; what happened meanwhile waits until it may be told (RFC 3501, 5.5
+and 7.4.1: no EXPUNGE while a command that uses sequence numbers is under way).
 """
 
 from __future__ import annotations

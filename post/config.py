@@ -1,0 +1,217 @@
+"""
+Every setting of a node, with its meaning where it is declared, and the reading of C{node.toml}.
+
+Paths are relative to the directory of the file that names them.  A key that is not declared here, or a value of another
+type or out of range, is refused with the file, the key and the reason; C{conf/node.toml} shows every setting with its
+default and is checked against this file by a test.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from post.errors import ConfigError
+
+_SERVICE = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s:\[\]/]+):([0-9]{1,5})")
+_LATER = ("pop3", "smtp", "web")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
+
+Service = Annotated[str, Meta(max_length=260)]
+"""C{host:port}; an IPv6 address stands in brackets."""
+Name = Annotated[str, Meta(min_length=1, max_length=64)]
+FileName = Annotated[str, Meta(min_length=1, max_length=1000)]
+
+
+class Links(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    How this node is reached by others, and where it finds them.
+    """
+
+    listen: Service = "0.0.0.0:7654"
+    """Where to listen for other nodes.  All interfaces by default: a stranger gets no further than the TLS handshake,
+    because only certificates of the own authority are answered.  Port 0 takes any that is free; nobody could be told
+    of it beforehand, so that is for trials only."""
+
+    addresses: Annotated[tuple[Service, ...], Meta(max_length=4)] = ()
+    """Under which addresses others reach this node.  Empty means the one in C{listen}, which is enough if that names
+    one interface.  To be set when listening on all interfaces, and behind a router that forwards a port.  Four at
+    most, because every contact carries them."""
+
+    seeds: Annotated[tuple[Service, ...], Meta(max_length=100)] = ()
+    """Nodes through which to enter the ring.  Any one that is on-line is enough, and they are asked again and again
+    until one is.  Without any other node in this list the node founds a ring: right for the very first node of an
+    organization, and only for that."""
+
+
+class Mail(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    What mail programs connect to.  An empty string turns a service off.
+
+    All are on loopback by default: the mail program runs on the same machine.  Log-ins without TLS are taken on
+    loopback only, whatever is set here.
+    """
+
+    submission: Service = "127.0.0.1:1587"
+    """SMTP submission (RFC 6409), with STARTTLS.  The standard port is 587; ports below 1024 need privileges that the
+    node has no other use for."""
+
+    submissions: Service = "127.0.0.1:1465"
+    """SMTP submission over TLS from the first byte (RFC 8314).  The standard port is 465."""
+
+    imap: Service = "127.0.0.1:1143"
+    """IMAP, with STARTTLS.  The standard port is 143."""
+
+    imaps: Service = "127.0.0.1:1993"
+    """IMAP over TLS from the first byte (RFC 8314).  The standard port is 993."""
+
+    pop3: Service = ""
+    """POP3.  Not supported by this version: must be empty."""
+
+    smtp: Service = ""
+    """Port 25 of a gateway, for mail from the Internet.  Not supported by this version: must be empty."""
+
+    web: Service = ""
+    """The status page.  Not supported by this version: must be empty."""
+
+
+class Files(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    Where the node's membership is kept, if not in the data directory under the usual names.
+
+    Relative names are relative to the data directory.  What differs from machine to machine, and is worth a setting, is
+    where secrets are: a mounted key, or what systemd's C{LoadCredential} provides.
+    """
+
+    key: FileName = "node.key"
+    """The node's private key, PEM.  Nobody else may be able to read it."""
+
+    chain: FileName = "node.chain"
+    """The node's certificate and that of the issuing authority, as C{post ca issue-node} wrote them."""
+
+    root: FileName = "root.der"
+    """The organization's root certificate: what everything else is verified against."""
+
+    convergence: FileName = "convergence"
+    """The secret that all members share, under which equal attachments become equal blocks.  Nobody else may be able to
+    read it."""
+
+    policy: FileName = "policy"
+    """The organization's rules, signed by the authority."""
+
+    directory: FileName = "directory"
+    """The organization's names and members, signed by the authority.  A newer one that is put here is used within half
+    a minute."""
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    What this node may use at most.
+    """
+
+    links: Annotated[int, Meta(ge=32, le=65_536)] = 1024
+    """Links to other nodes that are kept up at once; for one more, the one unused for longest is closed.  Each takes
+    about 50 KiB of memory and a file descriptor.  32 at least: the leaf set alone has 24."""
+
+    link_queues_mib: Annotated[int, Meta(ge=16, le=65_536)] = 256
+    """Memory for what waits to be sent to all other nodes together.  One 50 MB message on its way to three nodes waits
+    in pieces, so this bounds how many large messages are under way at once, not how large they are."""
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    C{node.toml}.
+    """
+
+    name: Name = "node"
+    """What this node is called in logs and by C{post status}.  Others never see it."""
+
+    data: FileName = "."
+    """The data directory: keys, blocks, accounts, control socket.  One process at a time uses it."""
+
+    links: Links = Links()
+    mail: Mail = Mail()
+    files: Files = Files()
+    limits: Limits = Limits()
+
+
+class Config(msgspec.Struct, frozen=True):
+    """
+    Settings, and where they came from.
+    """
+
+    file: Path
+    settings: Settings
+
+    @property
+    def directory(self) -> Path:
+        """
+        The data directory.
+        """
+        return (self.file.parent / self.settings.data).resolve()
+
+
+def load(file: Path) -> Config:
+    """
+    The settings in C{file}.
+
+    @raise ConfigError: with the file, the key and the reason.
+    """
+    try:
+        raw = tomllib.loads(file.read_bytes().decode())
+    except OSError as error:
+        raise ConfigError(str(file), error.strerror or "cannot be read") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(str(file), f"is not TOML: {error}") from None
+    try:
+        settings = msgspec.convert(raw, Settings)
+    except msgspec.ValidationError as error:
+        raise _refused(file, str(error)) from None
+    _check(file, settings)
+    return Config(file.absolute(), settings)
+
+
+def _refused(file: Path, complaint: str) -> ConfigError:
+    """
+    What msgspec says (C{reason - at `$.key`}) in our order.
+    """
+    reason, _, place = complaint.partition(" - at `$")
+    key = place.rstrip("`").lstrip(".")
+    unknown = _UNKNOWN.fullmatch(reason)
+    if unknown:
+        key, reason = f"{key}.{unknown[1]}".lstrip("."), "is no setting"
+    # A quoted key of TOML may hold anything; the complaint stays one line.
+    return ConfigError(f"{file}: {key}" if key.isprintable() else f"{file}: {key!r}", reason)
+
+
+def _check(file: Path, settings: Settings) -> None:
+    for key in _LATER:
+        if getattr(settings.mail, key):
+            raise ConfigError(f"{file}: mail.{key}", "is not supported by this version: leave it empty")
+    for key in Mail.__struct_fields__:
+        service = getattr(settings.mail, key)
+        if service:
+            _check_service(f"{file}: mail.{key}", service)
+    _check_service(f"{file}: links.listen", settings.links.listen)
+    for key in ("addresses", "seeds"):
+        for index, address in enumerate(getattr(settings.links, key)):
+            _check_service(f"{file}: links.{key}[{index}]", address)
+
+
+def _check_service(where: str, service: str) -> None:
+    match = _SERVICE.fullmatch(service)
+    if match is None or int(match[1]) > 65535:
+        raise ConfigError(where, f"{service!r} is not host:port")
+
+
+def split_service(service: str) -> tuple[str, int]:
+    """
+    Host and port of a checked C{host:port}.
+    """
+    host, _, port = service.rpartition(":")
+    return host.strip("[]"), int(port)

@@ -1,0 +1,252 @@
+"""
+The directory in which a node lives, and those of the accounts that live on it.
+
+Format, version 1::
+
+    version             "POST node 1"
+    node.toml           settings (L{post.config})
+    lock                locked while a process uses the directory
+    control             the socket of C{post status} while the node runs (L{post.control})
+    node.key            the node's private key, PEM, mode 0600
+    node.chain          its certificates: leaf and issuing authority, as a MessagePack array
+    root.der            the organization's root certificate
+    convergence         generation and secret shared by all members, MessagePack, mode 0600
+    policy, directory   as signed by the authority (L{post.crypto.documents})
+    blocks.sqlite       what this node keeps for the ring (L{post.past.store})
+    mail.key, mail.pem  the certificate that mail programs see (L{post.front.certificate})
+    accounts/ADDRESS/   of each account that lives here:
+        account         keys, certificates, master secret, sealing keys, hash of the password; MessagePack, mode 0600
+        journal.sqlite  its mailbox log, as this node wrote it (L{post.journal})
+
+What the authority issued may be elsewhere, as L{post.config.Files} says.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from post.config import Files
+from post.crypto.certificates import read_identity
+from post.crypto.convergent import Convergence
+from post.crypto.documents import Directory, Policy, open_directory, open_policy
+from post.crypto.keys import SigningKey
+from post.crypto.sealing import SealingKey
+from post.errors import ConfigError, PeerError
+from post.files import lock, read_file, read_secret, write_file, write_secret
+from post.messaging.account import AccountCredentials, HeldKey
+from post.node import NodeCredentials
+from post.wire import Document, pack, unpack
+
+VERSION = "POST node 1\n"
+FORMAT = 1
+"""Of the files that are MessagePack."""
+_T = TypeVar("_T")
+
+
+class _Convergence(Document, frozen=True):
+    """
+    The file C{convergence}.
+    """
+
+    version: int
+    generation: int
+    secret: bytes
+
+
+class _HeldKey(Document, frozen=True):
+    """
+    A sealing key, 96 bytes, and until when others may seal to it.
+    """
+
+    secret: bytes
+    expires: int
+
+
+class _Account(Document, frozen=True):
+    """
+    The file C{account}.
+    """
+
+    version: int
+    key: bytes
+    chain: tuple[bytes, ...]
+    master: bytes
+    sealing: tuple[_HeldKey, ...]
+    password_hash: str
+
+
+class Home:
+    """
+    A node's directory.
+    """
+
+    def __init__(self, path: Path, files: Files | None = None) -> None:
+        self.path = path
+        self._files = files or Files()
+        self._lock: int | None = None
+
+    # Making one.
+
+    def create(
+        self,
+        key: SigningKey,
+        chain: Sequence[bytes],
+        root: bytes,
+        convergence: Convergence,
+        policy: bytes,
+        directory: bytes,
+    ) -> None:
+        """
+        Write everything that makes a node a member; the version file comes last, so what has one is complete.
+        """
+        files = self._files
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.path.chmod(0o700)
+        write_secret(self.path / files.key, key.to_pem())
+        write_file(self.path / files.chain, pack(tuple(chain)))
+        write_file(self.path / files.root, root)
+        shared = _Convergence(FORMAT, convergence.generation, convergence.secret)
+        write_secret(self.path / files.convergence, pack(shared))
+        write_file(self.path / files.policy, policy)
+        self.write_directory(directory)
+        write_file(self.path / "version", VERSION.encode())
+
+    def write_directory(self, directory: bytes) -> None:
+        """
+        Replace the signed directory.
+        """
+        write_file(self.path / self._files.directory, directory)
+
+    def write_account(self, credentials: AccountCredentials) -> None:
+        """
+        Let an account live here.
+        """
+        sealing = tuple(_HeldKey(held.key.to_bytes(), held.expires) for held in credentials.sealing)
+        account = _Account(
+            FORMAT, credentials.key.to_pem(), credentials.chain, credentials.master, sealing, credentials.password_hash
+        )
+        write_secret(self.path / "accounts" / credentials.address / "account", pack(account))
+
+    # Using one.
+
+    def check(self) -> None:
+        """
+        @raise ConfigError: if this is no node's directory, or of a version that is not known.
+        """
+        if not self.path.is_dir():
+            raise ConfigError(str(self.path), "is not a directory")
+        if not (self.path / "version").exists():
+            raise ConfigError(str(self.path), "is not the directory of a node (it has no file 'version')")
+        version = read_file(self.path / "version").decode("latin-1")
+        if version != VERSION:
+            raise ConfigError(
+                str(self.path / "version"), f"says {version.strip()[:40]!r}; this program knows {VERSION.strip()!r}"
+            )
+
+    def lock(self) -> None:
+        """
+        Make sure that no other process uses this directory, until this process ends.
+
+        @raise ConfigError: if one does.
+        """
+        self._lock = lock(self.path / "lock")
+
+    def credentials(self) -> NodeCredentials:
+        """
+        @raise ConfigError: if a file is missing, damaged, or readable by others.
+        """
+        key_file = self.path / self._files.key
+        try:
+            key = SigningKey.from_pem(read_secret(key_file))
+        except (ValueError, TypeError) as error:
+            raise ConfigError(str(key_file), f"is no private key: {error}") from None
+        shared = _read(_Convergence, self.path / self._files.convergence, secret=True)
+        chain = _read(tuple[bytes, ...], self.path / self._files.chain)
+        if not chain:
+            raise ConfigError(str(self.path / self._files.chain), "has no certificate")
+        root = read_file(self.path / self._files.root)
+        return NodeCredentials(key, chain, root, Convergence(shared.generation, shared.secret))
+
+    def policy(self, root: bytes, now: int) -> Policy:
+        """
+        @raise ConfigError: if it is missing, or not signed by our authority.
+        """
+        return _signed(open_policy, self.path / self._files.policy, root, now)
+
+    @property
+    def directory_file(self) -> Path:
+        """
+        The signed directory.
+        """
+        return self.path / self._files.directory
+
+    def directory(self, root: bytes, now: int) -> Directory:
+        """
+        @raise ConfigError: if it is missing, or not signed by our authority.
+        """
+        return _signed(open_directory, self.directory_file, root, now)
+
+    def accounts(self) -> list[AccountCredentials]:
+        """
+        The accounts that live here.
+
+        @raise ConfigError: if one is damaged.
+        """
+        found = sorted((self.path / "accounts").glob("*/account"))
+        return [self._account(path) for path in found]
+
+    def _account(self, path: Path) -> AccountCredentials:
+        stored = _read(_Account, path, secret=True)
+        try:
+            certificate = read_identity(stored.chain[0])
+            key = SigningKey.from_pem(stored.key)
+            sealing = tuple(HeldKey(SealingKey(held.secret), held.expires) for held in stored.sealing)
+        except (PeerError, ValueError, TypeError, IndexError) as error:
+            raise ConfigError(str(path), f"is damaged: {error}") from None
+        if certificate.public_key != key.public:
+            raise ConfigError(str(path), "has a key that is not the certificate's")
+        return AccountCredentials(
+            certificate.address,
+            certificate.account,
+            key,
+            stored.chain,
+            stored.master,
+            sealing,
+            stored.password_hash,
+        )
+
+    def journal(self, address: str) -> Path:
+        """
+        Where the journal of an account is.
+        """
+        return self.path / "accounts" / address / "journal.sqlite"
+
+    def write_password(self, address: str, password_hash: str) -> None:
+        """
+        Give an account another password.
+
+        @raise ConfigError: if it does not live here.
+        """
+        credentials = self._account(self.path / "accounts" / address / "account")
+        self.write_account(dataclasses.replace(credentials, password_hash=password_hash))
+
+
+def _read(kind: type[_T], path: Path, secret: bool = False) -> _T:
+    try:
+        found = unpack(kind, read_secret(path) if secret else read_file(path))
+    except PeerError as error:
+        raise ConfigError(str(path), f"is damaged: {error}") from None
+    version = getattr(found, "version", FORMAT)
+    if version != FORMAT:
+        raise ConfigError(str(path), f"is of format {version}; this program knows {FORMAT}")
+    return found
+
+
+def _signed(opened: Callable[[bytes, bytes, int], _T], path: Path, root: bytes, now: int) -> _T:
+    try:
+        return opened(read_file(path), root, now)
+    except PeerError as error:
+        raise ConfigError(str(path), f"cannot be used: {error}") from None

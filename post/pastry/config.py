@@ -1,0 +1,99 @@
+"""
+The patience and the sizes of the overlay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from post.pastry.leafset import HALF
+
+
+@dataclass(frozen=True, kw_only=True)
+class PastryConfig:
+    """
+    How Pastry behaves.  The defaults suit rings of 5 to 1,000 desktops.
+    """
+
+    half: int = HALF
+    """Members on each side of the leaf set.  With 12 on a side, half of all nodes may die in one instant and still
+    all but one side in 4,096 has a survivor, from which it is repaired."""
+
+    heartbeat_s: float = 5.0
+    """Between two heartbeats to the next node clockwise, unless that was heard from meanwhile.  Whoever hears nothing
+    from the one before it for C{2 * heartbeat_s + 1} looks after it.  This is only for nodes that die without a word
+    and that nobody needs: a broken link, or a question without an answer, tells sooner."""
+
+    digest_s: float = 60.0
+    """A heartbeat goes out at least this often, whatever was heard, since it carries the digest by which two neighbors
+    see that their leaf sets agree."""
+
+    probe_s: float = 1.0
+    """For a probe to be answered, besides two round trips.  A desktop that swaps is often silent for a second."""
+
+    probe_tries: int = 2
+    """Probes without an answer after which a node counts as dead."""
+
+    hop_floor_s: float = 0.3
+    """The least time for a hop to be acknowledged, before the message goes another way.  Impatience costs little: the
+    message may be delivered twice, and is then dropped by its number."""
+
+    hop_stranger_s: float = 1.5
+    """The same where no round trip has been measured: a link has to be made first."""
+
+    hop_limit: int = 64
+    """Hops after which a message is dropped.  Above forty digits it must be going in circles."""
+
+    hold_s: float = 0.1
+    """Before a message that could not be decided upon (its root is joining, or suspected) is looked at again."""
+
+    hold_limit: int = 50
+    """How often that is done: for five seconds, longer than it takes to find out who is dead."""
+
+    held_limit: int = 1000
+    """Messages held in this way; more are refused."""
+
+    lookup_s: float = 2.0
+    """For the root of a key to answer, before it is asked again on what may be another way."""
+
+    lookup_tries: int = 4
+    """How often it is asked.  Then it counts as unreachable."""
+
+    cache_s: float = 10.0
+    """For which the answer of a root is used for other keys in the same range."""
+
+    cache_ranges: int = 256
+    """How many of them."""
+
+    absent_first_s: float = 10.0
+    """After its death, until a node is tried again.  Most come back within a minute: a restart, a cable, a nap."""
+
+    absent_most_s: float = 300.0
+    """The time between two tries doubles up to this.  For 100 nodes that are gone for good that is a dial each 3 s."""
+
+    absent_limit: int = 256
+    """Nodes remembered for that: the ones that died last.  One of them is enough to find a lost ring again."""
+
+    seed_s: float = 1.5
+    """For a seed to answer a newcomer, before it is passed over for this round."""
+
+    join_first_s: float = 0.2
+    """Between two rounds of looking for a ring, at first.  Short: when a whole ring is switched on, all wait for the
+    one that will found it."""
+
+    join_most_s: float = 10.0
+    """Where the doubling of that ends.  It goes on for ever."""
+
+    join_alone_s: float = 5.0
+    """How long a newcomer that is in no list of seeds waits for the others to found a ring, when some of its seeds do
+    not answer."""
+
+    mend_most_s: float = 30.0
+    """Between two attempts to complete a leaf set, at most."""
+
+    seek_s: float = 60.0
+    """Between two looks at whether a seed that we do not know is in another ring.  Rings that arose apart are one after
+    about so long; a seed that is off costs one attempt to link."""
+
+    row_s: float = 1200.0
+    """Between two questions for a row of somebody's table, by which holes are filled."""

@@ -1,0 +1,226 @@
+"""
+Who is alive (MSPastry, section 4.1; Castro, Costa and Rowstron, DSN 2004).
+
+Nobody watches everybody.  Each node watches the one before it on the ring, which sends it a heartbeat when there is
+nothing else to say; and whoever needs a node and gets no answer, or loses the link to it, suspects it.  A suspect is
+avoided at once and probed; only if it does not answer to that is it dead.  Whoever stood next to it tells the others,
+each of which sees for itself: nobody is buried on hearsay.
+
+The dead are not forgotten but tried again, more and more rarely: computers come back, and two parts of a ring that
+lost sight of each other find together again by this alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from post.errors import Overloaded, PeerError, Refused, Unreachable
+from post.ids import Contact, NodeId
+from post.pastry.config import PastryConfig
+from post.pastry.messages import GONE_LIMIT, Heartbeat, Probe, Probed, Rumor
+from post.pastry.ring import Ring
+from post.rpc import Rpc, expect
+from post.tasks import Tasks, sleep
+from post.wire import Priority
+
+STALL_S = 1.0
+"""A timer that rings this much too late tells that it was us who were not running."""
+STALLS_LIMIT = 3
+"""How often that may excuse a missing answer to one examination."""
+RETRIES_LIMIT = 4
+"""Absent nodes tried at once."""
+
+
+class Liveness:
+    """
+    Suspects, probes, and buries.
+
+    @ivar probes: how many have been sent.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        rpc: Rpc,
+        clock: IReactorTime,
+        random: Random,
+        ring: Ring,
+        config: PastryConfig,
+        tasks: Tasks,
+        question: Callable[[], Probe],
+        answered: Callable[[Contact, Probed], None],
+        died: Callable[[Contact, bool], None],
+    ) -> None:
+        """
+        @param question: makes the probe.
+        @param answered: told of every answer.
+        @param died: told of every death, and whether it was a member of the leaf set.
+        """
+        self.probes = 0
+        self._rpc = rpc
+        self._clock = clock
+        self._random = random
+        self._ring = ring
+        self._config = config
+        self._tasks = tasks
+        self._question = question
+        self._answered = answered
+        self._died = died
+        self._heard_at: dict[NodeId, float] = {}  # Only of the two next to us.
+        self._examined: dict[NodeId, list[Deferred[bool]]] = {}
+        self._digest_at = 0.0
+        rpc.watch(lost=self.lost)
+        rpc.serve(Heartbeat, self._heartbeat)
+        rpc.serve(Rumor, self._rumor)
+
+    # What makes us look.
+
+    def heard(self, contact: Contact) -> None:
+        """
+        Something came from C{contact}.  (Called for every frame.)
+        """
+        if contact.id in self._heard_at:
+            self._heard_at[contact.id] = self._clock.seconds()
+
+    def lost(self, node: NodeId) -> None:
+        """
+        The link to C{node} is gone: perhaps the node too.
+        """
+        contact = self._ring.contacts.get(node)
+        if contact is not None:
+            self.suspect(contact)
+
+    def suspect(self, contact: Contact) -> None:
+        """
+        C{contact} did not do what a living node does.
+        """
+        node = contact.id
+        if node == self._ring.owner:
+            return
+        known = self._ring.contacts.get(node)
+        if known is not None:
+            self._ring.suspects.add(node)
+            self.examine(known)
+
+    def _rumor(self, peer: Contact, rumor: Rumor) -> None:
+        for node in rumor.gone[:GONE_LIMIT]:
+            if node in self._ring.leaves and node != peer.id:
+                self.suspect(self._ring.contacts[node])
+
+    def _heartbeat(self, peer: Contact, heartbeat: Heartbeat) -> None:
+        """
+        The digest is compared only by those who agree on who is next to whom; if they do not, one probes the other
+        anyway, because it was not heard of.
+        """
+        leaves = self._ring.leaves
+        disagrees = peer.id == leaves.predecessor() and heartbeat.digest != self._ring.digest(peer.id)
+        if peer.id not in leaves or disagrees:
+            self.examine(peer)
+
+    # Looking.
+
+    def examine(self, contact: Contact) -> Deferred[bool]:
+        """
+        Probe C{contact}, unless that is being done; fires with whether it is alive.
+        """
+        done: Deferred[bool] = Deferred()
+        waiting = self._examined.get(contact.id)
+        if waiting is not None:
+            waiting.append(done)
+            return done
+        self._examined[contact.id] = [done]
+        self._tasks.spawn(self._examine(contact))
+        return done
+
+    async def _examine(self, contact: Contact) -> None:
+        try:
+            alive = await self._probe(contact, self._config.probe_tries)
+        finally:
+            waiting = self._examined.pop(contact.id)
+        if alive:
+            self._ring.suspects.discard(contact.id)
+        else:
+            self._bury(contact)
+        for each in waiting:
+            each.callback(alive)
+
+    async def _probe(self, contact: Contact, tries: int) -> bool:
+        """
+        Ask up to C{tries} times.  A time-out that comes far too late does not count: we slept, not the other.
+        """
+        stalls = 0
+        while tries > 0:
+            patience_s = self._config.probe_s + 2 * (self._rpc.transport.round_trip_s(contact.id) or 0.0)
+            asked_at = self._clock.seconds()
+            self.probes += 1
+            try:
+                answer = expect(Probed, await self._rpc.ask(contact, self._question(), patience_s, Priority.URGENT))
+            except Unreachable:
+                if self._clock.seconds() - asked_at > patience_s + STALL_S and stalls < STALLS_LIMIT:
+                    stalls += 1
+                    continue
+                tries -= 1
+                if contact.id in self._ring.contacts:
+                    self._ring.suspects.add(contact.id)
+            except Overloaded:
+                await sleep(self._clock, patience_s)
+                tries -= 1
+            except (Refused, PeerError) as error:
+                self.log.debug("{peer} answers a probe with {error}", peer=contact, error=error)
+                return True
+            else:
+                self._answered(contact, answer)
+                return True
+        return False
+
+    def _bury(self, contact: Contact) -> None:
+        leaves = self._ring.leaves
+        was_next = contact.id in (leaves.successor(), leaves.predecessor())
+        was_leaf = self._ring.bury(contact, self._clock.seconds())
+        if was_next:
+            rumor = Rumor((contact.id,))
+            for member in self._ring.leaf_contacts():
+                if member.id not in self._ring.suspects:
+                    self._rpc.tell(member, rumor, Priority.URGENT)
+        self._died(contact, was_leaf)
+
+    # What is done every few seconds.
+
+    def tick(self) -> None:
+        """
+        Send a heartbeat if one is due, look after the node before us, and try some of the absent again.
+        """
+        now = self._clock.seconds()
+        after, before = self._ring.leaves.successor(), self._ring.leaves.predecessor()
+        if after is not None and after not in self._ring.suspects:
+            heard_at = self._heard_at.get(after, 0.0)
+            if now - heard_at >= 0.8 * self._config.heartbeat_s or now - self._digest_at >= self._config.digest_s:
+                self._digest_at = now
+                self._rpc.tell(self._ring.contacts[after], Heartbeat(self._ring.digest(after)), Priority.URGENT)
+        if before is not None and now - self._heard_at.get(before, now) > 2 * self._config.heartbeat_s + 1:
+            self.examine(self._ring.contacts[before])  # No suspect yet: it may have heard enough from us to be silent.
+        self._heard_at = {node: self._heard_at.get(node, now) for node in (after, before) if node is not None}
+        self._retry(now)
+
+    def _retry(self, now: float) -> None:
+        due = [absent for absent in self._ring.absent.values() if absent.retry_at <= now]
+        for absent in due[:RETRIES_LIMIT]:
+            absent.wait_s = min(2 * absent.wait_s, self._config.absent_most_s)
+            absent.retry_at = now + absent.wait_s * self._random.uniform(0.8, 1.2)
+            self._tasks.spawn(self._probe(absent.contact, 1))
+
+    def retry_soon(self, node: NodeId | None = None) -> None:
+        """
+        C{node} was heard of, or (C{None}) somebody came back: perhaps the others who are absent did too.
+        """
+        now = self._clock.seconds()
+        absents = self._ring.absent.values() if node is None else [self._ring.absent[node]]
+        for absent in absents:
+            tried_at = absent.retry_at - absent.wait_s
+            absent.retry_at = min(absent.retry_at, max(now, tried_at + self._config.heartbeat_s))

@@ -1,0 +1,142 @@
+"""
+Finding the replica set of a key: from our own leaf set where that suffices, otherwise from the key's root.
+
+A root's answer names the range of keys for which it holds, and is used for all of them for a few seconds.  It is what
+the root says: whoever acts on it verifies what the nodes named there do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from random import Random
+
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.interfaces import IReactorTime
+
+from post.errors import Unreachable
+from post.ids import RING, Contact, Id, Key, NodeId
+from post.pastry.config import PastryConfig
+from post.pastry.messages import AVOID_LIMIT, Find, Found
+from post.pastry.replicas import OwnerOf, choose, span
+from post.pastry.ring import Ring
+from post.rpc import Rpc
+from post.wire import Message, Priority
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """
+    A root's answer.
+    """
+
+    low: Key
+    high: Key
+    count: int
+    contacts: tuple[Contact, ...]
+    until: float
+
+    def serves(self, key: Id, count: int, avoid: Collection[NodeId]) -> bool:
+        """
+        Whether it answers this question too.
+        """
+        within = (key - self.low) % RING <= (self.high - self.low) % RING
+        return within and self.count == count and not any(contact.id in avoid for contact in self.contacts)
+
+
+class Lookup:
+    """
+    Asks, remembers, and answers.
+    """
+
+    def __init__(
+        self,
+        rpc: Rpc,
+        clock: IReactorTime,
+        random: Random,
+        ring: Ring,
+        config: PastryConfig,
+        owner_of: OwnerOf,
+        route: Callable[[Key, Message, int], None],
+    ) -> None:
+        self._rpc = rpc
+        self._clock = clock
+        self._random = random
+        self._ring = ring
+        self._config = config
+        self._owner_of = owner_of
+        self._route = route
+        self._asked: dict[int, Deferred[Found]] = {}
+        self._known: list[_Known] = []
+        rpc.serve(Found, self._found)
+
+    def here(self, key: Id, count: int, avoid: Collection[NodeId]) -> list[Contact] | None:
+        """
+        From our own leaf set; C{None} if it does not reach far enough.
+        """
+        choice = choose(key, count, self._ring.leaves, self._owner_of, self._ring.suspects.union(avoid))
+        return [self._contact(node) for node in choice.nodes] if choice.certain else None
+
+    async def anywhere(self, key: Id, count: int, avoid: Collection[NodeId]) -> list[Contact]:
+        """
+        From wherever it is known.
+
+        @raise Unreachable: if the root of C{key} does not answer.
+        """
+        found = self.here(key, count, avoid)
+        if found is not None:
+            return found
+        gone = self._ring.suspects.union(avoid)
+        now = self._clock.seconds()
+        self._known = [known for known in self._known if known.until > now]
+        for known in self._known:
+            if known.serves(key, count, gone):
+                return sorted(known.contacts, key=lambda contact: (contact.id.distance(key), contact.id))
+        answer = await self._ask(Key(key), Find(count, tuple(list(avoid)[:AVOID_LIMIT])))
+        if not avoid:
+            self._known.append(_Known(answer.low, answer.high, count, answer.contacts, now + self._config.cache_s))
+            del self._known[: -self._config.cache_ranges]
+        return list(answer.contacts)
+
+    async def _ask(self, key: Key, question: Find) -> Found:
+        for _ in range(self._config.lookup_tries):
+            number = self._random.getrandbits(62)
+            answer: Deferred[Found] = Deferred()
+            self._asked[number] = answer
+            try:
+                self._route(key, question, number)
+                return await answer.addTimeout(self._config.lookup_s, self._clock)
+            except TimeoutError:
+                continue
+            finally:
+                del self._asked[number]
+        raise Unreachable(f"the root of {key}")
+
+    def _found(self, peer: Contact, answer: Found) -> None:
+        waiting = self._asked.get(answer.number)
+        if waiting is not None and not waiting.called:
+            waiting.callback(answer)
+
+    def asked(self, key: Key, number: int, question: Find, origin: Contact) -> None:
+        """
+        We are the root of C{key}: tell C{origin} who is near it.
+        """
+        leaves = self._ring.leaves
+        choice = choose(key, question.count, leaves, self._owner_of, self._ring.suspects.union(question.avoid))
+        low = high = key
+        if choice.plain and choice.certain and not question.avoid:
+            low, high = span(key, choice.nodes, leaves)
+        answer = Found(number, low, high, tuple(self._contact(node) for node in choice.nodes))
+        if origin.id == self._ring.owner:
+            self._found(origin, answer)
+        else:
+            self._rpc.tell(origin, answer, Priority.URGENT)
+
+    def forget(self, node: NodeId) -> None:
+        """
+        C{node} is dead: no answer that names it is used any more.
+        """
+        self._known = [known for known in self._known if all(contact.id != node for contact in known.contacts)]
+
+    def _contact(self, node: NodeId) -> Contact:
+        return self._rpc.transport.local if node == self._ring.owner else self._ring.contacts[node]

@@ -1,0 +1,189 @@
+"""
+What nodes say to one another about the ring.
+
+Leaf sets never travel whole.  Whoever asks says which nodes it knows, by the last four bytes of each id, and how far
+its leaf set reaches; the answer names only those that are missing from it.  (Should two ids end alike, another
+neighbor, whose knowledge differs, will tell; and the digests of the heartbeats are over all of it.)
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from post.ids import Contact, Key, NodeId
+from post.wire import Message, message
+
+NEWS_LIMIT = 64
+"""Contacts in one message: a whole leaf set, or four rows of a table."""
+KNOWN_LIMIT = 128
+"""Nodes that a probe may say it knows."""
+PAYLOAD_LIMIT = 32 * 1024
+"""Bytes of a routed message.  Data does not travel by routing."""
+COUNT_LIMIT = 24
+"""Members of a replica set that a root can be asked for."""
+AVOID_LIMIT = 64
+"""Nodes that may be named as not wanted."""
+GONE_LIMIT = 24
+"""Deaths in one message."""
+
+Contacts = Annotated[tuple[Contact, ...], Meta(max_length=NEWS_LIMIT)]
+Avoided = Annotated[tuple[NodeId, ...], Meta(max_length=AVOID_LIMIT)]
+Number = Annotated[int, Meta(ge=0, lt=1 << 62)]
+
+
+class Reach(msgspec.Struct, frozen=True, array_like=True):
+    """
+    How far a leaf set reaches.
+
+    C{after} and C{before} are its farthest members (the node itself where there is none); C{whole} says that it holds
+    the entire ring, C{complete} that it lacks nobody.
+    """
+
+    whole: bool
+    complete: bool
+    after: NodeId
+    before: NodeId
+
+
+@message(0x10)
+class Probe(Message, frozen=True):
+    """
+    Are you alive, and whom do I not know?  C{active} is C{False} while the asker is joining.
+    """
+
+    active: bool
+    reach: Reach
+    known: Annotated[bytes, Meta(max_length=4 * KNOWN_LIMIT)]
+
+
+@message(0x11)
+class Probed(Message, frozen=True):
+    """
+    I am.  C{news} are members of my leaf set that belong into yours; C{gone} are some that you named and that seem
+    dead to me: a hint, to be verified.
+    """
+
+    active: bool
+    reach: Reach
+    news: Contacts = ()
+    gone: Annotated[tuple[NodeId, ...], Meta(max_length=GONE_LIMIT)] = ()
+
+
+@message(0x12)
+class Heartbeat(Message, frozen=True):
+    """
+    From the one before you on the ring.  C{digest} is over the nodes that both of us should know.
+    """
+
+    digest: Annotated[bytes, Meta(min_length=8, max_length=8)]
+
+
+@message(0x13)
+class Rumor(Message, frozen=True):
+    """
+    These seem dead to me, who was next to them.
+    """
+
+    gone: Annotated[tuple[NodeId, ...], Meta(max_length=GONE_LIMIT)]
+
+
+@message(0x14)
+class Locate(Message, frozen=True):
+    """
+    Who is the next on the way to C{key}, which is the asker's own id?
+
+    C{row} is the first row of the table that the asker has not seen, C{founder} whether it would found a ring if
+    nobody else does.
+    """
+
+    key: Key
+    row: Annotated[int, Meta(ge=0, le=40)]
+    founder: bool = False
+    avoid: Avoided = ()
+
+
+@message(0x15)
+class Located(Message, frozen=True):
+    """
+    C{next_hop}, or C{None} if that is me; then C{leaves} is my leaf set.  C{rows} are nodes for the asker's table.
+
+    If I am not C{active} I know nothing yet, and C{founder} says whether I would found a ring.
+    """
+
+    active: bool
+    founder: bool = False
+    next_hop: Contact | None = None
+    leaves: Contacts = ()
+    rows: Contacts = ()
+
+
+@message(0x16)
+class Announce(Message, frozen=True):
+    """
+    I am active, and you are in my table.
+    """
+
+
+@message(0x17)
+class Route(Message, frozen=True):
+    """
+    Bring C{payload} to the root of C{key}.  C{origin} and C{number} together are unique.
+    """
+
+    key: Key
+    number: Number
+    hops: Annotated[int, Meta(ge=0, le=255)]
+    origin: Contact
+    payload: Annotated[bytes, Meta(max_length=PAYLOAD_LIMIT)]
+
+
+@message(0x18)
+class Taken(Message, frozen=True):
+    """
+    The acknowledgement of a hop: it is my turn now.
+    """
+
+
+@message(0x19)
+class Find(Message, frozen=True):
+    """
+    Routed to the root of a key: who are the C{count} nodes of distinct owners nearest to it, without C{avoid}?
+    """
+
+    count: Annotated[int, Meta(ge=1, le=COUNT_LIMIT)]
+    avoid: Avoided = ()
+
+
+@message(0x1A)
+class Found(Message, frozen=True):
+    """
+    The answer to the L{Find} with C{number}, straight from the root.
+
+    From C{low} clockwise to C{high} every key has these C{contacts}, in some order.
+    """
+
+    number: Number
+    low: Key
+    high: Key
+    contacts: Contacts
+
+
+@message(0x1B)
+class ShareRow(Message, frozen=True):
+    """
+    Whom do you have in this row of your table?
+    """
+
+    row: Annotated[int, Meta(ge=0, lt=40)]
+
+
+@message(0x1C)
+class Row(Message, frozen=True):
+    """
+    These.
+    """
+
+    contacts: Contacts

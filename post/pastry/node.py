@@ -1,0 +1,362 @@
+"""
+Pastry on one node: what the applications above see of the overlay (Rowstron and Druschel, Middleware 2001).
+
+The parts: L{post.pastry.ring} is what is known of the others, L{post.pastry.liveness} finds out who is alive,
+L{post.pastry.repair} keeps the leaf set complete, L{post.pastry.join} is the way in, L{post.pastry.lookup} finds the
+replica set of a key.  Here a message is routed: each hop acknowledges it, and one that does not is suspected and gone
+around, so no message is lost while somebody's death is being found out (MSPastry, section 3.2).  Only an active root
+delivers, and only if nobody nearer to the key is merely suspected; until that is known the message is held.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
+from random import Random
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from post.complaints import Complaints
+from post.errors import Overloaded, PostError
+from post.ids import Contact, Id, Key, NodeId
+from post.interfaces import IApplication
+from post.pastry.config import PastryConfig
+from post.pastry.join import Join
+from post.pastry.liveness import Liveness
+from post.pastry.lookup import Lookup
+from post.pastry.messages import GONE_LIMIT, PAYLOAD_LIMIT, Announce, Find, Probe, Probed, Route, Row, ShareRow, Taken
+from post.pastry.ring import Ring
+from post.pastry.routing import next_hop
+from post.rpc import Rpc, expect
+from post.tasks import Tasks, sleep
+from post.wire import Message, Priority, decode, encode
+
+DELIVERED_KEPT = 10_000
+"""Messages delivered lately, so that one that came over two ways is delivered once."""
+
+
+class Pastry:
+    """
+    One node of the ring.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        rpc: Rpc,
+        clock: IReactorTime,
+        random: Random,
+        complaints: Complaints,
+        config: PastryConfig | None = None,
+    ) -> None:
+        self.local = rpc.transport.local
+        self.config = config = config or PastryConfig()
+        self.ring = Ring(self.local.id, config, self._changed)
+        self._rpc = rpc
+        self._clock = clock
+        self._random = random
+        self._complaints = complaints
+        self._tasks = Tasks()
+        self._applications: list[IApplication] = []
+        self._linked: dict[NodeId, Contact] = {}
+        self._delivered: OrderedDict[tuple[NodeId, int], None] = OrderedDict()
+        self._held = 0
+        self.liveness = Liveness(
+            rpc, clock, random, self.ring, config, self._tasks, self._question, self._answered, self._died
+        )
+        self._join = Join(rpc, clock, random, self.ring, config, self.liveness, self._tasks)
+        self._repair = self._join.repair
+        self._lookup = Lookup(rpc, clock, random, self.ring, config, self.owner_of, self._route)
+        rpc.watch(found=self._found, lost=self._lost, heard=self.liveness.heard)
+        rpc.serve(Probe, self._probed)
+        rpc.serve(Announce, self._announced)
+        rpc.serve(Route, self._routed)
+        rpc.serve(ShareRow, self._asked_for_row)
+
+    # For the applications.
+
+    def add_application(self, application: IApplication) -> None:
+        """
+        Tell C{application} what is delivered here, what passes, and who comes and goes.
+        """
+        self._applications.append(application)
+
+    @property
+    def active(self) -> bool:
+        """
+        Whether this node is in the ring.
+        """
+        return self._join.active
+
+    async def join(self, seeds: Sequence[str]) -> None:
+        """
+        Enter the ring that C{seeds} (C{host:port}) belong to, or found one; returns when this node is active.
+
+        Seeds may name this node itself: it is then one of those that found a ring if there is none.  Without any other
+        seed it founds one at once.
+        """
+        await self._join.enter(seeds)
+        for contact in list(self.ring.members()):
+            if contact.id not in self.ring.leaves:
+                self._rpc.tell(contact, Announce(), Priority.URGENT)
+        every = self._tasks.every
+        every(self._clock, lambda: self._about(self.config.heartbeat_s), self._tick)
+        every(self._clock, lambda: self._about(self.config.seek_s), self._join.seek)
+        every(self._clock, lambda: self._about(self.config.row_s), self._maintain_row)
+        self._repair.mend()
+
+    def stop(self) -> None:
+        """
+        Take part no longer.
+        """
+        self._join.active = False
+        self._tasks.stop()
+
+    def members(self) -> list[Contact]:
+        """
+        Everybody we know to be in the ring, ourselves included: all of it, if it is small.
+        """
+        return [self.local, *self.ring.members()]
+
+    def is_alive(self, node: NodeId) -> bool:
+        """
+        Whether there is no reason to think that C{node} is gone.
+        """
+        if node == self.local.id:
+            return True
+        if node in self.ring.suspects or node in self.ring.absent:
+            return False
+        return not self.ring.leaves.whole or node in self.ring.leaves
+
+    def suspect(self, contact: Contact) -> None:
+        """
+        C{contact} did not answer an application: see whether it is alive, and avoid it meanwhile.
+        """
+        self.liveness.suspect(contact)
+
+    def nearest(self, key: Id, count: int, avoid: Collection[NodeId] = ()) -> list[Contact] | None:
+        """
+        The C{count} nodes of distinct owners nearest to C{key}, nearest first, or all if there are fewer; without
+        C{avoid} and those that seem dead.  C{None} if this node cannot know.
+        """
+        return self._lookup.here(key, count, avoid) if self.active else None
+
+    async def replica_set(self, key: Id, count: int, avoid: Collection[NodeId] = ()) -> list[Contact]:
+        """
+        The same, from the root of C{key} where this node cannot know.
+
+        @raise Unreachable: if the root does not answer.
+        """
+        return await self._lookup.anywhere(key, count, avoid)
+
+    def route(self, key: Key, message: Message) -> None:
+        """
+        Bring C{message} to the root of C{key}, which delivers it to its applications, at least once unless the ring is
+        broken.
+
+        @raise ValueError: if it is longer than L{PAYLOAD_LIMIT}.
+        @raise Overloaded: if too many messages wait for a decision here.
+        """
+        self._route(key, message, self._random.getrandbits(62))
+
+    def owner_of(self, node: NodeId) -> str:
+        """
+        Whose a node is; the node itself where its certificate has not been seen.
+        """
+        certificate = self._rpc.transport.certificate(node)
+        return certificate.owner if certificate is not None else node.hex()
+
+    # Routing.
+
+    def _route(self, key: Key, message: Message, number: int) -> None:
+        payload = encode(message)
+        if len(payload) > PAYLOAD_LIMIT:
+            raise ValueError(f"a routed message of {len(payload)} bytes")
+        self._accept(Route(key, number, 0, self.local, payload))
+
+    def _routed(self, peer: Contact, route: Route) -> Taken:
+        if route.hops >= self.config.hop_limit:
+            self._complaints.note(route.origin, "message going in circles", route.key)
+            return Taken()
+        self._accept(route)
+        return Taken()
+
+    def _accept(self, route: Route) -> None:
+        """
+        @raise Overloaded: if too many messages are on their way through here.
+        """
+        if self._held >= self.config.held_limit:
+            raise Overloaded("too many messages to route")
+        if not self._applications_agree(route):
+            return
+        self._held += 1
+        self._tasks.spawn(self._carry(route))
+
+    def _applications_agree(self, route: Route) -> bool:
+        hop = self._decide(route.key, ())
+        if hop is None or hop == self.local.id or not self._applications:
+            return True
+        message = decode(route.payload)
+        contact = self.ring.contacts[hop]
+        return all([application.forward(route.key, message, contact) for application in self._applications])
+
+    async def _carry(self, route: Route) -> None:
+        """
+        Until somebody nearer to the key has acknowledged it, or it is delivered here.
+        """
+        tried: set[NodeId] = set()
+        try:
+            for _ in range(self.config.hold_limit):
+                hop = self._decide(route.key, tried)
+                if hop is None:
+                    tried.clear()
+                    await sleep(self._clock, self.config.hold_s)
+                elif hop == self.local.id:
+                    self._deliver(route)
+                    return
+                elif await self._hand_over(self.ring.contacts[hop], route):
+                    return
+                else:
+                    tried.add(hop)
+            self.log.info("no way to {key}", key=route.key)
+        finally:
+            self._held -= 1
+
+    def _decide(self, key: Key, tried: Collection[NodeId]) -> NodeId | None:
+        """
+        Who is next; ourselves to deliver, C{None} if that cannot be said just now.
+        """
+        ring = self.ring
+        avoid = ring.suspects.union(tried) if tried else ring.suspects
+        if ring.leaves.covers(key):
+            root = ring.leaves.closest(key)
+            if root == self.local.id:
+                return root if self.active else None
+            return None if root in avoid else root
+        hop = next_hop(key, ring.leaves, ring.table, avoid)
+        return hop if hop != self.local.id else None
+
+    async def _hand_over(self, hop: Contact, route: Route) -> bool:
+        measured_s = self._rpc.transport.round_trip_s(hop.id)
+        config = self.config
+        patience_s = config.hop_stranger_s if measured_s is None else max(config.hop_floor_s, 3 * measured_s)
+        onward = Route(route.key, route.number, route.hops + 1, route.origin, route.payload)
+        try:
+            expect(Taken, await self._rpc.ask(hop, onward, patience_s, Priority.URGENT))
+        except Overloaded:
+            return False
+        except PostError:
+            self.liveness.suspect(hop)
+            return False
+        return True
+
+    def _deliver(self, route: Route) -> None:
+        named = (route.origin.id, route.number)
+        if named in self._delivered:
+            return
+        self._delivered[named] = None
+        if len(self._delivered) > DELIVERED_KEPT:
+            self._delivered.popitem(last=False)
+        message = decode(route.payload)
+        if isinstance(message, Find):
+            self._lookup.asked(route.key, route.number, message, route.origin)
+            return
+        for application in self._applications:
+            application.deliver(route.key, message, route.origin)
+
+    # Who is there.
+
+    def _changed(self, contact: Contact, joined: bool) -> None:
+        for application in self._applications:
+            application.update(contact, joined)
+
+    def _found(self, peer: Contact) -> None:
+        self._linked[peer.id] = peer
+        self.ring.meet(peer)
+
+    def _lost(self, node: NodeId) -> None:
+        self._linked.pop(node, None)
+
+    def _question(self) -> Probe:
+        return self._repair.question(self.active)
+
+    def _probed(self, peer: Contact, probe: Probe) -> Probed:
+        """
+        Somebody asks whether we are alive, and so tells that it is.
+        """
+        ring = self.ring
+        is_new = ring.admit(peer, self._repair.is_candidate(peer.id))
+        if probe.active:
+            ring.tabulate(peer)
+            if is_new and self.active:
+                # It may come from another ring, of which its answer will tell.
+                self.liveness.examine(peer)
+        known = {probe.known[at : at + 4] for at in range(0, len(probe.known), 4)}
+        gone = [node for node in ring.absent if (node & 0xFFFFFFFF).to_bytes(4, "big") in known]
+        return Probed(self.active, ring.reach(), ring.news_for(peer.id, probe.reach, known), tuple(gone[:GONE_LIMIT]))
+
+    def _answered(self, contact: Contact, answer: Probed) -> None:
+        """
+        C{contact} is alive, and says whom we do not know.
+        """
+        ring = self.ring
+        contact = self._linked.get(contact.id, contact)
+        is_back = contact.id in ring.absent
+        ring.admit(contact, self._repair.is_candidate(contact.id))
+        if answer.active:
+            ring.tabulate(contact)
+        if is_back:
+            self.liveness.retry_soon()
+        for known in answer.news:
+            if known.id in ring.absent:
+                self.liveness.retry_soon(known.id)
+        for node in answer.gone:
+            if node in ring.leaves and node != contact.id:
+                self.liveness.suspect(ring.contacts[node])
+        self._repair.learned(contact, answer)
+        if self.active:
+            self._repair.mend()
+
+    def _died(self, contact: Contact, was_leaf: bool) -> None:
+        self._lookup.forget(contact.id)
+        if was_leaf and self.active:
+            self._repair.mend()
+
+    def _announced(self, peer: Contact, announce: Announce) -> None:
+        self.ring.tabulate(peer)
+
+    # Now and then.
+
+    def _about(self, seconds: float) -> float:
+        return seconds * self._random.uniform(0.9, 1.1)
+
+    async def _tick(self) -> None:
+        self.liveness.tick()
+        for contact in self._rpc.transport.links():
+            round_trip_s = self._rpc.transport.round_trip_s(contact.id)
+            if round_trip_s is not None and contact.id in self.ring.contacts:
+                self.ring.near.measured(contact.id, round_trip_s)
+
+    async def _maintain_row(self) -> None:
+        """
+        Ask one node in a row of the table whom it has there (Pastry, section 3.2).
+        """
+        depth = self.ring.table.depth
+        row = self._random.randrange(depth) if depth else 0
+        there = [node for node in self.ring.table.row(row) if node not in self.ring.suspects]
+        if not there:
+            return
+        contact = self.ring.contacts[self._random.choice(there)]
+        try:
+            answer = expect(Row, await self._rpc.ask(contact, ShareRow(row)))
+        except PostError as error:
+            self.log.debug("row {row} of {contact}: {error}", row=row, contact=contact, error=error)
+            return
+        for other in answer.contacts:
+            self.ring.tabulate(other)
+
+    def _asked_for_row(self, peer: Contact, question: ShareRow) -> Row:
+        ring = self.ring
+        return Row(tuple(ring.contacts[node] for node in ring.table.row(question.row) if node in ring.contacts))

@@ -1,0 +1,213 @@
+"""
+What a node knows of the ring: leaf set, routing table, neighborhood set, contacts, and who is suspected or absent
+(pure).
+
+The rules of who comes in are here; finding out who is alive is L{post.pastry.liveness}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+
+from post.hashes import Purpose, tagged
+from post.ids import Contact, NodeId
+from post.pastry.config import PastryConfig
+from post.pastry.leafset import LeafSet
+from post.pastry.messages import Reach
+from post.pastry.neighborhood import NeighborhoodSet
+from post.pastry.table import RoutingTable
+
+
+@dataclass(slots=True)
+class Absent:
+    """
+    A node that died, and when to see whether it is back.
+    """
+
+    contact: Contact
+    retry_at: float
+    wait_s: float
+
+
+class Ring:
+    """
+    The ring as seen from C{owner}.
+
+    @ivar contacts: of everybody in the leaf set or the table.
+    @ivar suspects: who may be dead; nothing is sent to them that others could do as well.
+    @ivar absent: who was in the leaf set and died, the last one last.
+    @ivar changed: told of everybody who enters or leaves the leaf set.
+    """
+
+    __slots__ = ("absent", "changed", "config", "contacts", "leaves", "near", "owner", "suspects", "table")
+
+    def __init__(self, owner: NodeId, config: PastryConfig, changed: Callable[[Contact, bool], None]) -> None:
+        self.owner = owner
+        self.config = config
+        self.changed = changed
+        self.leaves = LeafSet(owner, config.half)
+        self.table = RoutingTable(owner)
+        self.near = NeighborhoodSet()
+        self.contacts: dict[NodeId, Contact] = {}
+        self.suspects: set[NodeId] = set()
+        self.absent: dict[NodeId, Absent] = {}
+
+    def members(self) -> Iterator[Contact]:
+        """
+        Everybody known and not suspected.
+        """
+        return (contact for contact in self.contacts.values() if contact.id not in self.suspects)
+
+    def leaf_contacts(self) -> list[Contact]:
+        """
+        The leaf set.
+        """
+        return [self.contacts[node] for node in self.leaves]
+
+    # Who comes.
+
+    def admit(self, contact: Contact, vouched: bool = False) -> bool:
+        """
+        Let C{contact}, who is alive, into the leaf set if it belongs there (see L{LeafSet.wants}).
+
+        @return: whether it is new there.
+        """
+        self.meet(contact)
+        if not self.leaves.wants(contact.id, vouched):
+            return False
+        self.contacts.setdefault(contact.id, contact)
+        evicted = self.leaves.add(contact.id, vouched)
+        if evicted is not None:
+            self.table.add(evicted)
+            self._release(evicted)
+        if evicted == contact.id:
+            return False
+        self.changed(self.contacts[contact.id], True)
+        if evicted is not None:
+            self.changed(self.contacts.get(evicted) or Contact(evicted), False)
+        return True
+
+    def meet(self, contact: Contact) -> None:
+        """
+        C{contact} itself says so: what it says of its addresses counts, and a new epoch means that it started anew.
+        """
+        self.absent.pop(contact.id, None)
+        known = self.contacts.get(contact.id)
+        if known is None or known is contact or contact.epoch < known.epoch:
+            return
+        self.contacts[contact.id] = contact
+        if contact.epoch > known.epoch:
+            self.suspects.discard(contact.id)
+            if contact.id in self.leaves:
+                self.changed(contact, True)
+
+    def tabulate(self, contact: Contact) -> None:
+        """
+        Give C{contact} its place in the table, if that is free or it is nearer than who is there.
+        """
+        if contact.id == self.owner or contact.id in self.absent:
+            return
+        holder = self.table.toward(contact.id)
+        if holder == contact.id or not self.table.add(contact.id):
+            return
+        self.contacts.setdefault(contact.id, contact)
+        if holder is not None:
+            self._release(holder)
+
+    def is_news(self, contact: Contact) -> bool:
+        """
+        Whether hearsay of C{contact} tells of somebody that is not known to be here, or known to be gone.
+        """
+        if contact.id == self.owner or contact.id in self.leaves:
+            return False
+        absent = self.absent.get(contact.id)
+        return absent is None or contact.epoch > absent.contact.epoch
+
+    # Who goes.
+
+    def bury(self, contact: Contact, now: float) -> bool:
+        """
+        C{contact} is dead.
+
+        @return: whether it was in the leaf set.
+        """
+        node = contact.id
+        self.suspects.discard(node)
+        self.near.remove(node)
+        self.table.remove(node)
+        was_leaf = self.leaves.remove(node)
+        known = self.contacts.pop(node, contact)
+        if was_leaf:
+            self.await_return(known, now)
+            self.changed(known, False)
+        return was_leaf
+
+    def await_return(self, contact: Contact, now: float) -> None:
+        """
+        See from time to time whether C{contact} is back.
+        """
+        wait_s = self.config.absent_first_s
+        self.absent.pop(contact.id, None)
+        self.absent[contact.id] = Absent(contact, now + wait_s, wait_s)
+        if len(self.absent) > self.config.absent_limit:
+            del self.absent[next(iter(self.absent))]
+
+    def _release(self, node: NodeId) -> None:
+        if node not in self.leaves and node not in self.table:
+            self.contacts.pop(node, None)
+            self.suspects.discard(node)
+            self.near.remove(node)
+
+    # What others are told.
+
+    def reach(self) -> Reach:
+        """
+        How far our leaf set goes.
+        """
+        return reach(self.leaves)
+
+    def news_for(self, node: NodeId, seen: Reach, known: Collection[bytes]) -> tuple[Contact, ...]:
+        """
+        The members that belong into the leaf set of C{node}, which reaches as far as C{seen} and has those whose ids
+        end in C{known}.
+        """
+        news = []
+        for contact in self.leaf_contacts():
+            other = contact.id
+            if other == node or other in self.suspects or (other & 0xFFFFFFFF).to_bytes(4, "big") in known:
+                continue
+            # Where nobody is missing only those between the ends are news; a whole set must learn that it is not.
+            after = node.clockwise(other) < node.clockwise(seen.after)
+            before = other.clockwise(node) < seen.before.clockwise(node)
+            if seen.whole or not seen.complete or after or before:
+                news.append(contact)
+        return tuple(news)
+
+    def digest(self, neighbor: NodeId) -> bytes:
+        """
+        Over the nodes that we and C{neighbor}, who stands next to us, should both know; both compute the same.
+        """
+        leaves = self.leaves
+        nodes = {*leaves, self.owner}
+        if not leaves.whole:
+            # Our last member on the side away from the neighbor is out of its sight, and its last one of ours.
+            far = leaves.predecessors() if neighbor == leaves.successor() else leaves.successors()
+            if len(far) == leaves.half:
+                nodes.discard(far[-1])
+        return tagged(Purpose.LEAF_DIGEST, b"".join([node.packed() for node in sorted(nodes)]))[:8]
+
+
+def reach(leaves: LeafSet) -> Reach:
+    """
+    How far a leaf set goes.
+    """
+    after, before = leaves.ends()
+    return Reach(leaves.whole, leaves.complete, after, before)
+
+
+def prefixes(nodes: Iterable[NodeId]) -> bytes:
+    """
+    The last four bytes of each id.
+    """
+    return b"".join([(node & 0xFFFFFFFF).to_bytes(4, "big") for node in nodes])

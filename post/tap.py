@@ -1,0 +1,279 @@
+"""
+C{twistd post}: a node on the real reactor, with the real network and disk.
+
+What a node needs of the real world is put together here and nowhere else; what a node is, L{post.node} says.  A node
+that cannot run as it is configured ends with one line on standard error and L{EXIT_CONFIG}: a bad setting, a missing
+key, a foreign or newer directory, a port in use.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import random
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import msgspec
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python import usage
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+
+from post import control, lifeline
+from post.complaints import Complaints
+from post.config import Config, load, split_service
+from post.control import EXIT_CONFIG, EXIT_FAILED
+from post.crypto.entropy import system_entropy
+from post.crypto.passwords import check_password
+from post.errors import ConfigError, PostError
+from post.files import read_file
+from post.front.certificate import mail_certificate
+from post.front.service import MailServices
+from post.home import Home
+from post.journal import SqliteJournal
+from post.net.config import MIB, LinkConfig
+from post.net.transport import TlsTransport
+from post.node import Node, NodeConfig
+from post.past.store import SqliteBlockStore
+
+DIRECTORY_S = 30.0
+"""Between two looks at whether somebody has put a newer directory in place.  One C{stat}, so it could be often; half a
+minute is soon enough for a colleague who has just been given an address."""
+
+PASSWORD_THREADS = 2
+"""Passwords checked at once, each with 19 MiB and 80 ms: few, so that guessing takes neither our memory nor our CPU."""
+
+
+class Options(usage.Options):
+    """
+    C{twistd post --config FILE}.
+    """
+
+    optParameters = [["config", "c", "node.toml", "The node's settings."]]
+    optFlags = [["found", None, "Found a ring instead of entering one through the seeds."]]
+    longdesc = "Runs a node of POST.  See conf/node.toml for what can be set."
+
+    def postOptions(self) -> None:
+        try:
+            self["settings"] = load(Path(self["config"]))
+        except ConfigError as error:
+            give_up(error)
+
+
+def give_up(error: Exception) -> NoReturn:
+    """
+    End with one line.
+    """
+    say(error)
+    sys.exit(EXIT_CONFIG)
+
+
+def say(error: Exception) -> None:
+    """
+    One line for a person, past twistd's log.
+    """
+    stderr = sys.__stderr__
+    if stderr is not None:
+        print("post:", " ".join(str(error).split()), file=stderr, flush=True)
+
+
+def makeService(options: Options) -> Service:
+    """
+    The node that C{options} describe.
+    """
+    from twisted.internet import reactor
+
+    try:
+        return NodeService(reactor, options["settings"], bool(options["found"]))
+    except ConfigError as error:
+        give_up(error)
+
+
+class NodeService(Service):
+    """
+    One node.
+
+    Everything that can be found wrong by reading is found when this is made, while twistd is still in the foreground.
+    Threads, sockets and databases wait for L{startService}: twistd forks in between.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, config: Config, found: bool = False) -> None:  # Any: every interface of a reactor.
+        self._reactor = reactor
+        self._config = config
+        self._found = found
+        self._home = Home(config.directory, config.settings.files)
+        self._home.check()
+        self._home.lock()
+        now = int(reactor.seconds())
+        self._credentials = self._home.credentials()
+        self._policy = self._home.policy(self._credentials.root, now)
+        self._directory = self._home.directory(self._credentials.root, now)
+        self._directory_seen = read_file(self._home.directory_file)
+        self._accounts = self._home.accounts()
+        self._tls = mail_certificate(config.directory, now)
+        self._passwords = ThreadPool(0, PASSWORD_THREADS, "passwords")
+        self._node: Node | None = None
+        self._mail: MailServices | None = None
+        self._control: Any = None  # A listening port.
+        self._starting: Deferred[None] | None = None
+
+    # Starting.
+
+    def startService(self) -> None:
+        super().startService()  # type: ignore[no-untyped-call]
+        # Not before the reactor runs: until then it could not be stopped because of what goes wrong.
+        self._reactor.callWhenRunning(self._begin)
+
+    def _begin(self) -> None:
+        lifeline.hold(self._reactor, self._reactor.stop)
+        self._starting = Deferred.fromCoroutine(self._start())
+        self._starting.addErrback(self._failed)
+
+    async def _start(self) -> None:
+        settings = self._config.settings
+        self._passwords.start()
+        node = self._node = self._build()
+        self._listen_for_control()
+        await node.start(() if self._found else self._seeds())
+        for credentials in self._accounts:
+            journal = SqliteJournal(self._home.journal(credentials.address), self._reactor.callFromThread)
+            await node.open_account(credentials, journal)
+        # Only now: nobody is told that a right password is wrong because the account is not there yet.
+        mail = MailServices(
+            self._reactor, node.accounts, settings.mail, self._tls, self._policy.size_limit, self._policy.domain
+        )
+        self._mail = mail
+        mail.listen()
+        self._watch_directory()
+        self.log.info("{name} serves", name=settings.name)
+
+    def _build(self) -> Node:
+        """
+        The node, with its port taken.
+        """
+        settings, credentials = self._config.settings, self._credentials
+        limits = settings.limits
+        chance = random.SystemRandom()
+        complaints = Complaints(self._reactor)
+        transport = TlsTransport(
+            self._reactor,
+            credentials.key,
+            credentials.chain,
+            credentials.root,
+            split_service(settings.links.listen),
+            settings.links.addresses or None,
+            int(self._reactor.seconds() * 1000),
+            chance,
+            complaints,
+            config=LinkConfig(link_limit=limits.links, queues_bytes=limits.link_queues_mib * MIB),
+        )
+        transport.listen()
+        store = SqliteBlockStore(self._config.directory / "blocks.sqlite", self._reactor.callFromThread)
+        return Node(
+            transport,
+            self._reactor,
+            chance,
+            system_entropy,
+            store,
+            credentials,
+            self._policy,
+            self._directory,
+            NodeConfig(settings.name),
+            self._check_password,
+            complaints,
+        )
+
+    def _seeds(self) -> tuple[str, ...]:
+        """
+        The seeds without ourselves.
+        """
+        links = self._config.settings.links
+        ours = {links.listen, *links.addresses}
+        return tuple(seed for seed in links.seeds if seed not in ours)
+
+    def _check_password(self, password: bytes, stored: str) -> Deferred[bool]:
+        return deferToThreadPool(self._reactor, self._passwords, check_password, password, stored)
+
+    def _failed(self, failure: Failure) -> None:
+        if not self.running:
+            return  # We were stopped before we had started.
+        error = failure.value
+        if isinstance(error, PostError | OSError | CannotListenError):
+            say(error)
+            _end_with(EXIT_CONFIG)
+        else:
+            self.log.failure("the node cannot start", failure=failure)
+            _end_with(EXIT_FAILED)
+        self._reactor.stop()
+
+    # Running.
+
+    def _listen_for_control(self) -> None:
+        path = control.place(self._config.directory)
+        factory = control.ControlFactory({"status": lambda request: self.status()})
+        self._control = self._reactor.listenUNIX(str(path), factory, mode=0o600)
+
+    def status(self) -> dict[str, Any]:
+        """
+        As C{post status --json} shows it: what L{Node.status} says, and whether mail programs are served.
+        """
+        assert self._node is not None
+        node = self._node.status()
+        serving = self._mail is not None and node.active and all(account.open for account in node.accounts)
+        found: dict[str, Any] = msgspec.to_builtins(node)
+        return {"running": True, "serving": serving, "pid": os.getpid(), **found}
+
+    def _watch_directory(self) -> None:
+        """
+        Use a newer directory when somebody has put one in place.
+        """
+        if not self.running:
+            return
+        self._reactor.callLater(DIRECTORY_S, self._watch_directory)
+        try:
+            data = read_file(self._home.directory_file)
+            if data != self._directory_seen and self._node is not None:
+                self._directory_seen = data
+                now = int(self._reactor.seconds())
+                self._node.set_directory(self._home.directory(self._credentials.root, now))
+        except ConfigError as error:
+            self.log.warn("the directory is not used: {error}", error=error)
+
+    # Ending.
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if self._starting is not None:
+            self._starting.cancel()
+        if self._mail is not None:
+            await self._mail.stop()
+        if self._control is not None:
+            await self._control.stopListening()
+            control.remove(self._config.directory)
+        if self._node is not None:
+            await self._node.stop()
+        if self._passwords.started:
+            self._passwords.stop()
+
+
+def _end_with(code: int) -> None:
+    """
+    Let the process end with C{code} once twistd, which always ends with 0, has put everything in order.
+    """
+
+    def end() -> None:
+        sys.stdout.flush()
+        os._exit(code)
+
+    atexit.register(end)

@@ -1,0 +1,401 @@
+"""
+Tests for L{post.rpc}, L{post.wire} and L{post.tasks}.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Meta
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from post.complaints import Complaints
+from post.errors import NotFound, Overloaded, PeerError, Refused, Unreachable
+from post.ids import Contact, Id, NodeId
+from post.interfaces import IReceiver, ITransport
+from post.rpc import ASKED_LIMIT, PARTIAL_LIMIT_BYTES, PIECE_LIMIT, Rpc, expect
+from post.tasks import Tasks, gather, sleep
+from post.wire import (
+    FRAME_LIMIT,
+    MESSAGE_LIMIT,
+    Document,
+    Message,
+    Priority,
+    RefusalCode,
+    UnknownMessage,
+    decode,
+    encode,
+    message,
+    pack,
+    unpack,
+)
+
+
+@message(0xF001)
+class Question(Message, frozen=True):
+    """
+    Say this back.
+    """
+
+    text: Annotated[bytes, Meta(max_length=MESSAGE_LIMIT)]
+    place: NodeId = NodeId(Id(0))
+
+
+@message(0xF002)
+class Answer(Message, frozen=True):
+    """
+    This.
+    """
+
+    text: bytes
+
+
+class Paper(Document, frozen=True):
+    """
+    Something signed.
+    """
+
+    version: int
+    text: Annotated[str, Meta(max_length=5)]
+
+
+ONE, TWO = (Contact(NodeId(Id(number)), (f"h:{number}",), 1) for number in (1, 2))
+
+
+@implementer(ITransport)
+class Wire:
+    """
+    One end of a wire; frames wait until they are carried.
+    """
+
+    def __init__(self, local: Contact) -> None:
+        self.local = local
+        self.other: Wire | None = None
+        self.receiver: IReceiver | None = None
+        self.frames: list[bytes] = []
+        self.open = True
+
+    def start(self, receiver: IReceiver) -> None:
+        self.receiver = receiver
+
+    def stop(self) -> Deferred[None]:
+        return succeed(None)
+
+    def introduce(self, address: str) -> Deferred[Contact]:
+        return succeed(self.local)
+
+    def send(self, peer: Contact, frame: bytes, priority: Priority) -> bool:
+        assert len(frame) <= FRAME_LIMIT
+        if self.open:
+            self.frames.append(frame)
+        return self.open
+
+    def writable(self, peer: NodeId) -> Deferred[None]:
+        return succeed(None)
+
+    def round_trip_s(self, peer: NodeId) -> float | None:
+        return None
+
+    def certificate(self, peer: NodeId) -> None:
+        return None
+
+    def links(self) -> list[Contact]:
+        return []
+
+    def carry(self) -> None:
+        assert self.other is not None and self.other.receiver is not None
+        frames, self.frames = self.frames, []
+        for frame in frames:
+            self.other.receiver.frame_received(self.local, frame)
+
+
+class RpcTests(SynchronousTestCase):
+    """
+    Tests for L{Rpc}: two of them at the ends of a wire.
+    """
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.here, self.there = Wire(ONE), Wire(TWO)
+        self.here.other, self.there.other = self.there, self.here
+        self.complaints = Complaints(self.clock)
+        self.asker = Rpc(self.here, self.clock, self.complaints)
+        self.answerer = Rpc(self.there, self.clock, self.complaints)
+        self.asker.start()
+        self.answerer.start()
+
+    def carry(self) -> None:
+        while self.here.frames or self.there.frames:
+            self.here.carry()
+            self.there.carry()
+
+    def test_interfaces(self) -> None:
+        """
+        The double, and L{Rpc} itself, provide what they say.
+        """
+        verifyObject(ITransport, self.here)
+        verifyObject(IReceiver, self.asker)
+
+    def test_ask(self) -> None:
+        """
+        A question gets its answer, and leaves no timer behind.
+        """
+        self.answerer.serve(Question, lambda peer, question: Answer(question.text))
+        answer = self.asker.ask(TWO, Question(b"hello"))
+        self.carry()
+        self.assertEqual(Answer(b"hello"), self.successResultOf(answer))
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_long(self) -> None:
+        """
+        A message of many frames arrives whole, both ways, beside others.
+        """
+        self.answerer.serve(Question, lambda peer, question: Answer(question.text))
+        texts = [bytes([number]) * (PIECE_LIMIT * 3 + number) for number in range(5)]
+        answers = [self.asker.ask(TWO, Question(text)) for text in texts]
+        self.carry()
+        self.assertEqual([Answer(text) for text in texts], [self.successResultOf(answer) for answer in answers])
+
+    def test_deadline(self) -> None:
+        """
+        A question whose deadline passes fails, the handler is cancelled, and a late answer disturbs nothing.
+        """
+        ended: list[str] = []
+
+        async def never(peer: Contact, question: Question) -> Message:
+            try:
+                await Deferred()
+            except CancelledError:
+                ended.append("cancelled")
+                raise
+            return Answer(b"late")
+
+        self.answerer.serve(Question, never)
+        answer = self.asker.ask(TWO, Question(b"x"), 2.0)
+        self.carry()
+        self.clock.advance(2.0)
+        self.failureResultOf(answer, Unreachable)
+        self.assertEqual(["cancelled"], ended)
+        self.carry()
+
+    def test_lost(self) -> None:
+        """
+        When the link goes, open questions fail at once.
+        """
+        answer = self.asker.ask(TWO, Question(b"x"))
+        self.asker.peer_lost(TWO.id)
+        self.failureResultOf(answer, Unreachable)
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_lost_between_pieces(self) -> None:
+        """
+        The rest of a long message is not sent over the link that comes after the one on which it began.
+        """
+        gate: Deferred[None] = Deferred()
+        gates = [succeed(None), gate]
+        self.here.writable = lambda peer: gates.pop(0) if gates else succeed(None)  # type: ignore[method-assign]
+        answer = self.asker.ask(TWO, Question(b"x" * PIECE_LIMIT * 3))
+        self.asker.peer_lost(TWO.id)
+        self.failureResultOf(answer, Unreachable)
+        sent = len(self.here.frames)
+        gate.callback(None)
+        self.assertEqual(sent, len(self.here.frames))
+
+    def test_no_way(self) -> None:
+        """
+        A frame that is not even queued is a failure at once.
+        """
+        self.here.open = False
+        for text in (b"x", b"x" * PIECE_LIMIT * 2):
+            self.failureResultOf(self.asker.ask(TWO, Question(text)), Unreachable)
+
+    def test_refusals(self) -> None:
+        """
+        What a handler raises reaches the asker as a refusal that tells whose fault it is; a bug of ours tells nothing.
+        """
+        for error, code in (
+            (NotFound("x"), RefusalCode.NOT_FOUND),
+            (PeerError("x"), RefusalCode.INVALID),
+            (Overloaded("x"), RefusalCode.OVERLOADED),
+            (Refused(RefusalCode.FORBIDDEN), RefusalCode.FORBIDDEN),
+            (KeyError("secret"), RefusalCode.FAILED),
+        ):
+
+            def fail(peer: Contact, question: Question, error: Exception = error) -> Message:
+                raise error
+
+            self.answerer.serve(Question, fail)
+            answer = self.asker.ask(TWO, Question(b"x"))
+            self.carry()
+            refused = self.failureResultOf(answer, Refused).value
+            self.assertEqual(code, refused.code)
+            self.assertNotIn("secret", refused.text)
+        self.assertEqual(1, len(self.flushLoggedErrors(KeyError)))
+
+    def test_unsupported(self) -> None:
+        """
+        A tag that the other does not know, or does not serve, is answered "unsupported".
+        """
+        answer = self.asker.ask(TWO, Question(b"x"))
+        self.carry()
+        self.assertEqual(RefusalCode.UNSUPPORTED, self.failureResultOf(answer, Refused).value.code)
+
+    def test_limits(self) -> None:
+        """
+        Unfinished messages and open questions are bounded.
+        """
+        piece = b"\x81" + b"\0\0\0\1" + b"x" * PIECE_LIMIT
+        for _ in range(2 * PARTIAL_LIMIT_BYTES // len(piece)):
+            self.answerer.frame_received(ONE, piece)
+        self.assertGreater(self.complaints.counts["broken message"], 0)
+        asked = [self.asker.ask(TWO, Question(b"x")) for _ in range(ASKED_LIMIT + 1)]
+        self.failureResultOf(asked[-1], Overloaded)
+        for each in asked[:-1]:
+            each.addErrback(lambda _: None)
+
+    @given(st.lists(st.binary(max_size=60), max_size=20))
+    def test_garbage(self, frames: list[bytes]) -> None:
+        """
+        Whatever comes over a link, the node goes on.
+        """
+        self.answerer.serve(Question, lambda peer, question: Answer(question.text))
+        for frame in frames:
+            self.answerer.frame_received(ONE, frame)
+        answer = self.asker.ask(TWO, Question(b"still there?"))
+        self.carry()
+        self.assertEqual(Answer(b"still there?"), self.successResultOf(answer))
+
+    def test_expect(self) -> None:
+        """
+        An answer of another kind is the peer's fault.
+        """
+        self.assertRaises(PeerError, expect, Answer, Question(b""))
+
+
+class WireTests(SynchronousTestCase):
+    """
+    Tests for L{encode} and L{decode}.
+    """
+
+    @given(st.binary(max_size=100), st.integers(0, (1 << 160) - 1))
+    def test_round_trip(self, text: bytes, number: int) -> None:
+        """
+        A message survives its bytes.
+        """
+        question = Question(text, NodeId(Id(number)))
+        self.assertEqual(question, decode(encode(question)))
+
+    @given(st.binary(max_size=200))
+    def test_garbage(self, data: bytes) -> None:
+        """
+        Bytes that are no message raise L{PeerError} and nothing else.
+        """
+        for read in (decode, lambda data: decode(b"\xf0\x01" + data), lambda data: unpack(Paper, data)):
+            try:
+                read(data)
+            except PeerError:
+                pass
+
+    def test_newer_message(self) -> None:
+        """
+        Fields that a newer version added at the end are passed over; those that an older one lacks have defaults.
+        """
+        self.assertEqual(Question(b"x"), decode(b"\xf0\x01" + pack([b"x", bytes(20), "new", 5])))
+        self.assertEqual(Question(b"x"), decode(b"\xf0\x01" + pack([b"x"])))
+
+    def test_newer_document(self) -> None:
+        """
+        A document with a field more is refused: nobody knows what its signer meant.
+        """
+        self.assertRaises(PeerError, unpack, Paper, pack([1, "x", 2]))
+        self.assertRaises(PeerError, unpack, Paper, pack([1, "too long"]))
+
+    def test_unknown(self) -> None:
+        """
+        An unknown tag is told apart from a broken message.
+        """
+        self.assertRaises(UnknownMessage, decode, b"\xff\xff\x90")
+
+    def test_tags_are_unique(self) -> None:
+        """
+        A tag is declared once.
+        """
+        self.assertRaises(ValueError, message(0xF001), Answer)
+
+
+class TasksTests(SynchronousTestCase):
+    """
+    Tests for L{Tasks}, L{gather} and L{sleep}.
+    """
+
+    def test_stop(self) -> None:
+        """
+        What runs is cancelled, what comes after never starts.
+        """
+        clock, tasks, ended = Clock(), Tasks(), list[str]()
+
+        async def work() -> None:
+            try:
+                await sleep(clock, 5)
+            finally:
+                ended.append("x")
+
+        tasks.spawn(work())
+        tasks.stop()
+        tasks.spawn(work())
+        self.assertEqual((["x"], []), (ended, clock.getDelayedCalls()))
+
+    def test_failure(self) -> None:
+        """
+        A failure is logged.
+        """
+
+        async def work() -> None:
+            raise KeyError("x")
+
+        Tasks().spawn(work())
+        self.assertEqual(1, len(self.flushLoggedErrors(KeyError)))
+
+    def test_every(self) -> None:
+        """
+        Periodic work goes on after a failure.
+        """
+        clock, tasks, done = Clock(), Tasks(), list[int]()
+
+        async def work() -> None:
+            done.append(1)
+            raise KeyError("x")
+
+        tasks.every(clock, lambda: 1.0, work)
+        clock.pump([1.0] * 3)
+        self.assertEqual(3, len(done))
+        self.assertEqual(3, len(self.flushLoggedErrors(KeyError)))
+        tasks.stop()
+
+    def test_gather(self) -> None:
+        """
+        The first failure is raised itself, after all have ended.
+        """
+        clock, ended = Clock(), list[int]()
+
+        async def work(seconds: int, error: Exception | None) -> int:
+            await sleep(clock, seconds)
+            ended.append(seconds)
+            if error is not None:
+                raise error
+            return seconds
+
+        good = Deferred.fromCoroutine(gather([work(2, None), work(1, None)]))
+        bad = Deferred.fromCoroutine(gather([work(3, NotFound("x")), work(4, None)]))
+        clock.pump([1.0] * 3)
+        self.assertEqual([2, 1], self.successResultOf(good))
+        self.assertNoResult(bad)
+        clock.advance(1)
+        self.failureResultOf(bad, NotFound)
+        self.assertEqual([1, 2, 3, 4], ended)
