@@ -27,6 +27,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from msgspec import Meta
 
 from post.crypto.keys import SigningKey, public_bytes
+from post.crypto.names import canonical
 from post.errors import BadSignature, PeerError
 from post.hashes import Purpose, keyed
 from post.ids import SIZE_BYTES, AccountId, Id, NodeId
@@ -39,8 +40,22 @@ NODE_OID = x509.ObjectIdentifier("1.3.6.1.4.1.59999.7.1")
 IDENTITY_OID = x509.ObjectIdentifier("1.3.6.1.4.1.59999.7.2")
 
 SIZE_LIMIT = 4096
+"""Bytes of a certificate; ours have about 700."""
+FACTS = 1
+"""The version of what our extensions hold."""
 CHAINS_KEPT = 4096
 """Verified chains remembered, so that a second message from one sender costs no signature check of certificates."""
+
+_MALFORMED = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.ExtensionNotFound,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What the library raises on bytes that somebody made up; several of these are not each other's kin."""
 
 
 class NodeFacts(Document, frozen=True):
@@ -121,11 +136,13 @@ def request_key(request: bytes) -> ec.EllipticCurvePublicKey:
 
     @raise PeerError: if it is no request, not signed by its key, or the key is not P-256.
     """
+    if len(request) > SIZE_LIMIT:
+        raise PeerError(f"a certificate request of {len(request)} bytes")
     try:
         parsed = x509.load_der_x509_csr(request)
         valid = parsed.is_signature_valid
         key = parsed.public_key()
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except _MALFORMED as error:
         raise PeerError(f"no certificate request: {error}") from None
     if not valid or not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
         raise PeerError("a request not signed by its own P-256 key")
@@ -182,7 +199,7 @@ def issue_node(
 
     @raise PeerError: if C{request} is not in order.
     """
-    facts = NodeFacts(1, owner, site, tuple(sorted(roles)), index)
+    facts = NodeFacts(FACTS, owner, site, tuple(sorted(roles)), index)
     usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     name = x509.UniformResourceIdentifier(NODE_URI + node_id.hex())
     return _issue_leaf(
@@ -206,7 +223,7 @@ def issue_identity(
 
     @raise PeerError: if C{request} is not in order.
     """
-    facts = IdentityFacts(1, account, serial)
+    facts = IdentityFacts(FACTS, account, serial)
     usages = [ExtendedKeyUsageOID.EMAIL_PROTECTION]
     name = x509.RFC822Name(address)
     return _issue_leaf(
@@ -296,7 +313,7 @@ def _load(der: bytes) -> x509.Certificate:
         raise PeerError(f"a certificate of {len(der)} bytes")
     try:
         return x509.load_der_x509_certificate(der)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except _MALFORMED as error:
         raise PeerError(f"no certificate: {error}") from None
 
 
@@ -314,14 +331,27 @@ def _leaf(
             raise PeerError("a certificate for another usage")
         names = list(extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
         raw = extensions.get_extension_for_oid(oid).value
-        key = certificate.public_key()
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
+    except _MALFORMED as error:
         raise PeerError(f"not a certificate of ours: {error}") from None
     if len(names) != 1 or not isinstance(raw, x509.UnrecognizedExtension):
         raise PeerError("a certificate of several names")
+    facts = unpack(kind, raw.value)
+    if facts.version != FACTS:
+        raise PeerError(f"a certificate of version {facts.version}")
+    return facts, names[0], _key(certificate)
+
+
+def _key(certificate: x509.Certificate) -> bytes:
+    """
+    The P-256 key of a certificate, in our form.
+    """
+    try:
+        key = certificate.public_key()
+    except _MALFORMED:
+        key = None
     if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
         raise PeerError("a certificate of another algorithm")
-    return unpack(kind, raw.value), names[0], public_bytes(key)
+    return public_bytes(key)
 
 
 def read_node(der: bytes) -> NodeCertificate:
@@ -357,10 +387,13 @@ def read_identity(der: bytes) -> IdentityCertificate:
 
 
 def _dates(certificate: x509.Certificate) -> tuple[int, int]:
-    return (
-        int(certificate.not_valid_before_utc.timestamp()),
-        int(certificate.not_valid_after_utc.timestamp()),
-    )
+    try:
+        return (
+            int(certificate.not_valid_before_utc.timestamp()),
+            int(certificate.not_valid_after_utc.timestamp()),
+        )
+    except _MALFORMED as error:
+        raise PeerError(f"a certificate without dates: {error}") from None
 
 
 # Verifying.
@@ -388,10 +421,20 @@ def verify_identity(chain: Sequence[bytes], root: bytes, at: int) -> IdentityCer
     """
     _verify_chain(chain, root, at)
     identity = read_identity(chain[0])
-    domain = identity.address.rpartition("@")[2].lower()
-    if domain not in _domains(_load(chain[1])):
+    domain = identity.address.rpartition("@")[2]
+    if not _is_canonical(identity.address) or domain not in _domains(_load(chain[1])):
         raise BadSignature("an address that its issuer may not certify")
     return identity
+
+
+def _is_canonical(address: str) -> bool:
+    """
+    Accounts are found by their canonical address; one certified in another spelling would be a second person.
+    """
+    try:
+        return canonical(address) == address
+    except ValueError:
+        return False
 
 
 def verify_authority(issuing: bytes, root: bytes, at: int) -> bytes:
@@ -402,26 +445,18 @@ def verify_authority(issuing: bytes, root: bytes, at: int) -> bytes:
     """
     certificate, top = _load(issuing), _load(root)
     _check_authority(certificate)
-    try:
-        certificate.verify_directly_issued_by(top)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
-        raise BadSignature("a certificate of another authority") from None
+    _check_authority(top)
+    _check_issued(certificate, top)
     dates = [_dates(each) for each in (certificate, top)]
     if not all(start <= at <= end for start, end in dates):
         raise BadSignature("a certificate that is not valid at this time")
-    try:
-        key = certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm):
-        raise PeerError("a certificate of another algorithm") from None
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise PeerError("a certificate of another algorithm")
-    return public_bytes(key)
+    return _key(certificate)
 
 
 def _domains(issuing: x509.Certificate) -> list[str]:
     try:
         permitted = issuing.extensions.get_extension_for_class(x509.NameConstraints).value.permitted_subtrees
-    except (ValueError, TypeError, x509.ExtensionNotFound, x509.DuplicateExtension):
+    except _MALFORMED:
         return []
     return [name.value.lower() for name in permitted or () if isinstance(name, x509.RFC822Name)]
 
@@ -444,20 +479,25 @@ def _check_chain(chain: Sequence[bytes], root: bytes) -> tuple[int, int]:
     leaf, issuing, top = _load(chain[0]), _load(chain[1]), _load(root)
     _check_authority(issuing)
     _check_authority(top)
-    try:
-        leaf.verify_directly_issued_by(issuing)
-        issuing.verify_directly_issued_by(top)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
-        raise BadSignature("a certificate of another authority") from None
+    _check_issued(leaf, issuing)
+    _check_issued(issuing, top)
     dates = [_dates(each) for each in (leaf, issuing, top)]
     return max(each[0] for each in dates), min(each[1] for each in dates)
 
 
+def _check_issued(certificate: x509.Certificate, issuer: x509.Certificate) -> None:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (*_MALFORMED, InvalidSignature):
+        raise BadSignature("a certificate of another authority") from None
+
+
 def _check_authority(certificate: x509.Certificate) -> None:
+    _key(certificate)
     try:
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
         usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
-    except (ValueError, TypeError, x509.ExtensionNotFound, x509.DuplicateExtension):
+    except _MALFORMED:
         raise BadSignature("an issuer that is no authority") from None
     if not constraints.ca or not usage.key_cert_sign:
         raise BadSignature("an issuer that is no authority")

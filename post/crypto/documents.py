@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, TypeVar
 
-import msgspec
 from msgspec import Meta
 
 from post.crypto.certificates import SIZE_LIMIT, verify_authority
@@ -21,6 +20,7 @@ from post.ids import AccountId, NodeId
 from post.wire import Document, pack, unpack
 
 DAY_S = 86400
+VERSION = 1
 Text = Annotated[str, Meta(max_length=320)]
 Number = Annotated[int, Meta(ge=0, lt=1 << 62)]
 
@@ -127,7 +127,7 @@ def sign_directory(directory: Directory, issuing: bytes, key: SigningKey) -> byt
     C{directory}, signed by the authority whose certificate is C{issuing}.
     """
     body = _Directory(
-        1,
+        VERSION,
         directory.domain,
         directory.serial,
         directory.issued,
@@ -139,14 +139,17 @@ def sign_directory(directory: Directory, issuing: bytes, key: SigningKey) -> byt
 
 
 def _sign(body: bytes, purpose: Purpose, issuing: bytes, key: SigningKey) -> bytes:
-    return pack(Signed(1, body, issuing, key.sign(purpose, body)))
+    return pack(Signed(VERSION, body, issuing, key.sign(purpose, body)))
 
 
 def open_policy(data: bytes, root: bytes, at: int) -> Policy:
     """
     @raise PeerError: if C{data} is no policy, or not signed by an authority under C{root}.
     """
-    return _open(data, Policy, Purpose.SIGN_POLICY, root, at)
+    policy = _open(data, Policy, Purpose.SIGN_POLICY, root, at)
+    if policy.minimum > policy.k:
+        raise PeerError(f"a policy that wants {policy.minimum} of {policy.k} copies")
+    return policy
 
 
 def open_directory(data: bytes, root: bytes, at: int) -> Directory:
@@ -157,12 +160,15 @@ def open_directory(data: bytes, root: bytes, at: int) -> Directory:
     return Directory(body.domain, body.serial, body.issued, body.expires, body.entries, body.members)
 
 
-_D = TypeVar("_D", bound=msgspec.Struct)
+_D = TypeVar("_D", Policy, _Directory)
 
 
 def _open(data: bytes, kind: type[_D], purpose: Purpose, root: bytes, at: int) -> _D:
     signed = unpack(Signed, data)
-    if signed.version != 1:
+    if signed.version != VERSION:
         raise PeerError(f"a document of version {signed.version}")
     verify(verify_authority(signed.issuing, root, at), purpose, signed.body, signed.signature)
-    return unpack(kind, signed.body)
+    body = unpack(kind, signed.body)
+    if body.version != VERSION:
+        raise PeerError(f"a document of version {body.version}")
+    return body

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
@@ -51,7 +51,10 @@ class SigningKey:
         """
         @raise ValueError: if C{data} is no unencrypted P-256 key in PKCS#8.
         """
-        key = serialization.load_pem_private_key(data, None)
+        try:
+            key = serialization.load_pem_private_key(data, None)
+        except (TypeError, UnsupportedAlgorithm) as error:  # The first is an encrypted key.
+            raise ValueError(str(error)) from None
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise ValueError("not a P-256 key")
         return cls(key)
@@ -108,7 +111,8 @@ def public_bytes(key: ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey) -> b
 @lru_cache(maxsize=4096)
 def _load(public: bytes) -> ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey:
     try:
-        if public[:1] == bytes([P256]):
+        # The compressed form only: one key has one name.
+        if public[:1] == bytes([P256]) and len(public) == 34:
             return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), public[1:])
         if public[:1] == bytes([ED25519]):
             return ed25519.Ed25519PublicKey.from_public_bytes(public[1:])

@@ -94,7 +94,11 @@ def seal(public: bytes, info: bytes, cleartext: bytes) -> bytes:
 
     @raise BadSignature: if C{public} is no sealing key.
     """
-    return _SUITE.encrypt(cleartext, _load(public), info)
+    try:
+        return _SUITE.encrypt(cleartext, _load(public), info)
+    except ValueError:
+        # It has the form of a key, but is a point with which no secret can be agreed.
+        raise BadSignature("not a sealing key") from None
 
 
 def box(key: bytes, purpose: Purpose, cleartext: bytes, entropy: Entropy) -> bytes:
