@@ -31,7 +31,7 @@ bench: $(VENV)/installed
 
 # Long campaigns with fresh seeds.  A seed that fails is printed with the command that repeats it.
 soak: $(VENV)/installed-for-tests
-	POST_SOAK=1 $(BIN)/python -m pytest tests/system/test_promise.py -k soak
+	$(BIN)/python -m pytest -s tests/system/soak_promise.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -78,11 +78,12 @@ class NodeConfig:
 
 class AccountStatus(msgspec.Struct, frozen=True):
     """
-    An account as C{post status} shows it.
+    An account as C{post status} shows it: whether its mailbox is open, and whether others can find it.
     """
 
     address: str
     open: bool
+    published: bool
     messages: int
     folders: int
     log_records: int
@@ -120,6 +121,7 @@ class _Opened:
     log: Log
     journal: IJournal
     ready: bool = False
+    published: bool = False
     tasks: Tasks = field(default_factory=Tasks)
 
 
@@ -254,7 +256,7 @@ class Node:
             self._tasks,
         )
         self.delegates = Delegates(
-            self.past, self.dispatch, self.identities, self.reception, clock, random, root, self.complaints, self._tasks
+            self.past, self.dispatch, self.identities, self.reception, clock, random, self.complaints, self._tasks
         )
         self.past.register(PendingKind(root, self.delegates.told))
         self.pastry.add_application(_Watcher(self.delegates.seen))
@@ -323,6 +325,7 @@ class Node:
             pause_s = RENEW_S * self._random.uniform(0.8, 1.0)
             try:
                 await opened.account.publish(self.pastry.local, self.policy.head_s)
+                opened.published = True
             except PostError as error:
                 self.log.info("{address} not published: {error}", address=opened.account.address, error=error)
                 pause_s = PUBLISH_RETRY_S
@@ -376,6 +379,7 @@ def _account_status(opened: _Opened) -> AccountStatus:
     return AccountStatus(
         opened.account.address,
         opened.ready,
+        opened.published,
         len(state.by_key),
         len(state.folders),
         opened.log.count,

@@ -148,7 +148,8 @@ class World:
 
     def start(self, *names: str) -> None:
         """
-        Boot these machines (all, if none is named), and wait until they are in the ring and their mailboxes open.
+        Boot these machines (all, if none is named), and wait until they are in the ring, their mailboxes open and their
+        people to be found.
         """
         started = [self.machines[name] for name in names or self.machines]
         booted = [machine.boot(self.seeds) for machine in started]
@@ -159,7 +160,7 @@ class World:
 
     def _ready(self, machine: Machine) -> bool:
         assert machine.node is not None
-        return all(opened.ready for opened in machine.node.accounts.opened.values())
+        return all(opened.ready and opened.published for opened in machine.node.accounts.opened.values())
 
     def wait(self, happened: Callable[[], bool], what: str) -> None:
         """

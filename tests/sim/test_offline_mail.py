@@ -1,0 +1,86 @@
+"""
+The whole story, once: whole nodes on an imaginary network, from one seed.
+
+Alice writes to Bob, whose computer is off.  Her C{250} means that the message is on other machines; then hers is lost,
+and one of those that keep the notification crashes and forgets what it had not flushed.  Bob comes back, and finds the
+message in his Inbox, once.
+"""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from post.messaging.pending import PENDING
+from post.sim.network import Trace
+from post.sim.world import World
+
+MESSAGE = (
+    b"From: alice@example.org\r\nTo: bob@example.org\r\nSubject: while you were away\r\n"
+    b"Message-ID: <1@example.org>\r\n\r\nSee you on Monday.\r\n"
+)
+SEEDS = range(8)
+
+
+def holders(world: World) -> list[str]:
+    """
+    The machines that keep the pending notification.
+    """
+    return [name for name, machine in world.machines.items() if list(machine.store.of_kind(PENDING))]
+
+
+def story(seed: int, nodes: int = 6) -> tuple[World, list[bytes], str]:
+    """
+    Tell it; the world afterwards, Bob's Inbox, and the fingerprint of everything that was sent.
+    """
+    world = World(seed, machines=nodes)
+    trace = Trace(world.network, contents=False)
+    world.start()
+    world.finish(world.machines["node2"].stop())
+    world.clock.advance(world.random.uniform(0, 20))
+    world.finish(world.send("alice", ["bob"], MESSAGE))
+    world.machines["node1"].crash(wipe=True)
+    delegate = world.machines[world.random.choice([name for name in holders(world) if name != "node1"])]
+    world.clock.advance(world.random.uniform(0, 0.01))
+    delegate.crash()
+    world.clock.advance(world.random.uniform(0, 30))
+    world.finish(delegate.boot(world.seeds))
+    world.start("node2")
+    world.wait(lambda: bool(world.folder("bob")), "the message")
+    world.clock.advance(300)
+    return world, world.folder("bob"), trace.hexdigest()
+
+
+class OfflineMailTests(SynchronousTestCase):
+    """
+    Tests of mail to somebody who is off-line.
+    """
+
+    def test_once(self) -> None:
+        """
+        The message arrives exactly once, to the octet, although its sender's machine is lost and a delegate crashes.
+        """
+        for seed in SEEDS:
+            world, inbox, _ = story(seed)
+            self.assertEqual(1, len(inbox), f"seed {seed}")
+            self.assertTrue(inbox[0].endswith(MESSAGE), f"seed {seed}")
+            # Nobody goes on offering what has arrived.
+            waiting = [machine.node.delegates.waiting for machine in world.machines.values() if machine.node]
+            self.assertEqual([0] * len(waiting), waiting, f"seed {seed}")
+
+    def test_replay(self) -> None:
+        """
+        The same seed tells the same story, frame by frame.
+        """
+        self.assertEqual(story(4)[2], story(4)[2])
+        self.assertNotEqual(story(4)[2], story(5)[2])
+
+    def test_copies(self) -> None:
+        """
+        At C{250} k machines other than Bob's keep the notification.
+        """
+        world = World(11)
+        world.start()
+        world.finish(world.machines["node2"].stop())
+        world.clock.advance(30)
+        world.finish(world.send("alice", ["bob"], MESSAGE))
+        self.assertGreaterEqual(len(holders(world)), world.authority.policy.k)
