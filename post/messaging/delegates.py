@@ -23,7 +23,7 @@ from post.ids import AccountId, Contact, Handle, NodeId
 from post.interfaces import Stored
 from post.messaging.dispatch import Dispatch
 from post.messaging.identities import Identities
-from post.messaging.notification import Letter, check_envelope, envelope_hash
+from post.messaging.notification import addressee
 from post.messaging.pending import DELIVERED, PENDING, envelope_in
 from post.messaging.reception import Reception
 from post.past.node import Past
@@ -38,7 +38,7 @@ per recipient; coming back is normally noticed by other means than this."""
 OFFERS_LIMIT = 16
 """At once, over all recipients."""
 ERRANDS_LIMIT = 200_000
-"""Pending notifications worked on at once; about 60 MB of memory.  More wait in the store for a restart."""
+"""Pending notifications worked on at once; about 60 MB of memory.  More wait in the store until these are fewer."""
 
 
 @dataclass
@@ -69,7 +69,6 @@ class Delegates:
         reception: Reception,
         clock: IReactorTime,
         random: Random,
-        root: bytes,
         complaints: Complaints,
         tasks: Tasks,
     ) -> None:
@@ -79,12 +78,13 @@ class Delegates:
         self._reception = reception
         self._clock = clock
         self._random = random
-        self._root = root
         self._complaints = complaints
         self._tasks = tasks
         self._errands: dict[Handle, _Errand] = {}
         self._by_recipient: dict[AccountId, set[Handle]] = {}
         self._by_node: dict[NodeId, set[AccountId]] = {}
+        self._at: dict[AccountId, NodeId] = {}
+        self._left_out = False
         self._offers = DeferredSemaphore(OFFERS_LIMIT)
         self._stopped = False
 
@@ -97,8 +97,9 @@ class Delegates:
 
     def resume(self) -> None:
         """
-        Take up again what was waiting when this node stopped.
+        Take up again what was waiting when this node stopped, or was too much at once.
         """
+        self._left_out = False
         for item in self._past.holdings(PENDING):
             self.told(item)
 
@@ -111,6 +112,9 @@ class Delegates:
             if errand.timer is not None and errand.timer.active():
                 errand.timer.cancel()
         self._errands.clear()
+        self._by_recipient.clear()
+        self._by_node.clear()
+        self._at.clear()
 
     def told(self, item: Stored) -> None:
         """
@@ -119,23 +123,27 @@ class Delegates:
         if item.order == DELIVERED:
             self._end(item.handle)
             return
-        if self._stopped or item.handle in self._errands or len(self._errands) >= ERRANDS_LIMIT:
+        if self._stopped or item.handle in self._errands:
+            return
+        if len(self._errands) >= ERRANDS_LIMIT:
+            self._left_out = True
             return
         envelope = envelope_in(item.data)
         if envelope is None or item.expires < self._clock.seconds():
             return
         try:
-            letter, _ = check_envelope(envelope, self._root, self._clock.seconds())
+            # Its signature was checked before it was stored.
+            recipient = addressee(envelope)
         except PeerError as error:
             self._complaints.note("store", "unusable pending notification", error)
             return
-        self._begin(item, letter)
+        self._begin(item, recipient)
 
-    def _begin(self, item: Stored, letter: Letter) -> None:
+    def _begin(self, item: Stored, recipient: AccountId) -> None:
         rank = self._past.rank(item.handle)
         pause_s = PATIENCE_S * (1 + rank) * self._random.uniform(1.0, 1.25)
-        errand = self._errands[item.handle] = _Errand(letter.recipient, item.expires, pause_s)
-        self._by_recipient.setdefault(letter.recipient, set()).add(item.handle)
+        errand = self._errands[item.handle] = _Errand(recipient, item.expires, pause_s)
+        self._by_recipient.setdefault(recipient, set()).add(item.handle)
         self._wait(item.handle, errand)
 
     def _wait(self, handle: Handle, errand: _Errand) -> None:
@@ -159,17 +167,29 @@ class Delegates:
             handles.discard(handle)
             if not handles:
                 del self._by_recipient[errand.recipient]
+                self._lives_at(errand.recipient, None)
+        if self._left_out and len(self._errands) < ERRANDS_LIMIT // 2:
+            self.resume()
+
+    def _lives_at(self, recipient: AccountId, node: NodeId | None) -> None:
+        """
+        Remember where somebody for whom something waits was last known to be, and nobody else.
+        """
+        former = self._at.pop(recipient, None)
+        if former is not None:
+            self._by_node[former].discard(recipient)
+            if not self._by_node[former]:
+                del self._by_node[former]
+        if node is not None:
+            self._at[recipient] = node
+            self._by_node.setdefault(node, set()).add(recipient)
 
     def seen(self, contact: Contact) -> None:
         """
         The node at C{contact} has come (back): offer everything that waits for the people who live there.
         """
         for account in list(self._by_node.get(contact.id, ())):
-            handles = self._by_recipient.get(account)
-            if handles is None:
-                self._by_node[contact.id].discard(account)
-                continue
-            for handle in list(handles):
+            for handle in list(self._by_recipient[account]):
                 errand = self._errands[handle]
                 if errand.timer is not None and errand.timer.active():
                     errand.timer.cancel()
@@ -187,8 +207,9 @@ class Delegates:
         finally:
             self._offers.release()
             errand.offering = False
-        if self._errands.get(handle) is errand and not self._stopped:
-            self._wait(handle, errand)
+            # Also after a failure that is our bug: a later offer may go better.
+            if self._errands.get(handle) is errand and not self._stopped:
+                self._wait(handle, errand)
 
     async def _offer(self, handle: Handle, errand: _Errand) -> None:
         """
@@ -201,7 +222,7 @@ class Delegates:
             return
         receipt = await self._ask_recipient(errand, envelope)
         self._end(handle)
-        await self._dispatch.end(envelope_hash(envelope), receipt, errand.expires)
+        await self._dispatch.end(errand.recipient, envelope, receipt, errand.expires)
 
     async def _ask_recipient(self, errand: _Errand, envelope: bytes) -> bytes:
         if self._reception.is_here(errand.recipient):
@@ -209,5 +230,6 @@ class Delegates:
         # People move: what is known of a recipient who did not answer is asked anew.
         identity = await self._identities.find(errand.recipient, older_than_s=min(errand.pause_s, PAUSE_LIMIT_S))
         contact = identity.card.contact
-        self._by_node.setdefault(contact.id, set()).add(errand.recipient)
-        return await self._dispatch.push(contact, envelope)
+        if errand.recipient in self._by_recipient:
+            self._lives_at(errand.recipient, contact.id)
+        return await self._dispatch.push(contact, errand.recipient, envelope)

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 
 from post.crypto.keys import SigningKey
 from post.errors import Conflict, PeerError, PostError, Unreachable
-from post.ids import Contact
+from post.ids import AccountId, Contact
 from post.messaging import pending
 from post.messaging.identities import Identities
 from post.messaging.messages import Filed, Push
@@ -103,16 +103,16 @@ class Dispatch:
         envelope = enclose(
             notification, sender.key, sender.chain, key.public, key.key_id, self._node.key, self._node.chain, expires
         )
-        errand = _Errand(self, envelope, expires)
+        errand = _Errand(self, notification.recipient, envelope, expires)
         if self._reception.is_here(notification.recipient):
             errand.push(self._reception.receive(envelope))
         elif self._pastry.is_alive(identity.card.contact.id):
-            errand.push(self.push(identity.card.contact, envelope))
+            errand.push(self.push(identity.card.contact, notification.recipient, envelope))
         return await errand.run()
 
-    async def push(self, contact: Contact, envelope: bytes) -> bytes:
+    async def push(self, contact: Contact, recipient: AccountId, envelope: bytes) -> bytes:
         """
-        Offer C{envelope} to the recipient's node; returns the receipt.
+        Offer C{envelope} to the node where C{recipient} seems to be; returns the recipient's receipt.
 
         @raise Unreachable, Refused: if it cannot be had there now.
         @raise PeerError: if the answer is no receipt for it.
@@ -123,17 +123,24 @@ class Dispatch:
             self._pastry.suspect(contact)
             raise
         receipt = expect(Filed, answer).receipt
-        if check_receipt(receipt, self._root, self._clock.seconds()).envelope != envelope_hash(envelope):
-            raise PeerError("a receipt for something else")
+        self._check(receipt, recipient, envelope)
         return receipt
 
-    async def make_pending(self, envelope: bytes, expires: int) -> int:
+    def _check(self, receipt: bytes, recipient: AccountId, envelope: bytes) -> None:
+        """
+        @raise PeerError: unless C{recipient} signed it, for this envelope.
+        """
+        delivered = check_receipt(receipt, self._root, self._clock.seconds())
+        if delivered.recipient != recipient or delivered.envelope != envelope_hash(envelope):
+            raise PeerError("a receipt by somebody else, or for something else")
+
+    async def make_pending(self, recipient: AccountId, envelope: bytes, expires: int) -> int:
         """
         Put C{envelope} on the k nodes nearest to its handle; returns how many keep it.
 
         @raise TooFewReplicas: if fewer than the policy's minimum do.
         """
-        handle, data = pending.waiting(envelope)
+        handle, data = pending.waiting(recipient, envelope)
         try:
             return (await self._past.insert(pending.PENDING, handle, data, StorageClass.PENDING, expires)).copies
         except Conflict as conflict:
@@ -141,15 +148,15 @@ class Dispatch:
             receipt = pending.receipt_in(conflict.current)
             if receipt is None:
                 raise
-            check_receipt(receipt, self._root, self._clock.seconds())
+            self._check(receipt, recipient, envelope)
             return 0
 
-    async def end(self, envelope_hash: bytes, receipt: bytes, expires: int) -> None:
+    async def end(self, recipient: AccountId, envelope: bytes, receipt: bytes, expires: int) -> None:
         """
         Replace a pending notification by the receipt, wherever it waits.  Failing is no harm: the holders that were not
         reached push once more, and the recipient answers them with a receipt each.
         """
-        handle, data = pending.delivered(envelope_hash, receipt)
+        handle, data = pending.delivered(recipient, envelope, receipt)
         try:
             await self._past.insert(pending.PENDING, handle, data, StorageClass.PENDING, expires)
         except PostError as error:
@@ -164,8 +171,9 @@ class _Errand:
     One notification on its way: a push and an insertion that race.
     """
 
-    def __init__(self, dispatch: Dispatch, envelope: bytes, expires: int) -> None:
+    def __init__(self, dispatch: Dispatch, recipient: AccountId, envelope: bytes, expires: int) -> None:
         self._dispatch = dispatch
+        self._recipient = recipient
         self._envelope = envelope
         self._named = envelope_hash(envelope)
         self._expires = expires
@@ -203,28 +211,37 @@ class _Errand:
             self._receipt = await offer
         except PostError as error:
             self._dispatch.log.debug("no receipt at once: {error}", error=error)
-        self._pushing = False
-        if self._hedge is not None and not self._hedge.called:
-            self._hedge.cancel()
-        if self._receipt is None:
-            self._give_up()
-            return
-        self._succeed(self._outcome(0))
-        if self._inserted:
-            await self._dispatch.end(self._named, self._receipt, self._expires)
+        finally:
+            # Also when it failed by a bug of ours, or is cancelled because we stop: somebody waits for the outcome.
+            self._pushing = False
+            if self._hedge is not None and not self._hedge.called:
+                self._hedge.cancel()
+            if self._receipt is None:
+                self._give_up()
+        if self._receipt is not None:
+            self._succeed(self._outcome(0))
+            if self._inserted:
+                await self._end(self._receipt)
 
     async def _insert(self) -> None:
         try:
-            copies = await self._dispatch.make_pending(self._envelope, self._expires)
+            copies = await self._dispatch.make_pending(self._recipient, self._envelope, self._expires)
         except PostError as error:
             self._failure = error
-            self._give_up()
+        except BaseException:
+            self._failure = Unreachable("the notification could not be made pending")
+            raise
         else:
             self._succeed(self._outcome(copies))
+        finally:
+            self._give_up()
         self._inserted = True
         if self._receipt is not None:
             # It came while the copies were being made, which have to learn of it.
-            await self._dispatch.end(self._named, self._receipt, self._expires)
+            await self._end(self._receipt)
+
+    async def _end(self, receipt: bytes) -> None:
+        await self._dispatch.end(self._recipient, self._envelope, receipt, self._expires)
 
     def _outcome(self, copies: int) -> Outcome:
         return Outcome(self._receipt is not None, copies, self._named)

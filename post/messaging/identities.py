@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from post.complaints import Complaints
 from post.crypto.certificates import verify_identity
-from post.errors import NotFound, PeerError
+from post.errors import NotFound, PeerError, Unconfirmed
 from post.hashes import Purpose, handle_of
 from post.ids import AccountId, Handle
 from post.messaging.identity import Identity, parse
@@ -57,6 +57,7 @@ class Identities:
         The identity of C{account}; asked of the ring if what is known is older than C{older_than_s} seconds.
 
         @raise NotFound: if it has published none.
+        @raise Unconfirmed: if too few holders answer to know whether it has.
         @raise PeerError: if what is published is no identity.
         """
         known = self._known.get(account)
@@ -89,6 +90,8 @@ class Identities:
 
     async def _lookup(self, account: AccountId) -> Identity:
         newest = await self._past.newest(identity_handle(account))
+        if newest.data is None and not newest.confirmed:
+            raise Unconfirmed(f"identity of account {account}")
         if newest.data is None:
             raise NotFound(f"account {account} has published no identity")
         block = read_signed_block(newest.data)
@@ -102,6 +105,9 @@ class Identities:
         """
         What we just read, or published ourselves.
         """
+        known = self._known.get(account)
+        if known is not None and known.identity.number > identity.number:
+            identity = known.identity  # Holders that lag are not believed.
         if len(self._known) >= KNOWN_LIMIT:
             self._known.clear()
         self._known[account] = _Known(identity, self._clock.seconds())

@@ -25,6 +25,7 @@ OURS = "urn:post:identity:1"
 SIZE_LIMIT = 32 * 1024
 """Octets of XML in an identity block: a few keys of 1.2 KB and a little text."""
 KEYS_LIMIT = 8
+KEY_ID_BYTES = 8
 ADDRESSES_LIMIT = 4
 
 
@@ -142,9 +143,10 @@ def _contact(element: Element | None) -> Contact:
 
 def _key(element: Element) -> PublishedKey:
     public = b64decode(element.text or "", validate=True)
-    if len(public) > 2048:
-        raise PeerError("an oversized key")
-    return PublishedKey(bytes.fromhex(element.get("id", "")), public, int(element.get("expires", "0")))
+    key_id, expires = bytes.fromhex(element.get("id", "")), int(element.get("expires", "0"))
+    if len(public) > 2048 or len(key_id) != KEY_ID_BYTES or not 0 <= expires < 1 << 62:
+        raise PeerError("a key of no known form")
+    return PublishedKey(key_id, public, expires)
 
 
 def _puzzle(element: Element | None) -> int:

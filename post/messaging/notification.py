@@ -120,11 +120,14 @@ def envelope_hash(envelope: bytes) -> bytes:
     return tagged(Purpose.PENDING, envelope)
 
 
-def pending_handle(envelope_hash: bytes) -> Handle:
+def pending_handle(recipient: AccountId, envelope_hash: bytes) -> Handle:
     """
     Where an envelope waits, and where its receipt replaces it.
+
+    The recipient is in it, so that a receipt which somebody else signs for the same envelope belongs elsewhere: it can
+    neither end the wait nor take the envelope's place before it comes.
     """
-    return handle_of(Purpose.PENDING, b"slot", envelope_hash)
+    return handle_of(Purpose.PENDING, b"slot", recipient.packed(), envelope_hash)
 
 
 def enclose(
@@ -161,12 +164,23 @@ def check_envelope(data: bytes, root: bytes, now: float) -> tuple[Letter, NodeCe
         raise PeerError(f"an envelope of {len(data)} bytes")
     envelope = unpack(Envelope, data)
     letter = unpack(Letter, envelope.letter)
+    if (envelope.version, letter.version) != (1, 1):
+        raise PeerError("an envelope of another version")
     if letter.stamp > now + CLOCK_SKEW_S:
         raise PeerError("an envelope from the future")
     # Judged by the time of acceptance: mail does not become invalid because its sender's certificate ran out since.
     node = verify_node(envelope.chain, root, letter.stamp)
     verify(node.public_key, Purpose.SIGN_ENVELOPE, envelope.letter, envelope.signature)
     return letter, node
+
+
+def addressee(envelope: bytes) -> AccountId:
+    """
+    For whom C{envelope} is, which L{check_envelope} has accepted before.
+
+    @raise PeerError: if it is no envelope.
+    """
+    return unpack(Letter, unpack(Envelope, envelope).letter).recipient
 
 
 def disclose(letter: Letter, keys: Sequence[SealingKey]) -> Signed:
@@ -188,6 +202,8 @@ def authenticate(signed: Signed, letter: Letter, root: bytes) -> tuple[Notificat
     @raise PeerError: if the signature, the sender's certificates, or the recipient is wrong.
     """
     notification = unpack(Notification, signed.body)
+    if (signed.version, notification.version) != (1, 1):
+        raise PeerError("a notification of another version")
     if notification.recipient != letter.recipient or notification.sent != letter.stamp:
         raise PeerError("an envelope that is not of its notification")
     sender = verify_identity(signed.chain, root, letter.stamp)
@@ -205,12 +221,14 @@ def acknowledge(envelope_hash: bytes, recipient: AccountId, at: int, key: Signin
 
 def check_receipt(data: bytes, root: bytes, now: float) -> Delivered:
     """
-    What a receipt says.
+    What a receipt says.  Any account can sign one for any envelope: who relies on it compares the recipient too.
 
     @raise PeerError: if it is none, or not signed by the account that it names.
     """
     receipt = unpack(Receipt, data)
     delivered = unpack(Delivered, receipt.body)
+    if (receipt.version, delivered.version) != (1, 1):
+        raise PeerError("a receipt of another version")
     if delivered.at > now + CLOCK_SKEW_S:
         raise PeerError("a receipt from the future")
     signer = verify_identity(receipt.chain, root, delivered.at)

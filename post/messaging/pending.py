@@ -2,7 +2,7 @@
 The kind of PAST object that a pending notification is: an envelope that waits, replaced by the receipt that ends it.
 
 The data begins with one byte: C{E}, an envelope follows; C{R}, a receipt.  Both have one handle, which follows from
-the envelope's hash, so whoever holds one verifies the other.  A receipt supersedes its envelope and nothing supersedes
+the recipient and the envelope's hash, so whoever holds one verifies the other.  A receipt supersedes its envelope and nothing supersedes
 a receipt: an envelope that reaches a holder late finds that it has been delivered.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from post.errors import PeerError
-from post.ids import Handle
+from post.ids import AccountId, Handle
 from post.interfaces import Stored
 from post.messaging.notification import check_envelope, check_receipt, envelope_hash, pending_handle
 
@@ -25,18 +25,18 @@ LIFE_LIMIT_S = 400 * 86400
 """No envelope may ask to be kept for longer."""
 
 
-def waiting(envelope: bytes) -> tuple[Handle, bytes]:
+def waiting(recipient: AccountId, envelope: bytes) -> tuple[Handle, bytes]:
     """
     The handle and the data of an envelope that waits.
     """
-    return pending_handle(envelope_hash(envelope)), _ENVELOPE + envelope
+    return pending_handle(recipient, envelope_hash(envelope)), _ENVELOPE + envelope
 
 
-def delivered(envelope_hash: bytes, receipt: bytes) -> tuple[Handle, bytes]:
+def delivered(recipient: AccountId, envelope: bytes, receipt: bytes) -> tuple[Handle, bytes]:
     """
-    The handle and the data of a receipt.
+    The handle and the data of C{recipient}'s receipt for C{envelope}.
     """
-    return pending_handle(envelope_hash), _RECEIPT + receipt
+    return pending_handle(recipient, envelope_hash(envelope)), _RECEIPT + receipt
 
 
 def envelope_in(data: bytes) -> bytes | None:
@@ -74,12 +74,13 @@ class PendingKind:
             letter, _ = check_envelope(body, self._root, now)
             if letter.expires - letter.stamp > LIFE_LIMIT_S:
                 raise PeerError("a notification that wants to live too long")
-            named, order = envelope_hash(body), WAITING
+            recipient, named, order = letter.recipient, envelope_hash(body), WAITING
         elif data[:1] == _RECEIPT:
-            named, order = check_receipt(body, self._root, now).envelope, DELIVERED
+            receipt = check_receipt(body, self._root, now)
+            recipient, named, order = receipt.recipient, receipt.envelope, DELIVERED
         else:
             raise PeerError("neither an envelope nor a receipt")
-        if pending_handle(named) != handle:
+        if pending_handle(recipient, named) != handle:
             raise PeerError("a pending notification under another handle")
         return order
 

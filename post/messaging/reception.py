@@ -125,29 +125,26 @@ class Reception:
         known = self._receipts.get(named)
         if known is not None:
             return known
+        answer: Deferred[bytes] = Deferred()
         waiting = self._arriving.get(named)
         if waiting is not None:
-            answer: Deferred[bytes] = Deferred()
             waiting.append(answer)
             return await answer
         if len(self._arriving) >= ARRIVING_LIMIT:
             raise Overloaded("too many notifications at once")
-        self._arriving[named] = []
-        try:
-            receipt = await self._file(named, envelope)
-        except BaseException:
-            failure = Failure()
-            for each in self._arriving.pop(named):
-                if not each.called:
-                    each.errback(failure)
-            raise
-        self._receipts[named] = receipt
-        if len(self._receipts) > RECEIPTS_KEPT:
-            self._receipts.popitem(last=False)
+        self._arriving[named] = [answer]
+        # Beside whoever pushed it: one delegate's deadline must not end what the others wait for too.
+        Deferred.fromCoroutine(self._file(named, envelope)).addBoth(self._filed, named)
+        return await answer
+
+    def _filed(self, result: bytes | Failure, named: bytes) -> None:
+        if isinstance(result, bytes):
+            self._receipts[named] = result
+            if len(self._receipts) > RECEIPTS_KEPT:
+                self._receipts.popitem(last=False)
         for each in self._arriving.pop(named):
-            if not each.called:
-                each.callback(receipt)
-        return receipt
+            if not each.called:  # A pusher may have given up.
+                each.callback(result)
 
     async def _file(self, named: bytes, envelope: bytes) -> bytes:
         now = self._clock.seconds()

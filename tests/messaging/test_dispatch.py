@@ -130,7 +130,6 @@ class NotificationTests(SynchronousTestCase):
             self.reception,
             self.clock,
             Random(1),
-            self.root,
             complaints,
             self.tasks,
         )
@@ -282,7 +281,6 @@ class NotificationTests(SynchronousTestCase):
             self.reception,
             self.clock,
             Random(1),
-            self.root,
             Complaints(self.clock),
             self.tasks,
         )
@@ -324,10 +322,10 @@ class NotificationTests(SynchronousTestCase):
         first, second = [envelope_in(i.data) for i in self.past.objects.values() if i.kind == PENDING]
         assert first is not None and second is not None
         other = self.run_coroutine(self.bobs.receive(second))
-        failed = Deferred.fromCoroutine(self.dispatch.push(BOB_NODE, first))
+        failed = Deferred.fromCoroutine(self.dispatch.push(BOB_NODE, self.bob.id, first))
         self.failureResultOf(failed, Unreachable)
         self.rpc.answer = lambda push: succeed(Filed(other))
-        self.failureResultOf(Deferred.fromCoroutine(self.dispatch.push(BOB_NODE, first)), PeerError)
+        self.failureResultOf(Deferred.fromCoroutine(self.dispatch.push(BOB_NODE, self.bob.id, first)), PeerError)
 
     def test_altered(self) -> None:
         """
@@ -341,7 +339,7 @@ class NotificationTests(SynchronousTestCase):
         kind = PendingKind(self.root, lambda item: None)
         for position in range(0, len(envelope), 41):
             altered = envelope[:position] + bytes([envelope[position] ^ 1]) + envelope[position + 1 :]
-            handle, data = waiting(altered)
+            handle, data = waiting(self.bob.id, altered)
             self.assertRaises(PeerError, kind.check, handle, data, NOW)
             self.failureResultOf(Deferred.fromCoroutine(self.bobs.receive(altered)), PeerError)
         self.assertEqual([], self.inbox.arrived)
