@@ -221,8 +221,9 @@ def addresses(value: bytes) -> list[str]:
 
 _MEDIA = re.compile(rb"[ \t]*([!#-'*+.0-9A-Z^-~-]+)[ \t]*/[ \t]*([!#-'*+.0-9A-Z^-~-]+)[ \t]*(?:;|$|\()", re.I)
 _PARAMETER = re.compile(
-    rb'[ \t\r\n;]*([!#-$&-\'*+.0-9A-Z^-~-]+)[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"?|([^ \t\r\n;"()]*))', re.I | re.DOTALL
+    rb'([!#-$&-\'*+.0-9A-Z^-~-]+)[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"?|([^ \t\r\n;"()]*))', re.I | re.DOTALL
 )
+_SEPARATORS = re.compile(rb"[ \t\r\n;]+")
 PARAMETERS_LIMIT = 64
 
 
@@ -244,9 +245,12 @@ def parameters(value: bytes) -> tuple[tuple[str, str], ...]:
     found: list[tuple[str, str]] = []
     position = value.find(b";")
     while 0 <= position < len(value) and len(found) < PARAMETERS_LIMIT:
+        # By itself, so that a value of nothing but separators is passed over once and not from each of them anew.
+        separators = _SEPARATORS.match(value, position)
+        position = separators.end() if separators else position
         match = _PARAMETER.match(value, position)
         if match is None:
-            position = value.find(b";", position + 1)
+            position = value.find(b";", position)
             continue
         quoted, plain = match.group(2), match.group(3)
         text = re.sub(rb"\\(.)", rb"\1", quoted, flags=re.DOTALL) if quoted is not None else plain

@@ -13,8 +13,11 @@ from __future__ import annotations
 
 import mmap
 import re
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import msgspec
 
@@ -27,6 +30,10 @@ DEPTH_LIMIT = 50
 PARTS_LIMIT = 1000
 """Beyond either, a part is a leaf whatever it says."""
 _STEP = 1 << 20
+
+BOUNDARY_LIMIT = 200
+"""Octets of a boundary that are compared; RFC 2046 allows 70."""
+_LINE_LIMIT = 1000
 
 _BLANK = re.compile(rb"(?:\A|\n)\r?\n")
 
@@ -78,6 +85,28 @@ class _Open:
     epilogue: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Delimiter:
+    """
+    A delimiter line C{start:end} of the open multipart at C{level}.
+    """
+
+    start: int
+    end: int
+    level: int
+    closes: bool
+
+
+@lru_cache(maxsize=256)
+def _pattern(boundaries: tuple[bytes, ...]) -> re.Pattern[bytes]:
+    """
+    A delimiter line of any of C{boundaries}, with the line break before it.  One pattern for all open multiparts, so that
+    the lines of a message that begin with hyphens and are no delimiters cost next to nothing, however many there are.
+    """
+    any_of = b"|".join(re.escape(each) for each in boundaries)
+    return re.compile(rb"\n--(" + any_of + rb")(--)?[ \t\r]{0,500}(?:\n|\Z)")
+
+
 class _Scanner:
     """
     One pass over the lines that begin with two hyphens.
@@ -91,51 +120,41 @@ class _Scanner:
 
     def scan(self) -> MimePart:
         self._begin(0, "text/plain")
-        position = -1
-        while True:
-            position = self._next_line(position)
-            if position < 0:
-                break
-            level, closes, line_end = self._delimiter(position)
-            if level is None or (not closes and self._parts >= PARTS_LIMIT):
+        position = self._stack[-1].body_start
+        while found := self._delimiter(position, self._size):
+            position = found.end
+            if not found.closes and self._parts >= PARTS_LIMIT:
                 continue
-            self._end_parts(level + 1, self._before(position))
-            part = self._stack[level]
-            if closes:
+            self._end_parts(found.level + 1, self._before(found.start))
+            part = self._stack[found.level]
+            if found.closes:
                 part.epilogue = True
             elif not part.epilogue:
                 digest = part.kind == "multipart/digest"
-                self._begin(line_end, "message/rfc822" if digest else "text/plain")
-            position = line_end - 1
+                self._begin(found.end, "message/rfc822" if digest else "text/plain")
+                # Its header has been looked through for delimiters of what is around it, and has none of its own.
+                position = self._stack[-1].body_start
         return self._end_parts(0, self._size)
 
-    def _next_line(self, position: int) -> int:
+    def _delimiter(self, start: int, stop: int) -> _Delimiter | None:
         """
-        Where the next line that begins with C{--} begins, after C{position}.
+        The first delimiter line that begins within C{start:stop}, which are beginnings of lines.
         """
-        if not any(part.boundary is not None for part in self._stack):
-            return -1
-        if position < 0 and self._message[:2] == b"--":
-            return 0
-        found = self._message.find(b"\n--", max(position, 0))
-        return found + 1 if found >= 0 else -1
-
-    def _delimiter(self, position: int) -> tuple[int | None, bool, int]:
-        """
-        Which open multipart the line at C{position} is a delimiter of, whether it is the last, and where the line ends.
-        """
-        line_end = self._message.find(b"\n", position, position + 1000)
-        line_end = line_end + 1 if line_end >= 0 else self._size
-        line = self._message[position + 2 : min(line_end, position + 1000)].rstrip(b" \t\r\n")
-        for level in range(len(self._stack) - 1, -1, -1):
-            boundary = self._stack[level].boundary
-            if boundary is None or self._stack[level].body_start > position:
-                continue
-            if line == boundary:
-                return level, False, line_end
-            if line == boundary + b"--":
-                return level, True, line_end
-        return None, False, line_end
+        boundaries = tuple(part.boundary for part in self._stack)
+        if not any(boundaries):
+            return None
+        pattern = _pattern(tuple(sorted({each for each in boundaries if each is not None})))
+        # As far as the last line can reach, and no further: each part looks through its header only.
+        reach = min(self._size, stop + _LINE_LIMIT)
+        match = pattern.match(b"\n" + self._message[:_LINE_LIMIT]) if start == 0 else None
+        moved = -1 if match is not None else 0
+        if match is None:
+            match = pattern.search(self._message, max(0, start - 1), reach)
+        if match is None or match.start() + 1 + moved > stop:
+            return None
+        begin, end = match.start() + 1 + moved, match.end() + moved
+        level = max(index for index, boundary in enumerate(boundaries) if boundary == match.group(1))
+        return _Delimiter(begin, end, level, match.group(2) is not None)
 
     def _before(self, position: int) -> int:
         """
@@ -153,7 +172,7 @@ class _Scanner:
         boundary = None
         nests = self._parts < PARTS_LIMIT and len(self._stack) < DEPTH_LIMIT
         if nests and kind.startswith("multipart/") and encoding in _IDENTITY:
-            boundary = dict(parameters).get("boundary", "").encode("latin-1").rstrip(b" \t") or None
+            boundary = dict(parameters).get("boundary", "").encode("latin-1")[:BOUNDARY_LIMIT].rstrip(b" \t") or None
         self._stack.append(_Open(start, body_start, header, kind, parameters, encoding, boundary))
         if nests and kind in ("message/rfc822", "message/global") and encoding in _IDENTITY:
             self._begin(body_start, "text/plain")
@@ -165,18 +184,9 @@ class _Scanner:
         window = bytes(self._message[start : start + 2 * HEADER_LIMIT])
         found = _BLANK.search(window)
         end = start + found.end() if found else min(self._size, start + len(window))
-        position = start - 1
-        while True:
-            position = start if position < start and window[:2] == b"--" else self._find(position, end)
-            if position < 0 or position >= end:
-                return end
-            if self._delimiter(position)[0] is not None:
-                return max(start, self._before(position))
-            position += 1
-
-    def _find(self, position: int, end: int) -> int:
-        found = self._message.find(b"\n--", max(position, 0), end)
-        return found + 1 if found >= 0 else -1
+        delimiter = self._delimiter(start, end)
+        # The blank line may be the line break that belongs to the delimiter.
+        return end if delimiter is None else min(end, max(start, self._before(delimiter.start)))
 
     def _end_parts(self, level: int, end: int) -> MimePart:
         """
@@ -240,7 +250,8 @@ def scan(message: bytes | mmap.mmap) -> MimePart:
 
 class Hole(msgspec.Struct, frozen=True, array_like=True):
     """
-    Where something was cut out: at C{position} of the literals, C{length} octets in C{lines} lines.
+    Where something was cut out: at C{position} of the literals, C{length} octets with C{lines} line ends, none of them
+    at the end.
     """
 
     position: int
@@ -260,10 +271,14 @@ def scan_skeleton(literals: bytes, holes: Sequence[Hole]) -> MimePart:
     if any(hole.length < 1 or hole.lines < 0 for hole in holes):
         raise PeerError("a skeleton with a hole of nothing")
     root = scan(literals)
+    leaves = list(_leaf_bodies(root))
+    starts = [start for start, _ in leaves]
     for hole in holes:
-        if not _has_leaf(root, hole.position):
+        # A body that is empty may begin where the one before it ends; the hole is in either of them.
+        after = bisect_right(starts, hole.position)
+        if not any(start <= hole.position <= stop for start, stop in leaves[max(0, after - 2) : after]):
             raise PeerError("a hole outside the parts")
-    return _shift(root, holes)
+    return _Shift(holes, literals).move(root)
 
 
 def prepend(root: MimePart, prefix: bytes) -> MimePart:
@@ -272,34 +287,53 @@ def prepend(root: MimePart, prefix: bytes) -> MimePart:
     """
     if not prefix:
         return root
-    moved = _shift(root, [Hole(-1, len(prefix), 0)])
+    moved = _Shift([Hole(-1, len(prefix), 0)], b"").move(root)
     return msgspec.structs.replace(moved, header_start=0, header=(prefix + root.header)[:HEADER_LIMIT])
 
 
-def _has_leaf(part: MimePart, position: int) -> bool:
-    if not part.body_start <= position <= part.body_end:
-        return False
-    return not part.children or any(_has_leaf(child, position) for child in part.children)
+def _leaf_bodies(part: MimePart) -> Iterator[tuple[int, int]]:
+    if not part.children:
+        yield part.body_start, part.body_end
+    for child in part.children:
+        yield from _leaf_bodies(child)
 
 
-def _shift(part: MimePart, holes: Sequence[Hole]) -> MimePart:
+class _Shift:
     """
-    C{part} with its offsets moved by the holes before them; a hole at the very end of a body is in it.
+    Moves offsets into literals behind the holes before them; a hole at the very end of a body is in it.
     """
-    before_header = sum(hole.length for hole in holes if hole.position < part.header_start)
-    before_body = sum(hole.length for hole in holes if hole.position < part.body_start)
-    inside = [hole for hole in holes if part.body_start <= hole.position <= part.body_end]
-    lines = part.lines
-    if _has_lines(part.kind):
-        lines += sum(hole.lines for hole in inside)
-    return msgspec.structs.replace(
-        part,
-        header_start=part.header_start + before_header,
-        body_start=part.body_start + before_body,
-        body_end=part.body_end + before_body + sum(hole.length for hole in inside),
-        lines=lines,
-        children=tuple(_shift(child, holes) for child in part.children),
-    )
+
+    def __init__(self, holes: Sequence[Hole], literals: bytes) -> None:
+        self._literals = literals
+        self._positions = [hole.position for hole in holes]
+        self._lengths = [0, *accumulate(hole.length for hole in holes)]
+        self._lines = [0, *accumulate(hole.lines for hole in holes)]
+
+    def move(self, part: MimePart) -> MimePart:
+        """
+        C{part} in the whole message.
+        """
+        first = bisect_left(self._positions, part.body_start)
+        last = bisect_right(self._positions, part.body_end)
+        return msgspec.structs.replace(
+            part,
+            header_start=part.header_start + self._lengths[bisect_left(self._positions, part.header_start)],
+            body_start=part.body_start + self._lengths[first],
+            body_end=part.body_end + self._lengths[max(first, last)],
+            lines=self._lines_of(part, first, last) if _has_lines(part.kind) and first < last else part.lines,
+            children=tuple(self.move(child) for child in part.children),
+        )
+
+    def _lines_of(self, part: MimePart, first: int, last: int) -> int:
+        """
+        A hole does not end with a line end, so a body that ends with one has a last line which is not ended; what is
+        before the hole has been counted so, though the line goes on in the hole.
+        """
+        lines = part.lines + self._lines[last] - self._lines[first]
+        if self._positions[last - 1] == part.body_end:
+            ended = self._literals[part.body_end - 1 : part.body_end] == b"\n" or part.body_end == part.body_start
+            lines += ended
+        return lines
 
 
 def section(root: MimePart, path: Sequence[int]) -> MimePart | None:

@@ -165,7 +165,9 @@ def cuttings(message: Octets) -> Iterator[Cutting | None]:
                 yield cutting
             if cutting is not None:
                 continue
-        start, stop = leaf.body_start, leaf.body_end
+        start, stop = leaf.body_start, _without_line_ends(message, leaf.body_start, leaf.body_end)
+        if stop == start:
+            continue
         yield Cutting(start, stop, stop - start, _count_lines(message, start, stop), Recipe(IDENTITY), shared)
 
 
@@ -176,6 +178,20 @@ def _leaves(part: MimePart) -> Iterator[MimePart]:
         yield from _leaves(child)
 
 
+def _without_line_ends(message: Octets, start: int, stop: int) -> int:
+    """
+    Where C{start:stop} ends without the line ends behind its last character, which stay in the skeleton: they differ
+    between mail programs, and whether a body ends with one can be seen there.
+    """
+    while stop > start:
+        step = max(start, stop - (1 << 16))
+        kept = message[step:stop].rstrip(b"\r\n")
+        if kept:
+            return step + len(kept)
+        stop = step
+    return stop
+
+
 def _count_lines(message: Octets, start: int, stop: int) -> int:
     return sum(message[at : min(stop, at + (1 << 20))].count(b"\n") for at in range(start, stop, 1 << 20))
 
@@ -184,9 +200,7 @@ def _try_base64(message: Octets, leaf: MimePart, shared: bool) -> Iterator[Cutti
     """
     Ends with the cutting of a base64 part, or with C{None} if encoding it again would not give its octets.
     """
-    start, stop = leaf.body_start, leaf.body_end
-    while stop > start and message[stop - 2 : stop] == b"\r\n":
-        stop -= 2  # Line ends behind the last character stay in the skeleton.
+    start, stop = leaf.body_start, _without_line_ends(message, leaf.body_start, leaf.body_end)
     width = message.find(b"\r\n", start, start + 1000) - start
     if width < 0:
         width = 76 if stop - start <= 76 else -1

@@ -2,8 +2,8 @@
 The kind of PAST object that a pending notification is: an envelope that waits, replaced by the receipt that ends it.
 
 The data begins with one byte: C{E}, an envelope follows; C{R}, a receipt.  Both have one handle, which follows from
-the recipient and the envelope's hash, so whoever holds one verifies the other.  A receipt supersedes its envelope and nothing supersedes
-a receipt: an envelope that reaches a holder late finds that it has been delivered.
+the recipient and the envelope's hash, so whoever holds one verifies the other.  A receipt supersedes its envelope and
+nothing supersedes a receipt: an envelope that reaches a holder late finds that it has been delivered.
 """
 
 from __future__ import annotations
