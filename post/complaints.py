@@ -32,9 +32,12 @@ class Complaints:
         self.counts[kind] += 1
         now = self._clock.seconds()
         key = (str(peer), kind)
-        if now - self._last.get(key, float("-inf")) < 60:
+        # A clock that was set back must not silence us until it has caught up.
+        if 0 <= now - self._last.get(key, float("-inf")) < 60:
             return
         if len(self._last) >= PEERS_LIMIT:
             self._last.clear()
         self._last[key] = now
-        self.log.warn("{peer}: {kind}: {detail}", peer=key[0], kind=kind, detail=str(detail)[:200])
+        # It may quote the peer, who should not draw in the terminal of whoever reads the log.
+        shown = "".join(each if each.isprintable() else "?" for each in str(detail)[:200])
+        self.log.warn("{peer}: {kind}: {detail}", peer=key[0], kind=kind, detail=shown)

@@ -5,8 +5,8 @@ A message longer than one frame travels as several.  A frame is::
 
     kind (1 byte; high bit: more frames of this message follow) | number (4 bytes) | piece
 
-and the first piece of an ASK begins with its deadline in milliseconds (4 bytes).  Numbers are chosen by the asker, per
-peer; an ANSWER or FAILURE repeats the number of its question.  A handler that runs past the deadline is cancelled:
+and the first piece of an ASK begins with its deadline in milliseconds (4 bytes).  Numbers are chosen by the
+asker; an ANSWER or FAILURE repeats the number of its question.  A handler that runs past the deadline is cancelled:
 nobody waits for its answer any more.
 """
 
@@ -51,7 +51,7 @@ DEADLINE_S = 10.0
 DEADLINE_LIMIT_MS = 300_000
 """Nobody may keep a handler running for longer."""
 RUNNING_LIMIT = 512
-"""Questions of one peer being worked on at once; more are refused as overload."""
+"""Messages of one peer being worked on at once; more questions are refused as overload, more of the others dropped."""
 PARTIAL_LIMIT_BYTES = 8 * MESSAGE_LIMIT
 """Bytes of unfinished messages kept per peer."""
 ASKED_LIMIT = 4096
@@ -74,7 +74,6 @@ class _Peer:
     """
 
     def __init__(self) -> None:
-        self.number = 0
         self.asked: dict[int, Deferred[Message]] = {}
         self.partial: dict[tuple[int, int], list[bytes]] = {}
         self.partial_bytes = 0
@@ -99,6 +98,9 @@ class Rpc:
         self.complaints = complaints
         self._handlers: dict[type[Message], Handler] = {}
         self._peers: dict[NodeId, _Peer] = {}
+        # Numbers go on when a link is made anew, and begin at the time of day: the late answer to a question of an
+        # earlier link, or of an earlier life of this node, must not be taken for that to another question.
+        self._number = int(clock.seconds() * 1000) & 0xFFFFFFFF
         self._tasks = Tasks()
         self._found: list[Callable[[Contact], None]] = []
         self._lost: list[Callable[[NodeId], None]] = []
@@ -150,7 +152,7 @@ class Rpc:
         """
         Send C{message} and expect nothing.
         """
-        self._send(peer, TELL, self._next(self._peer(peer.id)), encode(message), priority)
+        self._send(peer, TELL, self._next(), encode(message), priority)
 
     def ask(
         self,
@@ -170,7 +172,9 @@ class Rpc:
             failed: Deferred[Message] = Deferred()
             failed.errback(Overloaded(f"{ASKED_LIMIT} questions open to {peer}"))
             return failed
-        number = self._next(state)
+        number = self._next()
+        milliseconds = max(1, min(int(deadline_s * 1000), DEADLINE_LIMIT_MS))
+        body = _DEADLINE.pack(milliseconds) + encode(message)
 
         def give_up(_: Deferred[Message]) -> None:
             if state.asked.pop(number, None) is not None and timer.active():
@@ -180,8 +184,7 @@ class Rpc:
         state.asked[number] = answer
         timer = self.clock.callLater(deadline_s, self._overdue, state, number, peer)
         answer.addBoth(_cancel_timer, timer)
-        milliseconds = max(1, min(int(deadline_s * 1000), DEADLINE_LIMIT_MS))
-        if not self._send(peer, ASK, number, _DEADLINE.pack(milliseconds) + encode(message), priority):
+        if not self._send(peer, ASK, number, body, priority):
             waiting = state.asked.pop(number, None)
             if waiting is not None:
                 waiting.errback(Unreachable(f"no way to {peer}"))
@@ -227,10 +230,10 @@ class Rpc:
 
     def _forget(self, peer: NodeId) -> None:
         state = self._peers.pop(peer, None)
-        if state is not None:
-            for waiting in list(state.asked.values()):
-                waiting.errback(Unreachable(f"lost {peer}"))
-            state.asked.clear()
+        # One by one: whoever hears of a failure may give up another question in the same breath.
+        while state is not None and state.asked:
+            _, waiting = state.asked.popitem()
+            waiting.errback(Unreachable(f"lost {peer}"))
 
     def frame_received(self, peer: Contact, frame: bytes) -> None:
         state = self._peer(peer.id)
@@ -276,7 +279,7 @@ class Rpc:
             message = decode(body)
             handler = self._handlers.get(type(message))
             if handler is not None:
-                self._run(peer, handler, message)
+                self._run(peer, state, handler, message)
         elif kind in (ANSWER, FAILURE):
             waiting = state.asked.pop(number, None)
             if waiting is None:
@@ -295,7 +298,9 @@ class Rpc:
         else:
             raise PeerError(f"a frame of kind {kind}")
 
-    def _run(self, peer: Contact, handler: Handler, message: Message) -> None:
+    def _run(self, peer: Contact, state: _Peer, handler: Handler, message: Message) -> None:
+        if state.running >= RUNNING_LIMIT:
+            raise PeerError("more messages than can be worked on")
         try:
             result = handler(peer, message)
         except PeerError as error:
@@ -303,16 +308,23 @@ class Rpc:
             return
         except PostError:
             return
+        except Exception:
+            # Our bug; the link that the message came over goes on.
+            self.log.failure("a handler failed")
+            return
         if isinstance(result, Coroutine):
-            self._tasks.spawn(self._attend(peer, result))
+            self._tasks.spawn(self._attend(peer, state, result))
 
-    async def _attend(self, peer: Contact, work: Coroutine[Any, Any, Message | None]) -> None:
+    async def _attend(self, peer: Contact, state: _Peer, work: Coroutine[Any, Any, Message | None]) -> None:
+        state.running += 1
         try:
             await work
         except PeerError as error:
             self.complaints.note(peer, "refused message", error)
         except PostError as error:
             self.log.debug("told by {peer}, could not: {error}", peer=peer, error=error)
+        finally:
+            state.running -= 1
 
     def _asked(self, peer: Contact, state: _Peer, number: int, body: bytes) -> None:
         if len(body) < _DEADLINE.size:
@@ -386,7 +398,11 @@ class Rpc:
 
     def _answer(self, peer: Contact, number: int, answer: Message) -> None:
         kind = FAILURE if isinstance(answer, Failed) else ANSWER
-        self._send(peer, kind, number, encode(answer), Priority.NORMAL)
+        body = encode(answer)
+        if len(body) > MESSAGE_LIMIT:
+            self.log.error("an answer of {size} bytes is not sent: {kind}", size=len(body), kind=type(answer).__name__)
+            kind, body = FAILURE, encode(Failed(RefusalCode.FAILED))
+        self._send(peer, kind, number, body, Priority.NORMAL)
 
     def _peer(self, peer: NodeId) -> _Peer:
         state = self._peers.get(peer)
@@ -394,10 +410,9 @@ class Rpc:
             state = self._peers[peer] = _Peer()
         return state
 
-    @staticmethod
-    def _next(state: _Peer) -> int:
-        state.number = (state.number + 1) & 0xFFFFFFFF
-        return state.number
+    def _next(self) -> int:
+        self._number = (self._number + 1) & 0xFFFFFFFF
+        return self._number
 
 
 def expect(kind: type[_M], answer: Message) -> _M:

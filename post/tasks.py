@@ -69,7 +69,8 @@ class Tasks:
         self, clock: IReactorTime, seconds: Callable[[], float], work: Callable[[], Coroutine[Any, Any, object]]
     ) -> None:
         """
-        Do C{work} again and again, C{seconds()} after the last time ended.  A failure is logged and does not end it.
+        Do C{work} again and again, C{seconds()} after the last time ended.  A failure is logged and does not end it,
+        nor does the cancelling of something that it waited for; only L{stop} does.
         """
 
         async def loop() -> None:
@@ -77,9 +78,9 @@ class Tasks:
                 await sleep(clock, seconds())
                 try:
                     await work()
-                except CancelledError:
-                    raise
                 except Exception:
+                    if self._stopped:
+                        raise
                     self.log.failure("periodic work failed")
 
         self.spawn(loop())
