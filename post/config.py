@@ -18,7 +18,8 @@ from msgspec import Meta
 
 from post.errors import ConfigError
 
-_SERVICE = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s:\[\]/]+):([0-9]{1,5})")
+_SERVICE = re.compile(r"(?:\[[0-9a-fA-F:.]+(?:%[\w.-]+)?\]|[^\s:\[\]/\x00-\x20\x7f]+):([0-9]{1,5})", re.ASCII)
+_ANYWHERE = ("0.0.0.0", "::")
 _LATER = ("pop3", "smtp", "web")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
 
@@ -200,7 +201,15 @@ def _check(file: Path, settings: Settings) -> None:
     _check_service(f"{file}: links.listen", settings.links.listen)
     for key in ("addresses", "seeds"):
         for index, address in enumerate(getattr(settings.links, key)):
-            _check_service(f"{file}: links.{key}[{index}]", address)
+            where = f"{file}: links.{key}[{index}]"
+            _check_service(where, address)
+            host, port = split_service(address)
+            if port == 0 or host in _ANYWHERE:
+                raise ConfigError(where, f"nobody can be reached at {address!r}")
+    for key in ("data", *(f"files.{key}" for key in Files.__struct_fields__)):
+        value = settings.data if key == "data" else getattr(settings.files, key.partition(".")[2])
+        if "\0" in value:
+            raise ConfigError(f"{file}: {key}", "cannot be the name of a file")
 
 
 def _check_service(where: str, service: str) -> None:

@@ -146,7 +146,14 @@ def place(directory: Path, name: str = "control") -> Path:
     path = directory / name
     if len(os.fsencode(path)) <= PATH_LIMIT:
         return path
-    path = Path(tempfile.mkdtemp(prefix="post-")) / name
+    # TMPDIR may be as long.
+    for base in (None, "/tmp"):
+        path = Path(tempfile.mkdtemp(prefix="post-", dir=base)) / name
+        if len(os.fsencode(path)) <= PATH_LIMIT:
+            break
+        path.parent.rmdir()
+    else:
+        raise ConfigError(str(directory), "has too long a path for a socket, and so has the temporary directory")
     write_secret(_pointer(directory, name), os.fsencode(path))
     return path
 
@@ -195,10 +202,10 @@ def ask(path: Path, request: Request, timeout_s: float = 30.0) -> Any:
             with connection.makefile("rb") as lines:
                 line = lines.readline(ANSWER_LIMIT)
         answer = json.loads(line)
+        if "error" in answer:
+            raise Declined(str(answer["error"]), int(answer["code"]))
+        return answer["ok"]
     except OSError as error:
         raise Unreachable(f"{path}: {error.strerror or error}") from None
-    except ValueError:
+    except (ValueError, LookupError, TypeError, RecursionError):
         raise Unreachable(f"{path}: no answer") from None
-    if "error" in answer:
-        raise Declined(answer["error"], answer["code"])
-    return answer["ok"]

@@ -15,7 +15,7 @@ def write_file(path: Path, data: bytes, mode: int = 0o644) -> None:
     """
     Put C{data} at C{path}, durably: what is there is the old content or the new, never a part of it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(path.parent)
     fresh = path.with_name(f".{path.name}.new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "wb") as file:
@@ -24,11 +24,26 @@ def write_file(path: Path, data: bytes, mode: int = 0o644) -> None:
         file.flush()
         os.fsync(descriptor)
     fresh.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
+    _sync(path.parent)
+
+
+def make_directory(path: Path, mode: int = 0o777) -> None:
+    """
+    Make C{path}, durably, and what it is in; what exists stays as it is.
+    """
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    path.mkdir(mode, exist_ok=True)
+    _sync(path.parent)
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
     try:
-        os.fsync(directory)
+        os.fsync(descriptor)
     finally:
-        os.close(directory)
+        os.close(descriptor)
 
 
 def write_secret(path: Path, data: bytes) -> None:
@@ -70,7 +85,9 @@ def lock(path: Path) -> int:
         raise ConfigError(str(path), error.strerror or "cannot be opened") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
         os.close(descriptor)
-        raise ConfigError(str(path.parent), "is in use by another process") from None
+        busy = isinstance(error, BlockingIOError)
+        reason = "is in use by another process" if busy else f"cannot be locked: {error.strerror}"
+        raise ConfigError(str(path.parent), reason) from None
     return descriptor

@@ -14,7 +14,7 @@ Format, version 1::
     policy, directory   as signed by the authority (L{post.crypto.documents})
     blocks.sqlite       what this node keeps for the ring (L{post.past.store})
     mail.key, mail.pem  the certificate that mail programs see (L{post.front.certificate})
-    accounts/ADDRESS/   of each account that lives here:
+    accounts/ADDRESS/   of each account that lives here, what is no letter, digit or one of @._-~ as %XX:
         account         keys, certificates, master secret, sealing keys, hash of the password; MessagePack, mode 0600
         journal.sqlite  its mailbox log, as this node wrote it (L{post.journal})
 
@@ -24,18 +24,29 @@ What the authority issued may be elsewhere, as L{post.config.Files} says.
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
+from urllib.parse import quote
+
+from msgspec import Meta
 
 from post.config import Files
-from post.crypto.certificates import read_identity
+from post.crypto.certificates import (
+    IdentityCertificate,
+    NodeCertificate,
+    read_identity,
+    read_node,
+    verify_identity,
+    verify_node,
+)
 from post.crypto.convergent import Convergence
 from post.crypto.documents import Directory, Policy, open_directory, open_policy
 from post.crypto.keys import SigningKey
 from post.crypto.sealing import SealingKey
 from post.errors import ConfigError, PeerError
-from post.files import lock, read_file, read_secret, write_file, write_secret
+from post.files import lock, make_directory, read_file, read_secret, write_file, write_secret
 from post.messaging.account import AccountCredentials, HeldKey
 from post.node import NodeCredentials
 from post.wire import Document, pack, unpack
@@ -52,8 +63,8 @@ class _Convergence(Document, frozen=True):
     """
 
     version: int
-    generation: int
-    secret: bytes
+    generation: Annotated[int, Meta(ge=0, lt=1 << 32)]
+    secret: Annotated[bytes, Meta(min_length=32, max_length=32)]
 
 
 class _HeldKey(Document, frozen=True):
@@ -101,9 +112,13 @@ class Home:
     ) -> None:
         """
         Write everything that makes a node a member; the version file comes last, so what has one is complete.
+
+        @raise ConfigError: if a node lives here already.
         """
         files = self._files
-        self.path.mkdir(parents=True, exist_ok=True)
+        if (self.path / "version").exists():
+            raise ConfigError(str(self.path), "is a node's already")
+        make_directory(self.path)
         self.path.chmod(0o700)
         write_secret(self.path / files.key, key.to_pem())
         write_file(self.path / files.chain, pack(tuple(chain)))
@@ -128,7 +143,17 @@ class Home:
         account = _Account(
             FORMAT, credentials.key.to_pem(), credentials.chain, credentials.master, sealing, credentials.password_hash
         )
-        write_secret(self.path / "accounts" / credentials.address / "account", pack(account))
+        write_secret(self._account_directory(credentials.address) / "account", pack(account))
+
+    def write_policy(self, policy: bytes) -> None:
+        """
+        Replace the signed policy.
+        """
+        write_file(self.path / self._files.policy, policy)
+
+    def _account_directory(self, address: str) -> Path:
+        # An address may have a slash.
+        return self.path / "accounts" / quote(address, safe="@")
 
     # Using one.
 
@@ -154,20 +179,20 @@ class Home:
         """
         self._lock = lock(self.path / "lock")
 
-    def credentials(self) -> NodeCredentials:
+    def credentials(self, now: int) -> NodeCredentials:
         """
-        @raise ConfigError: if a file is missing, damaged, or readable by others.
+        @raise ConfigError: if a file is missing, damaged, or readable by others; if key, certificates and root do not
+            belong together, or are not valid C{now}.
         """
-        key_file = self.path / self._files.key
+        key_file, chain_file = self.path / self._files.key, self.path / self._files.chain
         try:
             key = SigningKey.from_pem(read_secret(key_file))
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             raise ConfigError(str(key_file), f"is no private key: {error}") from None
         shared = _read(_Convergence, self.path / self._files.convergence, secret=True)
-        chain = _read(tuple[bytes, ...], self.path / self._files.chain)
-        if not chain:
-            raise ConfigError(str(self.path / self._files.chain), "has no certificate")
+        chain = _read(tuple[bytes, ...], chain_file)
         root = read_file(self.path / self._files.root)
+        check_node(chain_file, chain, key, root, now)
         return NodeCredentials(key, chain, root, Convergence(shared.generation, shared.secret))
 
     def policy(self, root: bytes, now: int) -> Policy:
@@ -189,25 +214,31 @@ class Home:
         """
         return _signed(open_directory, self.directory_file, root, now)
 
-    def accounts(self) -> list[AccountCredentials]:
+    def accounts(self, root: bytes) -> list[AccountCredentials]:
         """
         The accounts that live here.
 
-        @raise ConfigError: if one is damaged.
+        @raise ConfigError: if one is damaged, or of another authority.
         """
         found = sorted((self.path / "accounts").glob("*/account"))
-        return [self._account(path) for path in found]
+        return [self._account(path, root) for path in found]
 
-    def _account(self, path: Path) -> AccountCredentials:
+    def has_account(self, address: str) -> bool:
+        """
+        Whether the account of a canonical address lives here.
+        """
+        return (self._account_directory(address) / "account").exists()
+
+    def _account(self, path: Path, root: bytes) -> AccountCredentials:
         stored = _read(_Account, path, secret=True)
         try:
-            certificate = read_identity(stored.chain[0])
             key = SigningKey.from_pem(stored.key)
             sealing = tuple(HeldKey(SealingKey(held.secret), held.expires) for held in stored.sealing)
-        except (PeerError, ValueError, TypeError, IndexError) as error:
+        except ValueError as error:
             raise ConfigError(str(path), f"is damaged: {error}") from None
-        if certificate.public_key != key.public:
-            raise ConfigError(str(path), "has a key that is not the certificate's")
+        certificate = check_identity(path, stored.chain, key, root)
+        if self._account_directory(certificate.address) != path.parent:
+            raise ConfigError(str(path), f"is that of {certificate.address}")
         return AccountCredentials(
             certificate.address,
             certificate.account,
@@ -222,16 +253,52 @@ class Home:
         """
         Where the journal of an account is.
         """
-        return self.path / "accounts" / address / "journal.sqlite"
+        return self._account_directory(address) / "journal.sqlite"
 
-    def write_password(self, address: str, password_hash: str) -> None:
+    def write_password(self, address: str, password_hash: str, root: bytes) -> None:
         """
         Give an account another password.
 
         @raise ConfigError: if it does not live here.
         """
-        credentials = self._account(self.path / "accounts" / address / "account")
+        if not self.has_account(address):
+            raise ConfigError(address, f"does not live in {self.path}")
+        credentials = self._account(self._account_directory(address) / "account", root)
         self.write_account(dataclasses.replace(credentials, password_hash=password_hash))
+
+
+def check_node(where: Path, chain: Sequence[bytes], key: SigningKey, root: bytes, now: int) -> NodeCertificate:
+    """
+    The node certificate that heads C{chain}, which was found at C{where}.
+
+    @raise ConfigError: if it is not that of C{key}, not of the authority of C{root}, or not valid C{now}.
+    """
+    try:
+        certificate = read_node(chain[0]) if chain else None
+        if certificate is not None and certificate.not_after < now:
+            raise ConfigError(str(where), f"ended on {time.strftime('%Y-%m-%d', time.gmtime(certificate.not_after))}")
+        certificate = verify_node(chain, root, now)
+    except PeerError as error:
+        raise ConfigError(str(where), f"cannot be used: {error}") from None
+    if certificate.public_key != key.public:
+        raise ConfigError(str(where), "is not for the key of this node")
+    return certificate
+
+
+def check_identity(where: Path, chain: Sequence[bytes], key: SigningKey, root: bytes) -> IdentityCertificate:
+    """
+    The same for an identity certificate.  When it is valid is left to those who see it: a mailbox can be read with one
+    that has ended.
+
+    @raise ConfigError: if it is not that of C{key}, or not of the authority of C{root}.
+    """
+    try:
+        certificate = verify_identity(chain, root, read_identity(chain[0]).not_before if chain else 0)
+    except PeerError as error:
+        raise ConfigError(str(where), f"cannot be used: {error}") from None
+    if certificate.public_key != key.public:
+        raise ConfigError(str(where), "has a key that is not the certificate's")
+    return certificate
 
 
 def _read(kind: type[_T], path: Path, secret: bool = False) -> _T:

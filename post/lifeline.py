@@ -55,7 +55,7 @@ def hold(reactor: IReactorFDSet, stop: Callable[[], object]) -> None:
     C{stop} when our parent ends, if it gave us a lifeline.
     """
     descriptor = os.environ.pop(VARIABLE, "")
-    if not descriptor:
+    if not descriptor.isdecimal():
         return
     if sys.platform == "linux":
         # The process that we are to die with may have died already: then the pipe tells.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import os
 import random
+import sqlite3
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -37,6 +38,7 @@ from post.front.certificate import mail_certificate
 from post.front.service import MailServices
 from post.home import Home
 from post.journal import SqliteJournal
+from post.messaging.account import AccountCredentials
 from post.net.config import MIB, LinkConfig
 from post.net.transport import TlsTransport
 from post.node import Node, NodeConfig
@@ -91,7 +93,7 @@ def makeService(options: Options) -> Service:
 
     try:
         return NodeService(reactor, options["settings"], bool(options["found"]))
-    except ConfigError as error:
+    except (ConfigError, OSError) as error:  # The second: a disk that is full, a directory of somebody else.
         give_up(error)
 
 
@@ -113,11 +115,13 @@ class NodeService(Service):
         self._home.check()
         self._home.lock()
         now = int(reactor.seconds())
-        self._credentials = self._home.credentials()
+        self._credentials = self._home.credentials(now)
         self._policy = self._home.policy(self._credentials.root, now)
         self._directory = self._home.directory(self._credentials.root, now)
         self._directory_seen = read_file(self._home.directory_file)
-        self._accounts = self._home.accounts()
+        if self._policy.domain != self._directory.domain:
+            raise ConfigError(str(self._home.directory_file), f"is not of the domain {self._policy.domain}")
+        self._accounts = self._home.accounts(self._credentials.root)
         self._tls = mail_certificate(config.directory, now)
         self._passwords = ThreadPool(0, PASSWORD_THREADS, "passwords")
         self._node: Node | None = None
@@ -144,8 +148,7 @@ class NodeService(Service):
         self._listen_for_control()
         await node.start(() if self._found else self._seeds())
         for credentials in self._accounts:
-            journal = SqliteJournal(self._home.journal(credentials.address), self._reactor.callFromThread)
-            await node.open_account(credentials, journal)
+            self._open(node, credentials)
         # Only now: nobody is told that a right password is wrong because the account is not there yet.
         mail = MailServices(
             self._reactor, node.accounts, settings.mail, self._tls, self._policy.size_limit, self._policy.domain
@@ -154,6 +157,12 @@ class NodeService(Service):
         mail.listen()
         self._watch_directory()
         self.log.info("{name} serves", name=settings.name)
+
+    def _open(self, node: Node, credentials: AccountCredentials) -> None:
+        journal = SqliteJournal(self._home.journal(credentials.address), self._reactor.callFromThread)
+        # It does not wait, so that no account can be opened twice.
+        opening = Deferred.fromCoroutine(node.open_account(credentials, journal))
+        opening.addErrback(lambda failure: self.log.failure("an account cannot be opened", failure=failure))
 
     def _build(self) -> Node:
         """
@@ -206,11 +215,12 @@ class NodeService(Service):
         if not self.running:
             return  # We were stopped before we had started.
         error = failure.value
-        if isinstance(error, PostError | OSError | CannotListenError):
+        if isinstance(error, PostError | OSError | CannotListenError | sqlite3.Error):
             say(error)
             _end_with(EXIT_CONFIG)
         else:
             self.log.failure("the node cannot start", failure=failure)
+            say(RuntimeError(f"the node cannot start: {error!r}; this is a bug, of which the log says more"))
             _end_with(EXIT_FAILED)
         self._reactor.stop()
 
@@ -218,7 +228,8 @@ class NodeService(Service):
 
     def _listen_for_control(self) -> None:
         path = control.place(self._config.directory)
-        factory = control.ControlFactory({"status": lambda request: self.status()})
+        verbs: control.Verbs = {"status": lambda request: self.status(), "reload": lambda request: self.reload()}
+        factory = control.ControlFactory(verbs)
         self._control = self._reactor.listenUNIX(str(path), factory, mode=0o600)
 
     def status(self) -> dict[str, Any]:
@@ -230,6 +241,22 @@ class NodeService(Service):
         serving = self._mail is not None and node.active and all(account.open for account in node.accounts)
         found: dict[str, Any] = msgspec.to_builtins(node)
         return {"running": True, "serving": serving, "pid": os.getpid(), **found}
+
+    def reload(self) -> None:
+        """
+        Let the accounts live here, and the passwords hold, that are in our directory now.
+        """
+        accounts = self._home.accounts(self._credentials.root)
+        if self._mail is None:
+            self._accounts = accounts  # They are opened when the ring has been entered.
+            return
+        assert self._node is not None
+        for credentials in accounts:
+            opened = self._node.accounts.opened.get(credentials.address)
+            if opened is None:
+                self._open(self._node, credentials)
+            else:
+                opened.credentials = credentials
 
     def _watch_directory(self) -> None:
         """

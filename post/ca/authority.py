@@ -11,6 +11,7 @@ An organisation's authority, in a directory: an off-line root, and an issuing au
     policy          the signed policy
     directory       the signed directory
     issued.jsonl    every certificate issued, one line each, append-only
+    lock            locked while something is issued
 
 Private keys of members never come here: what is issued is issued for a certificate request.
 """
@@ -20,14 +21,17 @@ from __future__ import annotations
 import json
 import os
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from post.ca.membership import Membership
 from post.crypto.certificates import (
     issue_identity,
     issue_issuing,
     issue_node,
     issue_root,
+    issuing_key,
     node_id_for,
     read_identity,
     read_node,
@@ -47,7 +51,7 @@ from post.crypto.documents import (
 from post.crypto.keys import SigningKey
 from post.crypto.names import canonical, canonical_domain, split
 from post.errors import ConfigError, PeerError
-from post.files import read_file, read_secret, write_file, write_secret
+from post.files import lock, make_directory, read_file, read_secret, write_file, write_secret
 from post.ids import AccountId, Id
 from post.interfaces import Entropy
 from post.wire import Document, pack, unpack
@@ -57,6 +61,8 @@ ISSUING_S = 10 * 365 * DAY_S
 LEAF_S = 2 * 365 * DAY_S
 """Life of a member's certificate.  Enrolment over the network, once it renews them by itself, allows a shorter one."""
 DIRECTORY_S = 2 * 365 * DAY_S
+DIRECTORY_RENEW_S = DIRECTORY_S // 2
+"""A directory that would end sooner is signed anew when it is given out."""
 BACKDATED_S = 3600
 """Certificates begin this long ago, for members whose clocks are slow."""
 NODES_PER_OWNER = 16
@@ -101,7 +107,7 @@ class Authority:
             domain = canonical_domain(domain)
         except ValueError:
             raise ConfigError(domain, "is not a domain") from None
-        path.mkdir(parents=True, exist_ok=True)
+        make_directory(path, 0o700)
         root_key, key = SigningKey.generate(entropy), SigningKey.generate(entropy)
         start = now - BACKDATED_S
         root = issue_root(root_key, domain, start, now + ROOT_S, entropy)
@@ -123,17 +129,19 @@ class Authority:
         """
         @raise ConfigError: if there is no authority in C{path}, or it is damaged.
         """
+        if not (path / "root.der").exists():
+            raise ConfigError(str(path), "holds no authority")
         try:
-            return cls(
-                path,
-                SigningKey.from_pem(read_secret(path / "issuing.key")),
-                read_file(path / "root.der"),
-                read_file(path / "issuing.der"),
-                unpack(Secrets, read_secret(path / "secrets")),
-                entropy,
-            )
+            key = SigningKey.from_pem(read_secret(path / "issuing.key"))
+            root, issuing = read_file(path / "root.der"), read_file(path / "issuing.der")
+            secrets = unpack(Secrets, read_secret(path / "secrets"))
+            if issuing_key(issuing) != key.public:
+                raise ConfigError(str(path / "issuing.key"), "is not the key of issuing.der")
         except (ValueError, PeerError) as error:
             raise ConfigError(str(path), f"is damaged: {error}") from None
+        if secrets.version != 1:
+            raise ConfigError(str(path / "secrets"), f"is of version {secrets.version}; this program knows 1")
+        return cls(path, key, root, issuing, secrets, entropy)
 
     @property
     def convergence(self) -> Convergence:
@@ -160,8 +168,32 @@ class Authority:
         """
         return self._opened(now)[0].domain
 
+    def membership(self, now: int) -> Membership:
+        """
+        What every member has to have.
+        """
+        with self._alone():
+            _, directory = self._opened(now)
+            if directory.expires - now < DIRECTORY_RENEW_S:
+                self._rewrite(directory, directory.entries, directory.members, now)
+        return Membership(self.root, self.policy(), self.directory(), self.convergence)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """
+        Two that issue at once would each write a directory without the other's member.
+        """
+        descriptor = lock(self.path / "lock")
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
     def _opened(self, now: int) -> tuple[Policy, Directory]:
-        return open_policy(self.policy(), self.root, now), open_directory(self.directory(), self.root, now)
+        try:
+            return open_policy(self.policy(), self.root, now), open_directory(self.directory(), self.root, now)
+        except PeerError as error:
+            raise ConfigError(str(self.path), f"cannot be used: {error}") from None
 
     def issue_node(
         self, request: bytes, owner: str, now: int, site: str = "", roles: Sequence[str] = (), index: int = 0
@@ -173,16 +205,19 @@ class Authority:
         @raise ConfigError: if the owner would have too many nodes.
         """
         if not 0 <= index < NODES_PER_OWNER:
-            raise ConfigError(owner, f"may have {NODES_PER_OWNER} nodes")
+            raise ConfigError(owner, f"may have {NODES_PER_OWNER} nodes, numbered from 0")
+        owner = _owner(owner)
         node_id = node_id_for(self._secrets.node_ids, owner, index)
         start, end = now - BACKDATED_S, now + LEAF_S
         leaf = issue_node(
             self.issuing, self._key, request, node_id, owner, site, roles, index, start, end, self._entropy
         )
-        _, directory = self._opened(now)
-        others = [member for member in directory.members if member.node != node_id]
-        self._note("node", leaf, read_node(leaf).node_id.hex(), owner, now)
-        self._rewrite(directory, directory.entries, [*others, Member(node_id, owner)], now)
+        name = read_node(leaf).node_id.hex()
+        with self._alone():
+            _, directory = self._opened(now)
+            others = [member for member in directory.members if member.node != node_id]
+            self._note("node", leaf, name, owner, now)
+            self._rewrite(directory, directory.entries, [*others, Member(node_id, owner)], now)
         return leaf, self.issuing
 
     def issue_user(self, request: bytes, address: str, now: int) -> tuple[bytes, bytes]:
@@ -192,13 +227,12 @@ class Authority:
         @raise PeerError: if C{request} is not in order.
         @raise ConfigError: if C{address} is none of this domain.
         """
+        with self._alone():
+            return self._issue_user(request, address, now)
+
+    def _issue_user(self, request: bytes, address: str, now: int) -> tuple[bytes, bytes]:
         policy, directory = self._opened(now)
-        try:
-            name = canonical(address)
-        except ValueError:
-            raise ConfigError(address, "is not a mail address") from None
-        if split(name)[1] != policy.domain:
-            raise ConfigError(address, f"is not of the domain {policy.domain}")
+        name = self._name(address, policy.domain)
         account = directory.account(name) or AccountId(Id.from_bytes(self._entropy(20)))
         start, end = now - BACKDATED_S, now + LEAF_S
         # Serials rise with time, and by one if the clock stood still.
@@ -209,6 +243,21 @@ class Authority:
         self._rewrite(directory, [*others, DirectoryEntry(name, account)], directory.members, now)
         return leaf, self.issuing
 
+    @staticmethod
+    def _name(address: str, domain: str) -> str:
+        """
+        The canonical address of a new account.
+        """
+        try:
+            name = canonical(address)
+        except ValueError:
+            raise ConfigError(address, "is not a mail address") from None
+        if not name.isascii():
+            raise ConfigError(address, "has a letter before the @ that certificates cannot hold")
+        if split(name)[1] != domain:
+            raise ConfigError(address, f"is not of the domain {domain}")
+        return name
+
     def _last_serial(self, name: str) -> int:
         last = 0
         for line in self._issued():
@@ -218,12 +267,22 @@ class Authority:
 
     def _issued(self) -> list[dict[str, str]]:
         path = self.path / "issued.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        if not path.exists():
+            return []
+        try:
+            return [json.loads(line) for line in _whole_lines(read_file(path)).splitlines()]
+        except ValueError as error:
+            raise ConfigError(str(path), f"is damaged: {error}") from None
 
     def _note(self, kind: str, leaf: bytes, name: str, of: str, now: int) -> None:
         line = {"kind": kind, "name": name, "of": of, "at": now, "certificate": b64encode(leaf).decode()}
-        with (self.path / "issued.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        path = self.path / "issued.jsonl"
+        if not path.exists():
+            write_file(path, b"")
+        with path.open("r+b") as file:
+            file.truncate(len(_whole_lines(file.read())))
+            file.seek(0, os.SEEK_END)
+            file.write(json.dumps(line).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
 
@@ -237,3 +296,25 @@ class Authority:
 
     def _write_directory(self, directory: Directory) -> None:
         write_file(self.path / "directory", sign_directory(directory, self.issuing, self._key))
+
+
+def _whole_lines(data: bytes) -> bytes:
+    """
+    C{data} without a last line that a crash cut off: nobody has been given the certificate that it would have named.
+    """
+    return data[: data.rfind(b"\n") + 1]
+
+
+def _owner(owner: str) -> str:
+    """
+    The one spelling of an owner: of two, each could have all the nodes that one may have.
+    """
+    name = " ".join(owner.casefold().split())
+    if "@" in name:
+        try:
+            return canonical(name)
+        except ValueError:
+            raise ConfigError(owner, "is not a mail address") from None
+    if not name or not name.isprintable():
+        raise ConfigError("--owner", "says nobody")
+    return name

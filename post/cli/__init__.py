@@ -15,7 +15,7 @@ import click
 from post import __version__
 from post.errors import PostError
 
-VERBS = ("ca", "ring", "status")
+VERBS = ("ca", "node", "ring", "status", "user")
 """Each is the command of that name in the module of that name."""
 
 
@@ -48,8 +48,21 @@ class Verbs(click.Group):
         except PostError as error:
             from post.control import exit_code
 
-            click.echo(f"post: {' '.join(str(error).split())}", err=True)
+            complain(error)
             sys.exit(exit_code(error))
+        except BrokenPipeError:
+            raise  # Whoever reads our output has had enough: click ends quietly.
+        except OSError as error:
+            # A file that cannot be written, a disk that is full.
+            complain(f"{error.filename}: {error.strerror}" if error.filename else error)
+            sys.exit(1)
+
+
+def complain(what: object) -> None:
+    """
+    One line on standard error.
+    """
+    click.echo(f"post: {' '.join(str(what).split())}", err=True)
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from post.ca.authority import Authority
-from post.crypto.certificates import make_request
+from post.ca.authority import NODES_PER_OWNER, Authority
+from post.crypto.certificates import fingerprint, make_request
 from post.crypto.entropy import system_entropy
 from post.crypto.keys import SigningKey
 from post.errors import ConfigError
@@ -25,6 +25,9 @@ _where = click.option("--authority", "where", type=_path, required=True, help="T
 def ca() -> None:
     """
     The organisation's authority.
+
+    A key is made where it will be used (request), the request is certified by the authority (issue-node, issue-user),
+    and the certificates go back, together with what all members have (export).  Keys never travel.
     """
 
 
@@ -77,7 +80,13 @@ def request(key: Path, request: Path) -> None:
 @click.option("--owner", required=True, help="Whose node it is.")
 @click.option("--site", default="", help="Where it stands: copies are spread over sites.")
 @click.option("--role", "roles", multiple=True, type=click.Choice(["gateway", "always-on"]))
-@click.option("--index", default=0, help="Which of the owner's nodes.")
+@click.option(
+    "--index",
+    type=click.IntRange(0, NODES_PER_OWNER - 1),
+    default=0,
+    show_default=True,
+    help="Which of the owner's nodes; each number is a place on the ring of its own.",
+)
 def issue_node(
     where: Path, request: Path, chain: Path, owner: str, site: str, roles: tuple[str, ...], index: int
 ) -> None:
@@ -103,3 +112,18 @@ def issue_user(where: Path, request: Path, chain: Path, address: str) -> None:
     issued = authority.issue_user(read_file(request), address, int(time.time()))
     write_file(chain, pack(issued))
     click.echo(f"Certified {address}.")
+
+
+@ca.command()
+@_where
+@click.argument("membership", type=_path)
+def export(where: Path, membership: Path) -> None:
+    """
+    Write what every member has to have to MEMBERSHIP: root certificate, policy, directory, convergence secret.
+
+    It is for members only.  Members who have joined earlier need it again, to know of whoever came later.
+    """
+    authority = Authority.open(where, system_entropy)
+    write_secret(membership, authority.membership(int(time.time())).to_bytes())
+    click.echo(f"Wrote {membership}, for members only.  The authority's fingerprint is")
+    click.echo(f"  {fingerprint(authority.root)}")

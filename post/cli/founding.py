@@ -5,25 +5,33 @@ Making a ring: the authority, the nodes, the people.
 from __future__ import annotations
 
 import json
+import secrets
+import shutil
 import socket
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from post.ca.authority import LEAF_S, Authority
+from post.ca.authority import Authority
+from post.cli.user import check_password, make_account
 from post.crypto.certificates import make_request, read_identity, read_node
 from post.crypto.entropy import system_entropy
 from post.crypto.keys import SigningKey
-from post.crypto.passwords import hash_password
-from post.crypto.sealing import SealingKey
+from post.crypto.names import canonical, canonical_domain
 from post.errors import ConfigError
-from post.files import read_file, write_file, write_secret
+from post.files import make_directory, read_secret, write_file, write_secret
 from post.home import Home
-from post.messaging.account import AccountCredentials, HeldKey
 
 SERVICES = ("link", "submission", "submissions", "imap", "imaps")
+MARK = ".post-ring"
+"""The file that says that a directory is a ring's, from the first moment of its making."""
+LOCK = "ring.lock"
+"""Locked while a supervisor uses the directory."""
+USUAL = ("alice", "bob")
+"""Who lives in a ring of which nothing else is said; as many of them as it has nodes."""
 
 
 class PlannedNode(msgspec.Struct, frozen=True):
@@ -62,21 +70,36 @@ def read_plan(directory: Path) -> Plan:
     @raise ConfigError: if the ring in C{directory} is damaged.
     """
     try:
-        return msgspec.json.decode(read_file(directory / "plan.json"), type=Plan)
+        return msgspec.json.decode(read_secret(directory / "plan.json"), type=Plan)
     except msgspec.DecodeError as error:
         raise ConfigError(str(directory / "plan.json"), f"is damaged: {error}") from None
 
 
-def found(directory: Path, nodes: int, domain: str, users: list[tuple[str, str]]) -> None:
+def who(nodes: int, domain: str, users: Sequence[str]) -> tuple[str, list[tuple[str, str]]]:
     """
-    Make a ring in C{directory}; the plan is written last, so that a half-made ring is made anew.
+    The canonical domain of a ring of so many nodes; address and password of everybody who is to live there, C{users}
+    being given as C{NAME:PASSWORD}.
 
-    @raise ConfigError: if that cannot be done.
+    @raise ConfigError: if that cannot be.
     """
-    if len(users) > nodes:
-        raise ConfigError("--user", f"{len(users)} users need as many nodes")
-    if directory.exists() and any(directory.iterdir()) and not (directory / "authority").exists():
-        raise ConfigError(str(directory), "is not empty and holds no ring")
+    try:
+        domain = canonical_domain(domain)
+    except ValueError:
+        raise ConfigError(f"--domain {domain}", "is not a domain") from None
+    pairs = [_pair(user) for user in users] or [(name, secrets.token_urlsafe(9)) for name in USUAL[:nodes]]
+    if len(pairs) > nodes:
+        raise ConfigError("--user", f"{len(pairs)} users need as many nodes, and --nodes is {nodes}")
+    people = [(_address(name, domain), password) for name, password in pairs]
+    for address, _ in people:
+        if [each for each, _ in people].count(address) > 1:
+            raise ConfigError(f"--user {address}", "is there twice")
+    return domain, people
+
+
+def found(directory: Path, nodes: int, domain: str, people: list[tuple[str, str]]) -> None:
+    """
+    Make a ring in C{directory} of what L{who} said; the plan is written last, so that a half-made ring is made anew.
+    """
     _clear(directory)
     now = int(time.time())
     # A ring of one or two cannot have two copies elsewhere; it says less, and keeps what it says.
@@ -84,26 +107,65 @@ def found(directory: Path, nodes: int, domain: str, users: list[tuple[str, str]]
     minimum = min(2, nodes - 1)
     authority = Authority.create(directory / "authority", domain, system_entropy, now, k=copies, minimum=minimum)
     ports = _free_ports(nodes * len(SERVICES))
-    made = [_make_node(directory, authority, index, users[index : index + 1], ports, now) for index in range(nodes)]
+    made = [_make_node(directory, authority, index, people[index : index + 1], ports, now) for index in range(nodes)]
     seeds = [node.link for node in made]
     for node in made:
         home = Home(directory / node.name)
         home.write_directory(authority.directory())
         write_file(home.path / "node.toml", _settings(node, seeds).encode())
-    domain = authority.directory_domain(now)
-    plan = Plan(domain, made, {f"{name}@{domain}": password for name, password in users})
+    plan = Plan(domain, made, dict(people))
     write_secret(directory / "plan.json", json.dumps(msgspec.to_builtins(plan), indent=1).encode())
+
+
+def check_unused(directory: Path) -> None:
+    """
+    @raise ConfigError: if C{directory} holds something that is not a ring, so that none can be made there.
+    """
+    if not directory.exists() or _holds_ring(directory):
+        return
+    if not directory.is_dir():
+        raise ConfigError(str(directory), "is not a directory")
+    if any(path.name != LOCK for path in directory.iterdir()):
+        raise ConfigError(str(directory), "is not empty and holds no ring")
+
+
+def _holds_ring(directory: Path) -> bool:
+    return any((directory / name).exists() for name in (MARK, "plan.json"))
+
+
+def _pair(user: str) -> tuple[str, str]:
+    name, colon, password = user.partition(":")
+    if not colon or not name:
+        raise ConfigError(f"--user {name}", "is not NAME:PASSWORD")
+    try:
+        check_password(password)
+    except ConfigError as error:
+        raise ConfigError(f"--user {name}", f"the password {error.reason}") from None
+    return name, password
+
+
+def _address(name: str, domain: str) -> str:
+    try:
+        address = canonical(name if "@" in name else f"{name}@{domain}")
+    except ValueError:
+        raise ConfigError(f"--user {name}", "cannot be the name of a mail account") from None
+    if not address.isascii():
+        raise ConfigError(f"--user {name}", "has a letter that certificates cannot hold")
+    if address.rpartition("@")[2] != domain:
+        raise ConfigError(f"--user {name}", f"is not of the domain {domain}")
+    return address
 
 
 def _clear(directory: Path) -> None:
     """
-    Remove what an interrupted founding left.
+    Remove what an interrupted founding left, and mark the directory as ours to clear before anything is in it.
     """
-    import shutil
-
-    for path in directory.glob("node*"):
-        shutil.rmtree(path)
-    shutil.rmtree(directory / "authority", ignore_errors=True)
+    if (directory / MARK).exists():
+        for path in directory.glob("node*"):
+            shutil.rmtree(path)
+        shutil.rmtree(directory / "authority", ignore_errors=True)
+    make_directory(directory)
+    write_file(directory / MARK, b"Made by post ring.\n")
 
 
 def _free_ports(count: int) -> list[int]:
@@ -118,38 +180,25 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _make_node(
-    directory: Path, authority: Authority, index: int, users: list[tuple[str, str]], ports: list[int], now: int
+    directory: Path, authority: Authority, index: int, people: list[tuple[str, str]], ports: list[int], now: int
 ) -> PlannedNode:
     name = f"node{index + 1}"
     key = SigningKey.generate(system_entropy)
-    owner = users[0][0] if users else f"owner{index + 1}"
+    owner = people[0][0] if people else f"owner{index + 1}"
     chain = authority.issue_node(make_request(key), owner, now, site="here")
     home = Home(directory / name)
-    home.path.mkdir(parents=True, exist_ok=True)
     home.create(key, chain, authority.root, authority.convergence, authority.policy(), authority.directory())
-    accounts = [_make_account(home, authority, user, password, now) for user, password in users]
+    accounts = [_make_account(home, authority, address, password, now) for address, password in people]
     places = [f"127.0.0.1:{port}" for port in ports[index * len(SERVICES) : (index + 1) * len(SERVICES)]]
     services = dict(zip(SERVICES, places, strict=True))
     return PlannedNode(name=name, node_id=read_node(chain[0]).node_id.hex(), accounts=accounts, **services)
 
 
-def _make_account(home: Home, authority: Authority, user: str, password: str, now: int) -> str:
+def _make_account(home: Home, authority: Authority, address: str, password: str, now: int) -> str:
     key = SigningKey.generate(system_entropy)
-    address = user if "@" in user else f"{user}@{authority.directory_domain(now)}"
     chain = authority.issue_user(make_request(key), address, now)
-    certificate = read_identity(chain[0])
-    home.write_account(
-        AccountCredentials(
-            certificate.address,
-            certificate.account,
-            key,
-            chain,
-            system_entropy(32),
-            (HeldKey(SealingKey.generate(system_entropy), now + LEAF_S),),
-            hash_password(password.encode(), system_entropy),
-        )
-    )
-    return certificate.address
+    home.write_account(make_account(read_identity(chain[0]), key, chain, check_password(password)))
+    return address
 
 
 def _settings(node: PlannedNode, seeds: list[str]) -> str:

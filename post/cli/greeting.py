@@ -4,9 +4,12 @@ What a person sees first: the table of a ring, how to point a mail program at it
 
 from __future__ import annotations
 
+import shlex
 import smtplib
+from base64 import b64encode
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
+from urllib.parse import quote
 
 from post.cli.founding import Plan, PlannedNode
 from post.config import split_service
@@ -36,13 +39,20 @@ person runs one on the computer they already have.
 def greet(plan: Plan) -> None:
     """
     Send everybody the welcome mail, through their own node's submission port.
+
+    @raise OSError: if that cannot be done.
     """
     homes = {address: node for node in plan.nodes for address in node.accounts}
     for address, node in homes.items():
         other = next((each for each in homes if each != address), address)
         host, port = split_service(node.submission)
-        with smtplib.SMTP(host, port, timeout=60) as client:
-            client.login(address, plan.passwords[address])
+        with smtplib.SMTP(host, port, timeout=30) as client:
+            client.ehlo()
+            # The library's own login takes ASCII only.
+            answer = f"\0{address}\0{plan.passwords[address]}".encode()
+            code, text = client.docmd("AUTH", f"PLAIN {b64encode(answer).decode()}")
+            if code != 235:
+                raise smtplib.SMTPAuthenticationError(code, text)
             client.send_message(_welcome(address, other, len(plan.nodes)))
 
 
@@ -82,6 +92,8 @@ def _advice(plan: Plan) -> list[str]:
         return []
     address = node.accounts[0]
     password = plan.passwords[address]
+    # In a URL, what is no letter or digit would mean something else.
+    login = f"{quote(address.partition('@')[0], safe='')}:{quote(password, safe='')}"
     imap, smtp = node.imap.rpartition(":")[2], node.submission.rpartition(":")[2]
     return [
         f"Set up a mail program for {address}; everything is on this machine (127.0.0.1):",
@@ -89,9 +101,9 @@ def _advice(plan: Plan) -> list[str]:
         f"  Thunderbird  New account, configure manually.  Incoming: IMAP, 127.0.0.1, port {imap}, connection security",
         f"               none, normal password.  Outgoing: 127.0.0.1, port {smtp}, none, normal password.  User name:",
         f"               {address}",
-        f"  mutt         mutt -e 'set folder=imap://{address.partition('@')[0]}:{password}@127.0.0.1:{imap}/' \\",
+        f"  mutt         mutt -e 'set folder=imap://{login}@127.0.0.1:{imap}/' \\",
         "                    -e 'set spoolfile=+INBOX ssl_starttls=no ssl_force_tls=no' \\",
-        f"                    -e 'set smtp_url=smtp://{address.partition('@')[0]}:{password}@127.0.0.1:{smtp}/' \\",
-        f"                    -e 'set from={address}'",
-        f"  curl         curl --user {address}:{password} 'imap://127.0.0.1:{imap}/INBOX;MAILINDEX=1'",
+        f"                    -e 'set smtp_url=smtp://{login}@127.0.0.1:{smtp}/' \\",
+        f"                    -e {shlex.quote(f'set from={address}')}",
+        f"  curl         curl --user {shlex.quote(f'{address}:{password}')} 'imap://127.0.0.1:{imap}/INBOX;MAILINDEX=1'",
     ]

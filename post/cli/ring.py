@@ -1,38 +1,45 @@
 """
 C{post ring}: a whole organisation on one machine, for trying out and for tests.
+
+The supervisor is one process in the foreground.  It starts each node as a process of its own, holds the lifeline with
+which they end if it is killed, and listens at a control socket for C{--stop} and C{--start}.  C{ring.json} is there
+while all that was to be started serves.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import secrets
+import select
 import signal
 import socket
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import click
 
 from post import control
-from post.cli.founding import Plan, found, read_plan
+from post.cli import complain
+from post.cli.founding import LOCK, Plan, check_unused, found, read_plan, who
 from post.cli.greeting import describe, greet
-from post.errors import ConfigError, PostError, Unreachable
-from post.files import write_file
-from post.lifeline import VARIABLE as LIFELINE
+from post.cli.processes import STOP_S, NodeProcess, stop
+from post.control import EXIT_FAILED, Declined, Request
+from post.errors import ConfigError, Unreachable
+from post.files import lock, make_directory, write_file
 
-STOP_S = 10.0
-"""For a node to end by itself before it is killed."""
 READY_S = 120.0
-"""For a ring to serve; on a busy machine five nodes take a few seconds."""
+"""For a node to serve; on a busy machine five nodes take a few seconds."""
 POLL_S = 0.05
+"""Between two looks at whether a node serves already."""
+WATCH_S = 0.25
+"""Between two looks at whether all nodes still run."""
+REQUEST_S = 2.0
+"""For somebody who has connected to the control socket to say what for."""
 
-_TWISTD = "from twisted.scripts.twistd import run; run()"
+SOCKET = "ring.control"
+STATE = "ring.json"
+_MAKING = ("nodes", "domain", "users")
+"""What only counts when a ring is made."""
 
 
 @click.command()
@@ -45,10 +52,18 @@ _TWISTD = "from twisted.scripts.twistd import run; run()"
     "--user", "users", multiple=True, metavar="NAME:PASSWORD", help="Who lives there; default: alice and bob."
 )
 @click.option("--gateway", is_flag=True, help="Let the last node be the gateway to the Internet (not there yet).")
-@click.option("--stop", "stop", metavar="NAME", help="Stop one node of the running ring in DIRECTORY.")
-@click.option("--start", "start", metavar="NAME", help="Start it again.")
+@click.option("--stop", "stopping", metavar="NAME", help="Stop one node of the running ring in DIRECTORY.")
+@click.option("--start", "starting", metavar="NAME", help="Start it again.")
+@click.pass_context
 def ring(
-    directory: Path, nodes: int, domain: str, users: tuple[str, ...], gateway: bool, stop: str | None, start: str | None
+    context: click.Context,
+    directory: Path,
+    nodes: int,
+    domain: str,
+    users: tuple[str, ...],
+    gateway: bool,
+    stopping: str | None,
+    starting: str | None,
 ) -> None:
     """
     Run a whole organisation on this machine, in DIRECTORY.
@@ -58,31 +73,42 @@ def ring(
     if gateway:
         raise ConfigError("--gateway", "the gateway is not supported by this version")
     directory = directory.resolve()
-    if stop or start:
-        verb, name = ("stop", stop) if stop else ("start", start)
-        try:
-            control.ask(directory / "ring.control", {"verb": verb, "name": name}, READY_S)
-        except Unreachable:
-            raise ConfigError(str(directory), "no ring is running here") from None
-        except ConfigError as error:
-            raise ConfigError(str(name), error.reason) from None
-        return
-    fresh = not (directory / "plan.json").exists()
-    if fresh:
-        found(directory, nodes, domain, _users(users))
-    elif users:
-        click.echo("post: --user only counts when a ring is made; this one exists already", err=True)
-    Supervisor(directory, read_plan(directory)).run(fresh)
+    if stopping is not None and starting is not None:
+        raise ConfigError("--stop and --start", "one at a time")
+    if stopping is not None:
+        _command(directory, {"verb": "stop", "name": stopping})
+    elif starting is not None:
+        _command(directory, {"verb": "start", "name": starting})
+    else:
+        given = [
+            name for name in _MAKING if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+        ]
+        _run(directory, nodes, domain, users, given)
 
 
-def _users(users: Iterable[str]) -> list[tuple[str, str]]:
-    found = []
-    for user in users:
-        name, colon, password = user.partition(":")
-        if not colon or not name or not password:
-            raise ConfigError(f"--user {name}", "is not NAME:PASSWORD")
-        found.append((name, password))
-    return found or [(name, secrets.token_urlsafe(9)) for name in ("alice", "bob")]
+def _command(directory: Path, request: Request) -> None:
+    try:
+        control.ask(control.find(directory, SOCKET), request, READY_S + 2 * STOP_S)
+    except Unreachable:
+        raise Unreachable(f"no ring is running in {directory}") from None
+
+
+def _run(directory: Path, nodes: int, domain: str, users: tuple[str, ...], given: list[str]) -> None:
+    check_unused(directory)
+    made = (directory / "plan.json").exists()
+    if made and given:
+        options = ", ".join(f"--{name.removesuffix('s') if name == 'users' else name}" for name in given)
+        complain(f"{options}: only counts when a ring is made, and this one exists already")
+    domain, people = who(nodes, domain, users)
+    make_directory(directory)
+    held = lock(directory / LOCK)
+    try:
+        fresh = not (directory / "plan.json").exists()
+        if fresh:
+            found(directory, nodes, domain, people)
+        Supervisor(directory, read_plan(directory)).run(fresh)
+    finally:
+        os.close(held)
 
 
 class Supervisor:
@@ -93,176 +119,138 @@ class Supervisor:
     def __init__(self, directory: Path, plan: Plan) -> None:
         self._directory = directory
         self._plan = plan
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._reported: set[str] = set()
+        self._nodes = {
+            node.name: NodeProcess(node.name, directory / node.name, len(node.accounts)) for node in plan.nodes
+        }
+        self._ending = False
+        # Its writing end is never used, and closes with us: a child inherits only the end that it is handed.
         self._lifeline = os.pipe()
-        self._lock = threading.Lock()
-        self._ending = threading.Event()
+        # A signal handler may not take locks; so it sets a flag, and what waits is woken by a byte.
+        self._woken, self._waker = socket.socketpair()
+        self._waker.setblocking(False)
 
     def run(self, fresh: bool) -> None:
         """
         Until a signal.
         """
-        if len(os.fsencode(self._directory / "ring.control")) > control.PATH_LIMIT:
-            raise ConfigError(str(self._directory), "is too long a path for a control socket")
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: self._ending.set())
+            signal.signal(number, self._end)
+        # What an earlier supervisor left that was killed.
+        (self._directory / STATE).unlink(missing_ok=True)
         try:
-            for node in self._plan.nodes:
-                self._launch(node.name)
-            for node in self._plan.nodes:
-                self._wait_ready(node.name)
-            if self._ending.is_set():
-                return
-            listener = self._listen()
-            if fresh:
-                greet(self._plan)
-            self._write_state()
-            click.echo(describe(self._plan))
-            self._serve(listener)
+            self._start_all(fresh)
+            if not self._ending:
+                self._serve()
         finally:
-            self._stop_all()
+            (self._directory / STATE).unlink(missing_ok=True)
+            stop(self._nodes.values())
+            control.remove(self._directory, SOCKET)
 
-    def _launch(self, name: str) -> None:
-        home = self._directory / name
-        if not (home / "version").exists():
-            raise ConfigError(name, "its directory is gone or not a node's; it cannot be started")
-        command = [
-            sys.executable,
-            "-c",
-            _TWISTD,
-            "--nodaemon",
-            "--pidfile=",
-            "post",
-            "--config",
-            str(home / "node.toml"),
-        ]
-        with (home / "node.log").open("ab") as log:
-            self._processes[name] = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=home,
-                pass_fds=[self._lifeline[0]],
-                env={**os.environ, LIFELINE: str(self._lifeline[0])},
-                start_new_session=True,
-            )
-        self._reported.discard(name)
+    def _end(self, number: int, frame: object) -> None:
+        self._ending = True
 
-    def _wait_ready(self, name: str) -> None:
+    def _start_all(self, fresh: bool) -> None:
+        for node in self._nodes.values():
+            node.launch(self._lifeline[0])
+        self._wait_until_serving(list(self._nodes.values()))
+        if fresh and not self._ending:
+            try:
+                greet(self._plan)
+            except OSError as error:
+                complain(f"the welcome mail was not sent: {error}")
+
+    def _wait_until_serving(self, nodes: list[NodeProcess]) -> None:
         """
-        Until a node serves.
+        Returns early if we are to end.
+
+        @raise ConfigError: if one of them ends itself, or does not come to serve in time.
         """
         until = time.monotonic() + READY_S
-        while not self._ready(name):
-            process = self._processes[name]
-            if process.poll() is not None:
-                raise ConfigError(name, f"ended with exit code {process.returncode}: {self._last_line(name)}")
+        waiting = nodes
+        while not self._ending and waiting:
+            # All of them: that one does not serve may be because another has ended.
+            for node in nodes:
+                if node.pid is None:
+                    raise ConfigError(node.name, f"ended with exit code {node.exit_code}: {node.last_words()}")
             if time.monotonic() > until:
-                raise ConfigError(
-                    name, f"does not serve after {READY_S:.0f} s; see {self._directory / name / 'node.log'}"
-                )
-            if self._ending.wait(POLL_S):
-                return
+                slow = waiting[0]
+                stop([slow])
+                raise ConfigError(slow.name, f"did not serve after {READY_S:.0f} s: see {slow.log_file}")
+            waiting = [node for node in waiting if not node.serves()]
+            if waiting:
+                select.select([self._woken], [], [], POLL_S)
 
-    def _ready(self, name: str) -> bool:
+    # While it runs.
+
+    def _serve(self) -> None:
+        with socket.socket(socket.AF_UNIX) as listener:
+            path = control.place(self._directory, SOCKET)
+            listener.bind(os.fspath(path))
+            path.chmod(0o600)
+            listener.listen(8)
+            self._write_state()
+            click.echo(describe(self._plan))
+            while not self._ending:
+                self._report_dead()
+                readable, _, _ = select.select([self._woken, listener], [], [], WATCH_S)
+                if listener in readable:
+                    self._attend(listener)
+
+    def _attend(self, listener: socket.socket) -> None:
+        """
+        One who asks; what they do to the connection is no reason to end.
+        """
         try:
-            status = control.ask(control.find(self._directory / name), {"verb": "status"}, 5.0)
-        except PostError:
-            return False
-        accounts = status["accounts"]
-        expected = len(next(node for node in self._plan.nodes if node.name == name).accounts)
-        return bool(status["active"] and len(accounts) == expected and all(each["open"] for each in accounts))
+            connection, _ = listener.accept()
+            connection.settimeout(REQUEST_S)
+            with connection, connection.makefile("rwb") as stream:
+                line = stream.readline(control.LINE_LIMIT)
+                stream.write(control.reply({"stop": self._stop, "start": self._start}, line))
+        except OSError:
+            pass
 
-    def _last_line(self, name: str) -> str:
-        lines = (self._directory / name / "node.log").read_text(errors="replace").splitlines()
-        return next((line for line in reversed(lines) if line.startswith("post: ")), lines[-1] if lines else "")
+    def _named(self, request: Request) -> NodeProcess:
+        name = str(request.get("name"))
+        if name not in self._nodes:
+            raise ConfigError(name, f"there is no such node; there are {', '.join(self._nodes)}")
+        return self._nodes[name]
+
+    def _stop(self, request: Request) -> None:
+        stop([self._named(request)])
+        self._write_state()
+
+    def _start(self, request: Request) -> None:
+        node = self._named(request)
+        if node.pid is not None:
+            raise Declined(f"{node.name} is running already", EXIT_FAILED)
+        node.launch(self._lifeline[0])
+        try:
+            self._wait_until_serving([node])
+        finally:
+            # If it ended, whoever asked is told; it is no news.
+            node.expected = node.pid is None
+        if self._ending:
+            raise Declined("the ring is being stopped", EXIT_FAILED)
+        self._write_state()
+
+    def _report_dead(self) -> None:
+        dead = [node for node in self._nodes.values() if node.pid is None and not node.expected]
+        for node in dead:
+            node.expected = True
+            complain(
+                f"{node.name} has ended ({node.exit_code}) and is not started again; --start {node.name} does that"
+            )
+        if dead:
+            self._write_state()
 
     def _write_state(self) -> None:
+        """
+        C{ring.json}; a node that does not run has no pid.
+        """
         nodes = [
-            {**node.describe(), "pid": self._processes[node.name].pid, "dir": str(self._directory / node.name)}
+            {**node.describe(), "pid": self._nodes[node.name].pid, "dir": str(self._directory / node.name)}
             for node in self._plan.nodes
         ]
         state = {"domain": self._plan.domain, "nodes": nodes}
-        write_file(self._directory / "ring.json", json.dumps(state, indent=1).encode())
-
-    # The ring's own control socket.
-
-    def _listen(self) -> socket.socket:
-        path = self._directory / "ring.control"
-        path.unlink(missing_ok=True)
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(str(path))
-        path.chmod(0o600)
-        listener.listen(8)
-        listener.settimeout(POLL_S * 4)
-        return listener
-
-    def _serve(self, listener: socket.socket) -> None:
-        with listener:
-            while not self._ending.is_set():
-                self._report_dead()
-                try:
-                    connection, _ = listener.accept()
-                except TimeoutError:
-                    continue
-                with connection, connection.makefile("rwb") as stream:
-                    stream.write(json.dumps(self._obey(stream.readline(4096))).encode() + b"\n")
-
-    def _obey(self, line: bytes) -> dict[str, Any]:
-        try:
-            request = json.loads(line)
-            verb, name = request["verb"], request["name"]
-        except (ValueError, KeyError, TypeError):
-            return {"error": "not a request"}
-        if name not in {node.name for node in self._plan.nodes}:
-            return {"error": "there is no such node"}
-        try:
-            if verb == "stop":
-                self._stop(name)
-            elif verb == "start":
-                self._start(name)
-            else:
-                return {"error": "no such verb"}
-            self._write_state()
-        except (PostError, OSError) as error:
-            return {"error": error.reason if isinstance(error, ConfigError) else str(error)}
-        return {"ok": None}
-
-    def _start(self, name: str) -> None:
-        if self._processes[name].poll() is None:
-            raise ConfigError(name, "is running already")
-        self._launch(name)
-        self._wait_ready(name)
-
-    def _stop(self, name: str) -> None:
-        process = self._processes[name]
-        self._reported.add(name)
-        if process.poll() is None:
-            process.terminate()
-            _wait_for([process])
-
-    def _report_dead(self) -> None:
-        for name, process in self._processes.items():
-            if process.poll() is not None and name not in self._reported:
-                self._reported.add(name)
-                click.echo(f"post: {name} has ended ({process.returncode}); it is not started again", err=True)
-
-    def _stop_all(self) -> None:
-        for process in self._processes.values():
-            if process.poll() is None:
-                process.terminate()
-        _wait_for(list(self._processes.values()))
-        for name in ("ring.json", "ring.control"):
-            (self._directory / name).unlink(missing_ok=True)
-
-
-def _wait_for(processes: list[subprocess.Popen[bytes]]) -> None:
-    until = time.monotonic() + STOP_S
-    for process in processes:
-        try:
-            process.wait(max(0.0, until - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        write_file(self._directory / STATE, json.dumps(state, indent=1).encode())

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from post import control
-from post.config import load
+from post.config import Config, load
 from post.errors import Unreachable
 
 EXIT_JOINING = 1
@@ -28,12 +28,24 @@ def default_config() -> Path:
     return Path(named) if named else Path.home() / ".config" / "post" / "node.toml"
 
 
-@click.command()
-@click.option(
+config_option = click.option(
     "--config",
     type=click.Path(path_type=Path),
     help="The node's settings; by default $POST_CONFIG, or ~/.config/post/node.toml.",
 )
+
+
+def node_config(config: Path | None) -> Config:
+    """
+    The settings of the node that C{--config} names.
+
+    @raise ConfigError: if they cannot be read.
+    """
+    return load(config or default_config())
+
+
+@click.command()
+@config_option
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def status(config: Path | None, as_json: bool) -> None:
     """
@@ -42,7 +54,7 @@ def status(config: Path | None, as_json: bool) -> None:
     Exit code: 0 if it serves its people, 1 if it runs but does not serve yet, 69 if it does not run, 78 if its settings
     cannot be read.
     """
-    directory = load(config or default_config()).directory
+    directory = node_config(config).directory
     try:
         found = control.ask(control.find(directory), {"verb": "status"})
     except Unreachable:

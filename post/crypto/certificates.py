@@ -16,6 +16,7 @@ from __future__ import annotations
 import datetime
 from collections import OrderedDict
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -396,6 +397,14 @@ def _dates(certificate: x509.Certificate) -> tuple[int, int]:
         raise PeerError(f"a certificate without dates: {error}") from None
 
 
+def fingerprint(der: bytes) -> str:
+    """
+    By which two people can compare a certificate: its SHA-256 in groups of four digits.
+    """
+    digits = sha256(der).hexdigest()
+    return " ".join(digits[start : start + 4] for start in range(0, len(digits), 4))
+
+
 # Verifying.
 
 _verified: OrderedDict[tuple[bytes, ...], tuple[int, int]] = OrderedDict()
@@ -451,6 +460,15 @@ def verify_authority(issuing: bytes, root: bytes, at: int) -> bytes:
     if not all(start <= at <= end for start, end in dates):
         raise BadSignature("a certificate that is not valid at this time")
     return _key(certificate)
+
+
+def issuing_key(issuing: bytes) -> bytes:
+    """
+    The public key of an authority's certificate, not verified.
+
+    @raise PeerError: if it is no certificate of ours.
+    """
+    return _key(_load(issuing))
 
 
 def _domains(issuing: x509.Certificate) -> list[str]:
