@@ -7,17 +7,17 @@ before anything is done) and returns a coroutine if it has to wait.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from post import __version__
-from post.errors import Unreachable
+from post.errors import PostError, Unreachable
 from post.front.imap import fetch
-from post.front.imap.grammar import Parser, SequenceSet, Syntax, encode_name, matches
+from post.front.imap.grammar import SYSTEM_FLAGS, Parser, SequenceSet, Syntax, decode_name, encode_name, matches
 from post.front.imap.responses import string
 from post.front.imap.search import SearchParser, Subject, holds
-from post.front.imap.session import flag_list
+from post.front.imap.session import View, flag_list
 from post.mail.interfaces import (
     SEPARATOR,
     Copied,
@@ -35,11 +35,16 @@ if TYPE_CHECKING:
     from post.front.imap.server import ImapProtocol
 
 Work = Coroutine[Any, Any, None]
-SYSTEM_FLAGS = frozenset({"\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft"})
+USES = ("\\Archive", "\\Drafts", "\\Junk", "\\Sent", "\\Trash")
 BATCH = 16
 """Messages whose octets are fetched from the ring at once."""
 BATCH_BYTES = 256 * 1024
+"""Octets of answers made at once; a longer answer is made and sent in pieces."""
 WRITE_BYTES = 64 * 1024
+PATTERNS_LENGTH = 1000
+"""Characters of all patterns of a LIST: each costs a little for each of thousands of folders."""
+IDENTITY_LIMIT = 30
+"""Pairs that a client may say of itself (RFC 2971, 3.3)."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,11 @@ def _mailbox(session: ImapProtocol) -> IMailbox:
 def _folder(session: ImapProtocol) -> IFolder:
     assert session.folder is not None
     return session.folder
+
+
+def _view(session: ImapProtocol) -> View:
+    assert session.view is not None
+    return session.view
 
 
 # In any state.
@@ -96,14 +106,36 @@ def identify(session: ImapProtocol, tag: bytes, parser: Parser) -> None:
     """
     ID (RFC 2971); what the client says of itself is not kept.
     """
+    parser.space()
+    if not parser.accept(b"NIL"):
+        _pairs(parser)
+    parser.end()
     session.write(b'* ID ("name" "POST" "version" %b)\r\n' % string(__version__.encode()))
     session.done(tag, b"Pleased to meet you.")
+
+
+def _pairs(parser: Parser) -> None:
+    parser.literally(b"(")
+    count = 0
+    while not parser.accept(b")"):
+        if count:
+            parser.space()
+        parser.string()
+        parser.space()
+        if not parser.accept(b"NIL"):
+            parser.string()
+        count += 1
+        if count > IDENTITY_LIMIT:
+            raise Syntax("too much of that")
 
 
 def enable(session: ImapProtocol, tag: bytes, parser: Parser) -> None:
     """
     ENABLE (RFC 5161): there is nothing to be enabled yet.
     """
+    while not parser.done:
+        parser.space()
+        parser.atom()
     session.write(b"* ENABLED\r\n")
     session.done(tag, b"Nothing of that needs to be.")
 
@@ -144,8 +176,8 @@ def _select(session: ImapProtocol, tag: bytes, parser: Parser, read_only: bool) 
     except NoSuchFolder:
         session.write(tag + b" NO [NONEXISTENT] There is no such folder.\r\n")
         return
-    session.open_folder(folder, read_only)
     entries = folder.entries()
+    session.open_folder(folder, entries, read_only)
     keywords = frozenset(flag for entry in entries for flag in entry.flags)
     lasting = b"()" if read_only else flag_list(SYSTEM_FLAGS | keywords)[:-1] + b" \\*)"
     unseen = next((number for number, entry in enumerate(entries, 1) if "\\Seen" not in entry.flags), None)
@@ -169,10 +201,10 @@ def close(session: ImapProtocol, tag: bytes, parser: Parser) -> Work:
     parser.end()
 
     async def work() -> None:
-        folder, read_only = _folder(session), session.read_only
-        session.close_folder()
-        if not read_only:
+        folder = _folder(session)
+        if not session.read_only:
             await folder.expunge([entry.uid for entry in folder.entries() if "\\Deleted" in entry.flags])
+        session.close_folder()
         session.done(tag, b"Closed.")
 
     return work()
@@ -194,26 +226,43 @@ def create(session: ImapProtocol, tag: bytes, parser: Parser) -> Work:
     parser.space()
     name, use = parser.folder(), ""
     if parser.accept(b" (USE ("):
-        use = parser.flag()
+        use = parser.use()
         parser.literally(b"))")
-        if use not in ("\\Archive", "\\Drafts", "\\Junk", "\\Sent", "\\Trash"):
-            raise Syntax("that use is not known")
     parser.end()
-    return _then(session, tag, _mailbox(session).create(name, use), b"Created.")
+
+    async def work() -> None:
+        taken = {folder.special_use for folder in _mailbox(session).folders()}
+        if use and (use not in USES or use in taken):
+            session.write(tag + b" NO [USEATTR] No folder can be given that use now.\r\n")
+            return
+        await _mailbox(session).create(name, use)
+        session.done(tag, b"Created.")
+
+    return work()
 
 
 def delete(session: ImapProtocol, tag: bytes, parser: Parser) -> Work:
     """
-    DELETE.
+    DELETE.  Deleting the selected folder closes it.
     """
     parser.space()
     name = parser.folder()
     parser.end()
 
     async def work() -> None:
-        if session.folder is not None and session.folder.name == name:
+        selected = session.folder
+        own = selected is not None and selected.name == _mailbox(session).folder(name).name
+        if selected is not None and own:
+            selected.unlisten(session)  # Whoever deletes it need not be told that it is gone.
+        try:
+            await _mailbox(session).delete(name)
+        except PostError:
+            if selected is not None and own and session.folder is selected:
+                selected.listen(session)
+                session.touch()
+            raise
+        if own:
             session.close_folder()
-        await _mailbox(session).delete(name)
         session.done(tag, b"Deleted.")
 
     return work()
@@ -278,23 +327,53 @@ def list_folders(session: ImapProtocol, tag: bytes, parser: Parser) -> None:
         session.write(b'* LIST (\\Noselect) "/" ""\r\n')
         session.done(tag, b"That is all.")
         return
+    if "RECURSIVEMATCH" in chosen and not {"SUBSCRIBED", "SPECIAL-USE"} & set(chosen):
+        raise Syntax("RECURSIVEMATCH of what?")
     folders = _mailbox(session).folders()
+    inner = _parents(folder.name for folder in folders)
+    shown = [folder for folder in folders if any(_matches(folder.name, reference + pattern) for pattern in patterns)]
+    selected = {folder.name for folder in folders if _is_selected(folder, chosen)}
+    # Parents are shown for the sake of selected folders in them that are not shown themselves (RFC 5258, 3.5).
+    hidden = selected - {folder.name for folder in shown} if "RECURSIVEMATCH" in chosen else set()
+    above = _parents(hidden)
+    criteria = b" ".join(string(word.encode()) for word in ("SUBSCRIBED", "SPECIAL-USE") if word in chosen)
+    subscribed = "SUBSCRIBED" in chosen or "SUBSCRIBED" in returned
     lines = []
-    for folder in folders:
-        wanted = any(_matches(folder.name, reference + pattern) for pattern in patterns)
-        wanted = wanted and ("SUBSCRIBED" not in chosen or folder.subscribed)
-        if wanted and ("SPECIAL-USE" not in chosen or folder.special_use):
-            shown = "SUBSCRIBED" in chosen or "SUBSCRIBED" in returned
-            lines.append(_listed(b"LIST", folder, folders, shown and folder.subscribed))
+    for folder in shown:
+        if folder.name in selected or folder.name in above:
+            child_info = b' ("CHILDINFO" (%b))' % criteria if folder.name in above else b""
+            lines.append(_listed(b"LIST", folder, folder.name in inner, subscribed, child_info))
             if items:
                 lines.append(_status(folder, items))
     session.write(b"".join(lines))
     session.done(tag, b"That is all.")
 
 
+def _is_selected(folder: FolderStatus, chosen: Sequence[str]) -> bool:
+    return ("SUBSCRIBED" not in chosen or folder.subscribed) and (
+        "SPECIAL-USE" not in chosen or folder.special_use != ""
+    )
+
+
+def _parents(names: Iterable[str]) -> set[str]:
+    """
+    Of each name, the names of all folders that it is in.
+    """
+    found: set[str] = set()
+    for name in names:
+        while SEPARATOR in name:
+            name = name.rpartition(SEPARATOR)[0]
+            found.add(name)
+    return found
+
+
 def _matches(name: str, pattern: str) -> bool:
-    if pattern[:5].upper() == "INBOX" and (len(pattern) == 5 or pattern[5] in "/*%"):
-        pattern = "INBOX" + pattern[5:]
+    """
+    Whether C{pattern} matches; INBOX, and as a parent too, is matched in any case of letters.
+    """
+    first, separator, rest = pattern.partition(SEPARATOR)
+    if name.partition(SEPARATOR)[0] == "INBOX" and matches(name, first.upper() + separator + rest):
+        return True
     return matches(name, pattern)
 
 
@@ -305,16 +384,14 @@ def _patterns(parser: Parser) -> list[str]:
     while not parser.accept(b")"):
         parser.space()
         found.append(_pattern(parser))
-        if len(found) > 100:
-            raise Syntax("too many patterns")
+        if sum(len(each) + 1 for each in found) > PATTERNS_LENGTH:
+            raise Syntax("patterns of that length")
     return found
 
 
 def _pattern(parser: Parser) -> str:
-    from post.front.imap.grammar import decode_name
-
     pattern = decode_name(parser.pattern())
-    if len(pattern) > 1000:
+    if len(pattern) > PATTERNS_LENGTH:
         raise Syntax("a pattern of that length")
     return pattern
 
@@ -357,20 +434,30 @@ def list_subscribed(session: ImapProtocol, tag: bytes, parser: Parser) -> None:
     parser.space()
     pattern = reference + _pattern(parser)
     parser.end()
-    folders = _mailbox(session).folders()
-    found = [folder for folder in folders if folder.subscribed and _matches(folder.name, pattern)]
-    session.write(b"".join(_listed(b"LSUB", folder, folders, False) for folder in found))
+    folders = [folder for folder in _mailbox(session).folders() if folder.subscribed]
+    inner = _parents(folder.name for folder in folders)
+    lines = {
+        folder.name: _listed(b"LSUB", folder, folder.name in inner, False)
+        for folder in folders
+        if _matches(folder.name, pattern)
+    }
+    if "%" in pattern:
+        # A folder that is not subscribed, but has subscribed ones in it that the pattern misses (RFC 3501, 6.3.9).
+        for name in _parents(folder.name for folder in folders if folder.name not in lines) - lines.keys():
+            if _matches(name, pattern):
+                lines[name] = b'* LSUB (\\Noselect) "/" %b\r\n' % string(encode_name(name))
+    session.write(b"".join(lines[name] for name in sorted(lines)))
     session.done(tag, b"That is all.")
 
 
-def _listed(word: bytes, folder: FolderStatus, folders: Sequence[FolderStatus], subscribed: bool) -> bytes:
-    inferior = any(other.name.startswith(folder.name + SEPARATOR) for other in folders)
-    attributes = ["\\HasChildren" if inferior else "\\HasNoChildren"]
+def _listed(word: bytes, folder: FolderStatus, inferiors: bool, subscribed: bool, more: bytes = b"") -> bytes:
+    attributes = ["\\HasChildren" if inferiors else "\\HasNoChildren"]
     if folder.special_use:
         attributes.append(folder.special_use)
-    if subscribed:
+    if subscribed and folder.subscribed:
         attributes.append("\\Subscribed")
-    return b'* %b (%b) "/" %b\r\n' % (word, " ".join(attributes).encode(), string(encode_name(folder.name)))
+    name = string(encode_name(folder.name))
+    return b'* %b (%b) "/" %b%b\r\n' % (word, " ".join(attributes).encode(), name, more)
 
 
 _STATUS: dict[str, Callable[[FolderStatus], int]] = {
@@ -392,13 +479,13 @@ def status(session: ImapProtocol, tag: bytes, parser: Parser) -> None:
     parser.space()
     items = _words(parser, tuple(_STATUS))
     parser.end()
-    named = "INBOX" if name.upper() == "INBOX" else name
+    if not items:
+        raise Syntax("status of what?")
+    named = _mailbox(session).folder(name).name
     for folder in _mailbox(session).folders():
         if folder.name == named:
             session.write(_status(folder, items))
-            session.done(tag, b"That is all.")
-            return
-    session.write(tag + b" NO [NONEXISTENT] There is no such folder.\r\n")
+    session.done(tag, b"That is all.")
 
 
 def _status(folder: FolderStatus, items: Sequence[str]) -> bytes:
@@ -432,6 +519,7 @@ def append(session: ImapProtocol, tag: bytes, parser: Parser) -> Work:
         except NoSuchFolder:
             session.write(tag + b" NO [TRYCREATE] There is no such folder.\r\n")
             return
+        session.touch()
         session.done(tag, b"[APPENDUID %d %d] Kept by the ring." % (validity, uid))
 
     return work()
@@ -444,12 +532,13 @@ def _chosen(session: ImapProtocol, wanted: SequenceSet, by_uid: bool) -> list[in
     """
     The UIDs that a sequence set names.
 
-    @raise Syntax: for a sequence number beyond the last.
+    @raise Syntax: for a sequence number beyond the last (RFC 3501, section 9, "seq-number").
     """
-    assert session.view is not None
-    uids = session.view.uids
+    uids = _view(session).uids
     if by_uid:
         return wanted.among(uids)
+    if wanted.exceeds(len(uids)):
+        raise Syntax("there is no message of that number")
     return [uids[number - 1] for number in wanted.among(range(1, len(uids) + 1))]
 
 
@@ -461,100 +550,152 @@ def _fetch(session: ImapProtocol, tag: bytes, parser: Parser, by_uid: bool) -> W
     parser.end()
     if by_uid and "UID" not in items:
         items = ["UID", *items]
-    return _fetching(session, tag, _chosen(session, wanted, by_uid), items, by_uid)
+    marks = fetch.sets_seen(items) and not session.read_only
+    uids = _chosen(session, wanted, by_uid)
+    return _fetching(_Fetching(session, _folder(session), _view(session), items, marks), tag, uids, by_uid)
 
 
-async def _fetching(session: ImapProtocol, tag: bytes, uids: list[int], items: list[fetch.Item], by_uid: bool) -> None:
-    folder = _folder(session)
-    if fetch.sets_seen(items) and not session.read_only:
-        unseen = [uid for uid in uids if (entry := folder.entry(uid)) is not None and "\\Seen" not in entry.flags]
-        if unseen:
-            await folder.store(unseen, frozenset({"\\Seen"}), frozenset())
-            session.touch()
-            items = items if "FLAGS" in items else [*items, "FLAGS"]
-    failed = await (_send_contents if fetch.needs_content(items) else _send_known)(session, folder, uids, items)
+@dataclass(frozen=True)
+class _Fetching:
+    """
+    One FETCH.  C{marks} if it makes messages \\Seen.
+    """
+
+    session: ImapProtocol
+    folder: IFolder
+    view: View
+    items: list[fetch.Item]
+    marks: bool
+
+    def fresh(self, entry: Entry) -> bool:
+        """
+        Whether C{entry} becomes \\Seen by this.
+        """
+        return self.marks and "\\Seen" not in entry.flags
+
+    def shown(self, entry: Entry) -> tuple[Entry, list[fetch.Item]]:
+        """
+        The entry as the answer shows it, and the items shown: flags too, if this changes them.
+        """
+        if not self.fresh(entry):
+            return entry, self.items
+        items = self.items if "FLAGS" in self.items else [*self.items, "FLAGS"]
+        return replace(entry, flags=entry.flags | {"\\Seen"}), items
+
+    def number(self, entry: Entry) -> int:
+        """
+        The sequence number of C{entry}, about to be shown.
+        """
+        shown, items = self.shown(entry)
+        if "FLAGS" in items:
+            self.view.tell(entry.uid, shown.flags)
+        return self.view.number(entry.uid)
+
+    async def mark(self, entries: Iterable[Entry]) -> None:
+        """
+        Make \\Seen what can be shown now; what cannot be shown stays unread.
+        """
+        fresh = [entry.uid for entry in entries if self.fresh(entry)]
+        if fresh:
+            await self.folder.store(fresh, frozenset({"\\Seen"}), frozenset())
+            self.session.touch()
+
+
+async def _fetching(job: _Fetching, tag: bytes, uids: list[int], by_uid: bool) -> None:
+    session = job.session
+    gone, failed = await (_send_contents if fetch.needs_content(job.items) else _send_known)(job, uids)
     if failed:
         session.tell(by_uid)
         session.write(tag + b" NO [UNAVAILABLE] %d messages cannot be had from the ring now.\r\n" % failed)
+    elif gone and not by_uid:
+        session.done(tag, b"[EXPUNGEISSUED] Some are gone.", may_expunge=False)
     else:
         session.done(tag, b"Fetched.", may_expunge=by_uid)
 
 
-async def _send_known(session: ImapProtocol, folder: IFolder, uids: list[int], items: list[fetch.Item]) -> int:
-    assert session.view is not None
+async def _send_known(job: _Fetching, uids: list[int]) -> tuple[int, int]:
+    """
+    Send what the entries say.  Returns how many messages are gone, and how many could not be had.
+    """
     out: list[bytes] = []
-    size = 0
+    size = gone = 0
     for uid in uids:
-        entry = folder.entry(uid)
+        entry = job.folder.entry(uid)
         if entry is None:
+            gone += 1
             continue
-        answer = b" ".join(fetch.known(str(item), entry) for item in items)
-        out.append(b"* %d FETCH (%b)\r\n" % (_number(session, entry, items), answer))
+        answer = b" ".join([fetch.known(str(item), entry) for item in job.items])
+        out.append(b"* %d FETCH (%b)\r\n" % (job.number(entry), answer))
         size += len(out[-1])
         if size > WRITE_BYTES:
-            session.write(b"".join(out))
+            job.session.write(b"".join(out))
             out, size = [], 0
-            await session.drained()
-    session.write(b"".join(out))
-    return 0
+            await job.session.breathe()
+    job.session.write(b"".join(out))
+    return gone, 0
 
 
-def _number(session: ImapProtocol, entry: Entry, items: list[fetch.Item]) -> int:
-    assert session.view is not None
-    if "FLAGS" in items:
-        session.view.tell(entry.uid, entry.flags)
-    return session.view.number(entry.uid)
-
-
-async def _send_contents(session: ImapProtocol, folder: IFolder, uids: list[int], items: list[fetch.Item]) -> int:
+async def _send_contents(job: _Fetching, uids: list[int]) -> tuple[int, int]:
     """
-    Small messages several at a time, large ones one by one and in pieces.  Returns how many could not be had.
+    Send small messages several at a time, large ones one by one and in pieces.  Returns as L{_send_known}.
     """
-    failed = 0
+    gone = failed = 0
     batch: list[Entry] = []
     size = 0
-    whole = any(isinstance(item, fetch.Section) for item in items)
-    for uid in [*uids, 0]:
-        entry = folder.entry(uid) if uid else None
-        large = entry is not None and whole and entry.size > BATCH_BYTES // 2
-        if batch and (not uid or large or len(batch) >= BATCH or size > BATCH_BYTES):
-            answers = await gather(_small(folder, each, items) for each in batch)
-            failed += answers.count(b"")
-            for each, answer in zip(batch, answers, strict=True):
-                if answer:
-                    session.write(b"* %d FETCH (%b)\r\n" % (_number(session, each, items), answer))
-            await session.drained()
+    bodies = fetch.bodies(job.items)
+    for uid in uids:
+        entry = job.folder.entry(uid)
+        if entry is None:
+            gone += 1
+        elif entry.size * bodies > BATCH_BYTES // 2:
+            failed += await _send_batch(job, batch)
             batch, size = [], 0
-        if large and entry is not None:
-            failed += not await _large(session, folder, entry, items)
-        elif entry is not None:
+            failed += not await _send_large(job, entry)
+        else:
             batch.append(entry)
-            size += entry.size if whole else 0
-    return failed
+            size += entry.size * bodies
+            if len(batch) == BATCH or size > BATCH_BYTES:
+                failed += await _send_batch(job, batch)
+                batch, size = [], 0
+    return gone, failed + await _send_batch(job, batch)
 
 
-async def _small(folder: IFolder, entry: Entry, items: list[fetch.Item]) -> bytes:
+async def _send_batch(job: _Fetching, batch: list[Entry]) -> int:
+    answers = await gather(_small(job, entry) for entry in batch)
+    await job.mark(entry for entry, answer in zip(batch, answers, strict=True) if answer)
+    for entry, answer in zip(batch, answers, strict=True):
+        if answer:
+            job.session.write(b"* %d FETCH (%b)\r\n" % (job.number(entry), answer))
+    await job.session.breathe()
+    return answers.count(b"")
+
+
+async def _small(job: _Fetching, entry: Entry) -> bytes:
+    shown, items = job.shown(entry)
     try:
-        return b"".join([piece async for piece in fetch.answer(items, entry, folder.content(entry.uid))])
+        return b"".join([piece async for piece in fetch.answer(items, shown, job.folder.content(entry.uid))])
     except MessageUnavailable:
         return b""
 
 
-async def _large(session: ImapProtocol, folder: IFolder, entry: Entry, items: list[fetch.Item]) -> bool:
+async def _send_large(job: _Fetching, entry: Entry) -> bool:
+    shown, items = job.shown(entry)
     begun = False
     try:
-        async for piece in fetch.answer(items, entry, folder.content(entry.uid)):
-            head = b"" if begun else b"* %d FETCH (" % _number(session, entry, items)
-            begun = True
-            session.write(head + piece)
-            await session.drained()
+        async for piece in fetch.answer(items, shown, job.folder.content(entry.uid)):
+            if not begun:
+                await job.mark([entry])
+                piece = b"* %d FETCH (%b" % (job.number(entry), piece)
+                begun = True
+            job.session.write(piece)
+            await job.session.breathe()
     except MessageUnavailable:
         if begun:
             # A literal has been announced that cannot be completed: better no connection than a lie.
-            session.drop()
+            job.session.drop()
             raise Unreachable("octets of a message") from None
         return False
-    session.write(b")\r\n")
+    job.session.write(b")\r\n")
     return True
 
 
@@ -574,8 +715,8 @@ def _store(session: ImapProtocol, tag: bytes, parser: Parser, by_uid: bool) -> W
         if session.read_only:
             session.write(tag + b" NO [CANNOT] The folder is open for reading only.\r\n")
             return
-        folder = _folder(session)
-        kept = flags - {"\\Recent"}
+        folder, view = _folder(session), _view(session)
+        kept = view.spelled(flags - {"\\Recent"})
         if sign == "+":
             await folder.store(uids, kept, frozenset())
         elif sign == "-":
@@ -583,9 +724,14 @@ def _store(session: ImapProtocol, tag: bytes, parser: Parser, by_uid: bool) -> W
         else:
             await folder.replace(uids, kept)
         session.touch()
-        if not silent:
-            await _send_known(session, folder, uids, ["UID", "FLAGS"] if by_uid else ["FLAGS"])
-        session.done(tag, b"Stored.", may_expunge=by_uid, quiet=frozenset(uids))
+        if silent:
+            # The client reckons with this; where it is not so in the end, it is told.
+            for uid in uids:
+                told = view.told(uid)
+                view.tell(uid, told | kept if sign == "+" else told - kept if sign == "-" else kept)
+        else:
+            await _send_known(_Fetching(session, folder, view, ["UID", "FLAGS"] if by_uid else ["FLAGS"], False), uids)
+        session.done(tag, b"Stored.", may_expunge=by_uid)
 
     return work()
 
@@ -652,8 +798,7 @@ def expunge(session: ImapProtocol, tag: bytes, parser: Parser) -> Work:
     EXPUNGE.
     """
     parser.end()
-    assert session.view is not None
-    return _expunging(session, tag, list(session.view.uids))
+    return _expunging(session, tag, list(_view(session).uids))
 
 
 async def _expunging(session: ImapProtocol, tag: bytes, uids: list[int]) -> None:
@@ -669,19 +814,28 @@ async def _expunging(session: ImapProtocol, tag: bytes, uids: list[int]) -> None
 
 def _search(session: ImapProtocol, tag: bytes, parser: Parser, by_uid: bool) -> Work:
     parser.space()
-    assert session.view is not None
-    test = SearchParser(parser, list(session.view.uids)).parse()
+    folder, view = _folder(session), _view(session)
+    test = SearchParser(parser, view.uids).parse()
 
     async def work() -> None:
-        folder, view = _folder(session), session.view
-        assert view is not None
         found: list[int] = []
-        for uid in list(view.uids):
+        failed = 0
+        for number, uid in enumerate(view.uids, 1):
+            await session.breathe()
             entry = folder.entry(uid)
-            if entry is not None and await holds(test, Subject(entry, folder.content(uid))):
-                found.append(uid if by_uid else view.number(uid))
-        session.write(b"* SEARCH" + b"".join(b" %d" % number for number in found) + b"\r\n")
-        session.done(tag, b"That is all.", may_expunge=by_uid)
+            if entry is None:
+                continue
+            try:
+                if await holds(test, Subject(number, entry, folder.content(uid))):
+                    found.append(uid if by_uid else number)
+            except MessageUnavailable:
+                failed += 1
+        session.write(b"* SEARCH" + b"".join([b" %d" % number for number in found]) + b"\r\n")
+        if failed:
+            session.tell(by_uid)
+            session.write(tag + b" NO [UNAVAILABLE] %d messages cannot be looked into now.\r\n" % failed)
+        else:
+            session.done(tag, b"That is all.", may_expunge=by_uid)
 
     return work()
 

@@ -16,18 +16,19 @@ from post.front.imap.responses import body_structure, envelope, moment, string
 from post.front.imap.session import flag_list
 from post.mail import headers
 from post.mail.interfaces import Entry, IContent
-from post.mail.mime import MimePart, embedded, section
+from post.mail.mime import MimePart, embedded
 
 PIECE = 192 * 1024
 _WORD = re.compile(rb"[A-Za-z0-9.]+")
-_PART = re.compile(rb"([1-9][0-9]{0,4}(?:\.[1-9][0-9]{0,4}){0,50})\.?")
+_PART = re.compile(rb"[1-9][0-9]{0,4}(?:\.[1-9][0-9]{0,4}){0,50}")
 _MACROS = {
     "ALL": ("FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE"),
     "FAST": ("FLAGS", "INTERNALDATE", "RFC822.SIZE"),
     "FULL": ("FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODY"),
 }
-_SIMPLE = {"FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODYSTRUCTURE", "UID", "BODY", "MODSEQ"}
+_SIMPLE = {"FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODYSTRUCTURE", "UID", "BODY"}
 FIELDS_LIMIT = 200
+ITEMS_LIMIT = 100
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,10 @@ def parse_items(parser: Parser) -> list[Item]:
         if items:
             parser.space()
         items += _item(parser, False)
-        if len(items) > 100:
+        if len(items) > ITEMS_LIMIT:
             raise Syntax("too many items")
+    if not items:
+        raise Syntax("nothing to fetch")
     return items
 
 
@@ -85,19 +88,20 @@ def _section(parser: Parser, peek: bool) -> Section:
     path: tuple[int, ...] = ()
     label = b""
     if parser.peek().isdigit():
-        match = parser.take(_PART, "a part")
-        path = tuple(map(int, match.group(1).split(b".")))
-        label = match.group()
+        label = parser.take(_PART, "a part").group()
+        path = tuple(map(int, label.split(b".")))
     text = ""
     fields: tuple[bytes, ...] = ()
-    if parser.peek() != b"]":
+    if path and parser.accept(b"."):
+        label += b"."
+    if label.endswith(b".") or (not path and parser.peek() != b"]"):
         text = parser.take(_WORD_OF_SECTION, "a section").group().decode().upper()
         label += text.encode()
         if text.startswith("HEADER.FIELDS"):
             fields, shown = _fields(parser)
             label += b" " + shown
-        if (text == "MIME" and not path) or (label.endswith(b".")):
-            raise Syntax("no such section")
+        if text == "MIME" and not path:
+            raise Syntax("MIME is of a part")
     parser.literally(b"]")
     start, length = None, 0
     label = b"BODY[" + label + b"]"
@@ -105,6 +109,8 @@ def _section(parser: Parser, peek: bool) -> Section:
         start = parser.number()
         parser.literally(b".")
         length = parser.number()
+        if not length:
+            raise Syntax("a range of nothing")
         parser.literally(b">")
         label += b"<%d>" % start
     return Section(label, path, text, fields, start, length, peek)
@@ -121,17 +127,26 @@ def _fields(parser: Parser) -> tuple[tuple[bytes, ...], bytes]:
         if names:
             parser.space()
         names.append(parser.astring())
+        if not _NAME.fullmatch(names[-1]):
+            raise Syntax("no name of a field")
         if len(names) > FIELDS_LIMIT:
             raise Syntax("too many fields")
     if not names:
         raise Syntax("fields have names")
     return tuple(name.lower() for name in names), b"(" + b" ".join(
-        string(name) if _odd(name) else name for name in names
+        name if _ATOM.fullmatch(name) else string(name) for name in names
     ) + b")"
 
 
-def _odd(name: bytes) -> bool:
-    return re.fullmatch(rb"[!-'*-\[\]-z|}~]+", name) is None
+_NAME = re.compile(rb"[\x20-\x7e]{1,200}")
+_ATOM = re.compile(rb"[A-Za-z0-9_-]+")
+
+
+def bodies(items: list[Item]) -> int:
+    """
+    How many of C{items} may be as long as the message.
+    """
+    return sum(isinstance(item, Section) for item in items)
 
 
 def sets_seen(items: list[Item]) -> bool:
@@ -162,7 +177,7 @@ def known(item: str, entry: Entry) -> bytes:
         case "INTERNALDATE":
             return b"INTERNALDATE " + moment(entry.internal_date)
         case _:
-            return b"MODSEQ (%d)" % entry.modseq
+            raise ValueError(item)
 
 
 async def answer(items: list[Item], entry: Entry, content: IContent) -> AsyncIterator[bytes]:
@@ -174,6 +189,9 @@ async def answer(items: list[Item], entry: Entry, content: IContent) -> AsyncIte
     tree: MimePart | None = None
     out = b""
     for index, item in enumerate(items):
+        if len(out) > PIECE:
+            yield out
+            out = b""
         out += b" " if index else b""
         if isinstance(item, Section):
             if tree is None and (item.path or item.text):
@@ -223,9 +241,35 @@ async def _range(item: Section, tree: MimePart | None, content: IContent) -> tup
         return *_partial(item, part.header_start, part.body_start), None
     keep = item.text == "HEADER.FIELDS"
     chosen = [line for name, line in headers.raw_fields(part.header) if name and (name in item.fields) is keep]
+    if chosen and not chosen[-1].endswith(b"\n"):
+        chosen.append(b"\r\n")  # The header ends with the message, or was too long to be looked at whole.
     whole = b"".join(chosen) + b"\r\n"
     start, stop = _partial(item, 0, len(whole))
     return 0, 0, whole[start:stop]
+
+
+def section(root: MimePart, path: tuple[int, ...]) -> MimePart | None:
+    """
+    The part that C{BODY[path]} names (RFC 3501, 6.4.5), numbered as BODYSTRUCTURE shows them: a message that is no
+    multipart has part 1, itself; a part of it has parts in turn only if it is a multipart or a message.
+    """
+    part = root
+    counted: MimePart | None = root
+    whole = True
+    for number in path:
+        if counted is None:
+            return None
+        if counted.kind.startswith("multipart/") and counted.children:
+            if number > len(counted.children):
+                return None
+            part = counted.children[number - 1]
+        elif whole and number == 1:
+            part = counted
+        else:
+            return None
+        inner = embedded(part)
+        counted, whole = (inner, True) if inner is not None else (part if part is not counted else None, False)
+    return part
 
 
 def _partial(item: Section, start: int, stop: int) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import re
 from base64 import b64decode, b64encode
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 
 from post.front.imap.assembler import Octets
 
@@ -26,6 +26,11 @@ _DATE_TIME = re.compile(
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTH = {name.lower().encode(): number for number, name in enumerate(MONTHS, 1)}
 UID_LIMIT = (1 << 32) - 1
+STRING_LIMIT = 64 * 1024
+"""Octets of a literal that stands for a string; only a message is longer."""
+FLAGS_LIMIT = 200
+"""Flags in one command, and characters of a flag: more than any mail program's tags."""
+SYSTEM_FLAGS = frozenset({"\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft"})
 
 
 class Syntax(Exception):
@@ -118,7 +123,10 @@ class Parser:
         A quoted string or a literal.
         """
         if self.peek() == b"\0":
-            return bytes(self.octets())
+            octets = self.octets()
+            if len(octets) > STRING_LIMIT:
+                raise Syntax("a string of that length")
+            return bytes(octets)
         return re.sub(rb'\\(["\\])', rb"\1", self.take(_QUOTED, "a string").group(1))
 
     def astring(self) -> bytes:
@@ -164,20 +172,32 @@ class Parser:
             if found:
                 self.space()
             found.add(self.flag())
-            if len(found) > 200:
+            if len(found) > FLAGS_LIMIT:
                 raise Syntax("too many flags")
         return frozenset(found)
 
     def flag(self) -> str:
         """
         One flag; system flags in their usual spelling.
+
+        @raise Syntax: for a system flag that there is none of, too: what cannot be promised to last is refused.
         """
         raw = self.take(_FLAG, "a flag").group().decode()
-        if len(raw) > 200:
+        if len(raw) > FLAGS_LIMIT:
             raise Syntax("a flag of that length")
-        if raw.startswith("\\"):
-            return "\\" + raw[1:].capitalize()
-        return raw
+        if not raw.startswith("\\"):
+            return raw
+        spelled = "\\" + raw[1:].capitalize()
+        if spelled not in SYSTEM_FLAGS and spelled != "\\Recent":
+            raise Syntax("there is no such flag")
+        return spelled
+
+    def use(self) -> str:
+        """
+        A special use (RFC 6154), in its usual spelling.
+        """
+        self.literally(b"\\")
+        return "\\" + self.atom().capitalize()
 
     def date(self) -> date:
         """
@@ -198,11 +218,10 @@ class Parser:
         try:
             zone = timezone(offset)
             numbers = (int(year), _MONTH[month.lower()], int(day), int(hour), int(minute), min(59, int(second)))
-            moment = datetime(*numbers, tzinfo=zone)
-            moment.timestamp()
+            # At the ends of the calendar a moment may exist in its own zone only, and could not be shown again.
+            return datetime(*numbers, tzinfo=zone).astimezone(UTC)
         except (KeyError, ValueError, OverflowError):
             raise Syntax("no such time") from None
-        return moment
 
 
 class SequenceSet:
@@ -233,23 +252,45 @@ class SequenceSet:
                 ranges.append((known[0], known[-1]))
         return cls(_merged(ranges), stars)
 
+    def ranges(self, last: int) -> Ranges:
+        """
+        What the set means while C{*} is C{last}.
+        """
+        open_ended = [(min(star, last), last if star > UID_LIMIT else max(last, star)) for star in self._stars]
+        return Ranges(_merged([*self._ranges, *open_ended]))
+
     def among(self, numbers: Sequence[int]) -> list[int]:
         """
         Those of the sorted C{numbers} that are in the set; C{*} is the last of them.
         """
         if not numbers:
             return []
-        last = numbers[-1]
-        ranges = _merged(
-            [
-                *self._ranges,
-                *((min(star, last), max(last, star if star <= UID_LIMIT else last)) for star in self._stars),
-            ]
-        )
         found: list[int] = []
-        for low, high in ranges:
+        for low, high in self.ranges(numbers[-1]).pairs:
             found += numbers[bisect_left(numbers, low) : bisect_right(numbers, high)]
         return found
+
+    def exceeds(self, last: int) -> bool:
+        """
+        Whether it names a number beyond C{last}; C{*} does only if there is nothing at all.
+        """
+        return any(high > last for _, high in self._ranges) or any(
+            last < 1 or last < star <= UID_LIMIT for star in self._stars
+        )
+
+
+class Ranges:
+    """
+    Sorted ranges that do not touch: whether a number is in them takes no longer for a million numbers than for one.
+    """
+
+    def __init__(self, pairs: Sequence[tuple[int, int]]) -> None:
+        self.pairs = pairs
+        self._lows = [low for low, _ in pairs]
+
+    def __contains__(self, number: int) -> bool:
+        index = bisect_right(self._lows, number) - 1
+        return index >= 0 and number <= self.pairs[index][1]
 
 
 def _bound(text: bytes) -> int | None:
@@ -324,25 +365,25 @@ def _shift(text: str) -> bytes:
 
 def matches(name: str, pattern: str, separator: str = "/") -> bool:
     """
-    Whether LIST's C{pattern} matches C{name}: C{*} anything, C{%} anything within a level.  Time in proportion to the
-    product of their lengths, whatever the pattern.
+    Whether LIST's C{pattern} matches C{name}: C{*} anything, C{%} anything within a level.
+
+    Bit i of C{reached} says that what has been read of the pattern can match the first i characters, so that each
+    character of the pattern costs a few operations on whole numbers, whatever the wildcards.
     """
-    reached = {0}
+    everywhere = (1 << len(name) + 1) - 1
+    at: dict[str, int] = {}
+    for index, character in enumerate(name):
+        at[character] = at.get(character, 0) | 1 << index
+    within = (everywhere >> 1) & ~at.get(separator, 0)
+    reached = 1
     for character in pattern:
         if character == "*":
-            reached = set(range(min(reached), len(name) + 1)) if reached else set()
+            reached = everywhere & -(reached & -reached)
         elif character == "%":
-            spread: set[int] = set()
-            for start in sorted(reached):
-                position = start
-                while position not in spread:
-                    spread.add(position)
-                    if position >= len(name) or name[position] == separator:
-                        break
-                    position += 1
-            reached = spread
+            # The carry of the sum runs through each level, from the first place reached in it to its end.
+            reached |= (((reached & within) + within) ^ within) & everywhere
         else:
-            reached = {at + 1 for at in reached if at < len(name) and name[at] == character}
+            reached = (reached & at.get(character, 0)) << 1
         if not reached:
             return False
-    return len(name) in reached
+    return bool(reached >> len(name) & 1)

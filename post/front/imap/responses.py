@@ -13,6 +13,8 @@ from post.mail.headers import Address
 from post.mail.mime import MimePart, embedded
 
 _QUOTABLE = re.compile(rb"[\x20-\x7e]*")
+_NOBODY = b'((NIL NIL "MISSING_MAILBOX" "MISSING_DOMAIN"))'
+"""RFC 3501, 7.4.2: sender members cannot be NIL, so programs rely on it; these words are what other servers say."""
 
 
 def string(octets: bytes) -> bytes:
@@ -36,7 +38,7 @@ def moment(when: datetime) -> bytes:
     """
     An INTERNALDATE.
     """
-    return when.strftime(f'"%d-{MONTHS[when.month - 1]}-%Y %H:%M:%S %z"').encode()
+    return when.strftime(f'"%d-{MONTHS[when.month - 1]}-{when.year:04} %H:%M:%S %z"').encode()
 
 
 def envelope(part: MimePart) -> bytes:
@@ -47,7 +49,7 @@ def envelope(part: MimePart) -> bytes:
     for name, line in headers.raw_fields(part.header):
         if name not in found:
             found[name] = re.sub(rb"\r?\n(?=[ \t])", b"", line.partition(b":")[2]).strip()
-    sender = _addresses(found.get(b"from"))
+    sender = _addresses(found.get(b"from")) if _given(found, b"from") else _NOBODY
     lists = [
         sender,
         _addresses(found.get(b"sender")) if _given(found, b"sender") else sender,
@@ -79,7 +81,9 @@ def body_structure(part: MimePart, extended: bool) -> bytes:
     if part.kind.startswith("multipart/") and part.children:
         return _multipart(part, extended)
     main, _, sub = part.kind.partition("/")
-    if main == "multipart":
+    inner = embedded(part) if part.kind == "message/rfc822" else None
+    if main == "multipart" or (part.kind == "message/rfc822" and inner is None):
+        # The grammar wants the parts of the one and the ENVELOPE of the other, and here nothing could be looked into.
         main, sub = "application", "octet-stream"
     fields = [
         string(main.upper().encode()),
@@ -90,7 +94,6 @@ def body_structure(part: MimePart, extended: bool) -> bytes:
         string(part.encoding.upper().encode("latin-1")),
         b"%d" % (part.body_end - part.body_start),
     ]
-    inner = embedded(part)
     if inner is not None:
         fields += [envelope(inner), body_structure(inner, extended), b"%d" % part.lines]
     elif main == "text":
@@ -130,5 +133,14 @@ def _extension(part: MimePart) -> list[bytes]:
     if disposition is not None:
         kind = disposition.partition(b";")[0].strip().upper()
         shown = b"(%b %b)" % (string(kind), _parameters(headers.parameters(disposition)))
-    language = headers.field(part.header, b"content-language")
-    return [shown, nstring(language), nstring(headers.field(part.header, b"content-location"))]
+    return [
+        shown,
+        _languages(headers.field(part.header, b"content-language")),
+        nstring(headers.field(part.header, b"content-location")),
+    ]
+
+
+def _languages(value: bytes | None) -> bytes:
+    if value is None or b"," not in value:
+        return nstring(value)
+    return b"(" + b" ".join(string(each.strip()) for each in value.split(b",")[:100]) + b")"

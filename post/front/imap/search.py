@@ -6,16 +6,19 @@ What the entry says is compared first; a message's octets are fetched only if th
 
 from __future__ import annotations
 
+import codecs
 import quopri
+import re
 from base64 import b64decode
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import date, datetime
+from email.errors import MessageError
 from email.header import decode_header, make_header
 from email.utils import parsedate_to_datetime
 from inspect import iscoroutinefunction
 
-from post.front.imap.grammar import Parser, SequenceSet, Syntax
+from post.front.imap.grammar import Parser, Syntax
 from post.mail import headers
 from post.mail.interfaces import Entry, IContent
 from post.mail.mime import MimePart
@@ -26,7 +29,12 @@ TEXT_LIMIT = 4 * 1024 * 1024
 """Octets of one message that BODY and TEXT look at."""
 FIELD_LIMIT = 16 * 1024
 """Octets of one field that are decoded: encoded words by the thousand take the library seconds."""
+DATE_LIMIT = 100
+"""Octets of a Date field that are looked at."""
 _STEP = 192 * 1024
+_SLOW_CODECS = frozenset({"punycode", "idna"})
+"""Not for texts, and quadratic: one mail in such a charset would stop the node for minutes."""
+_NO_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
 
 
 class BadCharset(Exception):
@@ -38,9 +46,10 @@ class BadCharset(Exception):
 @dataclass(frozen=True)
 class Subject:
     """
-    The message being tested.
+    The message being tested, under its sequence number.
     """
 
+    number: int
     entry: Entry
     content: IContent
 
@@ -69,7 +78,6 @@ class SearchParser:
     def __init__(self, parser: Parser, uids: list[int]) -> None:
         self._parser = parser
         self._uids = uids
-        self._charset = "utf-8"
         self._keys = 0
 
     def parse(self) -> Test:
@@ -102,12 +110,9 @@ class SearchParser:
                 tests.append(self._key(depth + 1))
             return _all(tests)
         if parser.peek().isdigit() or parser.peek() == b"*":
-            return self._numbers(parser.sequence_set(), range(1, len(self._uids) + 1))
+            numbers = parser.sequence_set().ranges(len(self._uids))
+            return lambda subject: subject.number in numbers
         return self._word(parser.atom().upper(), depth)
-
-    def _numbers(self, wanted: SequenceSet, numbers: range) -> Test:
-        chosen = frozenset(self._uids[number - 1] for number in wanted.among(numbers))
-        return lambda subject: subject.entry.uid in chosen
 
     def _word(self, word: str, depth: int) -> Test:
         parser = self._parser
@@ -129,8 +134,8 @@ class SearchParser:
                 second = self._key(depth + 1)
                 return lambda subject: _or(first, second, subject)
             case "UID":
-                chosen = frozenset(parser.sequence_set().among(self._uids))
-                return lambda subject: subject.entry.uid in chosen
+                uids = parser.sequence_set().ranges(self._uids[-1] if self._uids else 0)
+                return lambda subject: subject.entry.uid in uids
             case "KEYWORD" | "UNKEYWORD":
                 flag, wanted = parser.flag().lower(), word == "KEYWORD"
                 return lambda subject: (flag in (each.lower() for each in subject.entry.flags)) is wanted
@@ -154,7 +159,7 @@ class SearchParser:
 
     def _text(self) -> str:
         try:
-            return self._parser.astring().decode(self._charset).casefold()
+            return self._parser.astring().decode().casefold()
         except UnicodeDecodeError:
             raise Syntax("text that is not UTF-8") from None
 
@@ -215,8 +220,8 @@ async def _internal(subject: Subject) -> date | None:
 async def _sent(subject: Subject) -> date | None:
     value = headers.field((await subject.content.structure()).header, b"date")
     try:
-        found = parsedate_to_datetime((value or b"").decode("ascii", "replace"))
-    except (ValueError, TypeError, OverflowError):
+        found = parsedate_to_datetime((value or b"")[:DATE_LIMIT].decode("ascii", "replace"))
+    except (ValueError, TypeError, OverflowError, IndexError):
         return None
     return found.date() if isinstance(found, datetime) else None
 
@@ -227,7 +232,7 @@ def _decoded(value: bytes) -> str:
         return text
     try:
         return str(make_header(decode_header(text)))
-    except (ValueError, LookupError, UnicodeError):
+    except (ValueError, LookupError, MessageError):
         return text
 
 
@@ -237,6 +242,10 @@ async def _contains(subject: Subject, text: str, whole: bool) -> bool:
         return True
     left = TEXT_LIMIT
     for part in _texts(tree):
+        if part.kind.startswith("message/") and part.children:
+            if text in _decoded_header(part.children[0].header):
+                return True
+            continue
         size = min(left, part.body_end - part.body_start)
         left -= size
         if text in _text_of(part, await _octets(subject.content, part.body_start, part.body_start + size)):
@@ -249,9 +258,8 @@ def _decoded_header(header: bytes) -> str:
 
 
 def _texts(part: MimePart) -> list[MimePart]:
-    if part.children:
-        return [found for child in part.children for found in _texts(child)]
-    return [part] if part.kind.startswith(("text/", "message/")) else []
+    own = [part] if part.kind.startswith(("text/", "message/")) else []
+    return own + [found for child in part.children for found in _texts(child)]
 
 
 async def _octets(content: IContent, start: int, stop: int) -> bytes:
@@ -262,12 +270,13 @@ def _text_of(part: MimePart, octets: bytes) -> str:
     if part.encoding == "quoted-printable":
         octets = quopri.decodestring(octets)
     elif part.encoding == "base64":
-        try:
-            octets = b64decode(octets)
-        except ValueError:
-            return ""
+        octets = _NO_BASE64.sub(b"", octets)
+        octets = octets[: len(octets) - (len(octets) % 4 == 1)]  # The end may have been cut off.
+        octets = b64decode(octets + b"=" * (-len(octets) % 4))
     charset = dict(part.parameters).get("charset", "utf-8")
     try:
-        return octets.decode(charset, "replace").casefold()
-    except LookupError:
-        return octets.decode("utf-8", "replace").casefold()
+        if codecs.lookup(charset).name not in _SLOW_CODECS:
+            return octets.decode(charset, "replace").casefold()
+    except (LookupError, ValueError):
+        pass  # No charset, or not one for texts.
+    return octets.decode("utf-8", "replace").casefold()

@@ -8,7 +8,8 @@ pipelines; beyond a bound its socket is not read.  What is advertised is there.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine, Sequence
+from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -25,6 +26,7 @@ from post.front.imap.grammar import Parser, Syntax
 from post.front.imap.search import BadCharset
 from post.front.imap.session import View
 from post.mail.interfaces import (
+    Entry,
     FolderExists,
     FolderRefused,
     IFolder,
@@ -39,13 +41,19 @@ from post.tasks import sleep
 
 IDLE_S = 1800.0
 """RFC 3501, 5.4: at least half an hour."""
-STRANGER_S = 60.0
+STRANGER_S = 180.0
+"""From the connection to the log-in, however busily somebody who has no password talks."""
+LINGER_S = 30.0
+"""For the last words of a connection to be taken, before it is cut."""
 BUFFER_LIMIT = 256 * 1024
 """Octets of commands that wait; beyond, the socket is not read."""
-WRITE_LIMIT = 256 * 1024
+TURN_S = 0.02
+"""One connection works for so long at most before others have their turn."""
 BAD_LIMIT = 20
+"""Bad commands on end after which nobody is believed to be a mail program."""
 LOGINS_LIMIT = 5
 CONNECTIONS_LIMIT = 2000
+"""A few KiB each; a mail program holds up to ten."""
 KEEPALIVE_S = 120.0
 """Between two signs of life during IDLE: NAT and mail programs forget a silent connection."""
 
@@ -80,13 +88,13 @@ class ImapProtocol(Protocol):
         self.read_only = False
         self._assembler = Assembler(factory.size_limit, factory.spool_dir)
         self._busy = self._paused = self._gone = False
+        self._working = self._full = self._changed = self._idling = False
         self._bad = self._logins = 0
+        self._turn = 0.0
         self._timer: IDelayedCall | None = None
-        self._answer: Callable[[bytes], Coroutine[Any, Any, None]] | None = None
-        self._changed = False
-        self._idling: bytes | None = None
+        self._later: IDelayedCall | None = None
         self._keepalive: IDelayedCall | None = None
-        self._full = False
+        self._asked: Deferred[Command] | None = None
         self._drained: list[Deferred[None]] = []
 
     # The connection.
@@ -95,7 +103,7 @@ class ImapProtocol(Protocol):
         self.factory.connections.add(self)
         self.transport.setTcpNoDelay(True)  # type: ignore[union-attr]
         self.transport.registerProducer(self, True)  # type: ignore[union-attr]
-        self._rest()
+        self._rest(STRANGER_S)
         self.write(b"* OK [CAPABILITY %b] POST ready\r\n" % self.capabilities())
 
     def connectionLost(self, reason: object = None) -> None:
@@ -103,10 +111,13 @@ class ImapProtocol(Protocol):
         self.factory.connections.discard(self)
         self.close_folder()
         self._assembler.discard()
-        for timer in (self._timer, self._keepalive):
+        for timer in (self._timer, self._keepalive, self._later):
             if timer is not None and timer.active():
                 timer.cancel()
         self.resumeProducing()
+        if self._asked is not None:
+            asked, self._asked = self._asked, None
+            asked.errback(Unreachable("the client has gone"))
 
     def drop(self) -> None:
         """
@@ -117,25 +128,31 @@ class ImapProtocol(Protocol):
 
     def leave(self) -> None:
         """
-        End the connection when everything has been sent.
+        End the connection when everything has been sent, or if the client does not take it, soon.
         """
+        if self._gone:
+            return
+        self._rest(LINGER_S)
         self._gone = True
         self.transport.unregisterProducer()  # type: ignore[union-attr]
         self.transport.loseConnection()  # type: ignore[union-attr]
 
-    def _rest(self) -> None:
-        patience = STRANGER_S if self.mailbox is None else IDLE_S
+    def _rest(self, patience: float) -> None:
+        if self._gone:
+            return
         if self._timer is not None and self._timer.active():
             self._timer.reset(patience)
         else:
             self._timer = self.factory.clock.callLater(patience, self._timed_out)
 
     def _timed_out(self) -> None:
-        if self._busy or self._idling is not None:
-            self._rest()
-            return
-        self.write(b"* BYE idle for too long\r\n")
-        self.leave()
+        if self._gone or self._full:
+            self.drop()
+        elif self._idling or (self._busy and self._asked is None):
+            self._rest(IDLE_S)
+        else:
+            self.write(b"* BYE idle for too long\r\n")
+            self.leave()
 
     # Output.
 
@@ -151,51 +168,85 @@ class ImapProtocol(Protocol):
 
     def resumeProducing(self) -> None:
         self._full = False
+        if self.mailbox is not None:
+            self._rest(IDLE_S)
         drained, self._drained = self._drained, []
         for each in drained:
             each.callback(None)
+        if self._idling:
+            self.tell(True)
+        self._work()
 
     def stopProducing(self) -> None:
         self._gone = True
         self.resumeProducing()
 
-    async def drained(self) -> None:
+    async def breathe(self) -> None:
         """
-        Until the client has taken enough of what was written.
+        In the middle of a long answer: until the client has taken enough of it, and others have had their turn.
 
-        @raise Unreachable: if it has gone.
+        @raise Unreachable: if the client has gone.
         """
         if self._full and not self._gone:
             waiting: Deferred[None] = Deferred()
             self._drained.append(waiting)
             await waiting
+        if self._overdue():
+            await sleep(self.factory.clock, 0)
+            self._turn = self.factory.clock.seconds()
+        self._check_here()
+
+    def _overdue(self) -> bool:
+        return abs(self.factory.clock.seconds() - self._turn) > TURN_S
+
+    def _check_here(self) -> None:
         if self._gone:
             raise Unreachable("the client has gone")
 
     # Input.
 
     def dataReceived(self, data: bytes) -> None:
-        self._rest()
+        if self.mailbox is not None:
+            self._rest(IDLE_S)
         self._assembler.feed(data)
         self._work()
-        if self._busy and self._assembler.waiting > BUFFER_LIMIT and not self._paused:
+        if self._assembler.waiting > BUFFER_LIMIT and not self._paused and not self._gone:
             self._paused = True
             self.transport.pauseProducing()  # type: ignore[union-attr]
 
     def _work(self) -> None:
-        while not self._busy and not self._gone:
+        """
+        Begin commands, one after the other, until one has to wait.
+
+        A command that ends at once returns here, and is not called from where the next one begins: thousands may be
+        pipelined.
+        """
+        if self._working:
+            return
+        self._working = True
+        self._turn = self.factory.clock.seconds()
+        while self._can_go_on():
+            if self._overdue():
+                if self._later is None or not self._later.active():
+                    self._later = self.factory.clock.callLater(0, self._work)
+                break
             found = self._assembler.next()
             if found is None:
-                return
+                break
             if isinstance(found, Continue):
                 self.write(b"+ go on\r\n")
-            elif self._idling is not None:
-                self._end_idle(found)
-            elif self._answer is not None:
-                answer, self._answer = self._answer, None
-                self._begin(b"", answer(found.text))
+            elif self._asked is not None:
+                asked, self._asked = self._asked, None
+                asked.callback(found)
             elif found.text or found.problem:
                 self._command(found)
+        self._working = False
+        if self._paused and self._assembler.waiting <= BUFFER_LIMIT and not self._gone:
+            self._paused = False
+            self.transport.resumeProducing()  # type: ignore[union-attr]
+
+    def _can_go_on(self) -> bool:
+        return (not self._busy or self._asked is not None) and not self._gone and not self._full
 
     def _command(self, command: Command) -> None:
         tag, _, rest = command.text.partition(b" ")
@@ -205,19 +256,17 @@ class ImapProtocol(Protocol):
         if command.problem == "literal":
             self.write(tag + b" NO [TOOBIG] That is more than is taken.\r\n")
             return
+        if command.problem == "room":
+            self.log.warn("there is no room for what a mail program sends")
+            self.write(tag + b" NO [UNAVAILABLE] There is no room for it on this machine.\r\n")
+            return
         if command.problem:
             self._reject(tag, "that line cannot be read")
             return
         word = rest.partition(b" ")[0]
         name = word.decode("ascii", "replace").upper()
-        parser = Parser(rest[len(word) :], command.literals)
-        try:
-            work = self._find(name, tag, parser)
-        except Syntax as error:
-            self._reject(tag, str(error))
-            return
-        if work is not None:
-            self._begin(tag, work)
+        self._busy = True
+        Deferred.fromCoroutine(self._attend(tag, name, Parser(rest[len(word) :], command.literals)))
 
     def _find(self, name: str, tag: bytes, parser: Parser) -> Coroutine[Any, Any, None] | None:
         own = {"STARTTLS": self._starttls, "AUTHENTICATE": self._authenticate, "LOGIN": self._login, "IDLE": self._idle}
@@ -239,16 +288,16 @@ class ImapProtocol(Protocol):
             self.write(b"* BYE too many errors\r\n")
             self.leave()
 
-    def _begin(self, tag: bytes, work: Coroutine[Any, Any, None]) -> None:
-        self._busy = True
-        Deferred.fromCoroutine(self._attend(tag, work))
-
-    async def _attend(self, tag: bytes, work: Coroutine[Any, Any, None]) -> None:
+    async def _attend(self, tag: bytes, name: str, parser: Parser) -> None:
         try:
-            await work
+            work = self._find(name, tag, parser)
+            if work is not None:
+                await work
             self._bad = 0
         except Syntax as error:
             self._reject(tag, str(error))
+        except BadAnswer as error:
+            self._reject(tag, f"that is {error}")
         except BadCharset:
             self.write(tag + b" NO [BADCHARSET (US-ASCII UTF-8)] That charset is not known.\r\n")
         except PostError as error:
@@ -257,27 +306,37 @@ class ImapProtocol(Protocol):
             self.log.failure("a command failed")
             self.write(tag + b" NO [SERVERBUG] Something is wrong here.\r\n")
         self._busy = False
-        if self._paused and not self._gone:
-            self._paused = False
-            self.transport.resumeProducing()  # type: ignore[union-attr]
         self._work()
 
-    def done(self, tag: bytes, words: bytes, may_expunge: bool = True, quiet: frozenset[int] = frozenset()) -> None:
+    async def _ask(self, invitation: bytes) -> bytes:
+        """
+        The line with which the client answers a continuation request.
+
+        @raise Unreachable: if it goes instead.
+        """
+        self.write(b"+ " + invitation + b"\r\n")
+        self._asked = Deferred()
+        answer = await self._asked
+        if answer.problem:
+            raise Syntax("that line cannot be read")
+        return answer.text
+
+    def done(self, tag: bytes, words: bytes, may_expunge: bool = True) -> None:
         """
         End a command well, after telling what has happened meanwhile.
         """
-        self.tell(may_expunge, quiet)
+        self.tell(may_expunge)
         self.write(tag + b" OK " + words + b"\r\n")
 
     # The folder.
 
-    def open_folder(self, folder: IFolder, read_only: bool) -> None:
+    def open_folder(self, folder: IFolder, entries: Sequence[Entry], read_only: bool) -> None:
         """
-        Select C{folder}.
+        Select C{folder}, which has these C{entries} now.
         """
         self.close_folder()
         self.folder, self.read_only = folder, read_only
-        self.view = View(folder.entries())
+        self.view = View(entries)
         self._changed = False
         folder.listen(self)
 
@@ -291,7 +350,7 @@ class ImapProtocol(Protocol):
 
     def changed(self) -> None:
         self._changed = True
-        if self._idling is not None:
+        if self._idling and not self._full:
             self.tell(True)
 
     def deleted(self) -> None:
@@ -299,17 +358,14 @@ class ImapProtocol(Protocol):
             self.write(b"* BYE the folder has been deleted\r\n")
             self.leave()
 
-    def tell(self, may_expunge: bool, quiet: frozenset[int] = frozenset()) -> None:
+    def tell(self, may_expunge: bool) -> None:
         """
         Say what has happened in the folder, as far as it may be said now.
         """
-        if self.view is None or self.folder is None:
+        if self.view is None or self.folder is None or not self._changed:
             return
-        if self._changed or quiet:
-            lines = self.view.catch_up(self.folder.entries(), may_expunge, quiet)
-            self._changed = not may_expunge and self._changed
-            if lines:
-                self.write(b"".join(lines))
+        self._changed = not may_expunge
+        self.write(b"".join(self.view.catch_up(self.folder.entries(), may_expunge)))
 
     def touch(self) -> None:
         """
@@ -324,17 +380,18 @@ class ImapProtocol(Protocol):
         What is offered now.
         """
         words = [b"IMAP4rev1", b"LITERAL+", b"SASL-IR", b"ID"]
-        if self.factory.tls is not None and not self.tls:
-            words.append(b"STARTTLS")
         if self.mailbox is None:
-            words.append(b"AUTH=PLAIN" if self._may_log_in() else b"LOGINDISABLED")
+            if self.factory.tls is not None and not self.tls:
+                words.append(b"STARTTLS")
+            words += [b"AUTH=PLAIN", b"AUTH=LOGIN"] if self._may_log_in() else [b"LOGINDISABLED"]
             return b" ".join(words)
         words += [b"ENABLE", b"IDLE", b"NAMESPACE", b"CHILDREN", b"UNSELECT", b"UIDPLUS", b"MOVE"]
         words += [b"SPECIAL-USE", b"CREATE-SPECIAL-USE", b"LIST-EXTENDED", b"LIST-STATUS", b"STATUS=SIZE"]
         return b" ".join([*words, b"APPENDLIMIT=%d" % self.factory.size_limit])
 
     def _may_log_in(self) -> bool:
-        return self.tls or self.factory.plain_allowed
+        # Whoever listens to the network does not hear what stays within this machine.
+        return self.tls or is_loopback(self.source)
 
     def _starttls(self, tag: bytes, parser: Parser) -> None:
         parser.end()
@@ -351,20 +408,23 @@ class ImapProtocol(Protocol):
         self.transport.registerProducer(self, True)  # type: ignore[union-attr]
         self.tls = True
 
-    def _login(self, tag: bytes, parser: Parser) -> Coroutine[Any, Any, None]:
+    def _login(self, tag: bytes, parser: Parser) -> Coroutine[Any, Any, None] | None:
         parser.space()
         name = parser.astring()
         parser.space()
         password = parser.astring()
         parser.end()
-        self._check_may_log_in()
-        return self._log_in(tag, name.decode("utf-8", "replace"), password)
+        if self._must_not_log_in(tag):
+            return None
+        return self._log_in(tag, text(name), password)
 
-    def _check_may_log_in(self) -> None:
+    def _must_not_log_in(self, tag: bytes) -> bool:
         if self.mailbox is not None:
             raise Syntax("you are logged in already")
-        if not self._may_log_in():
-            raise Syntax("start TLS first")
+        if self._may_log_in():
+            return False
+        self.write(tag + b" NO [PRIVACYREQUIRED] Start TLS first.\r\n")
+        return True
 
     def _authenticate(self, tag: bytes, parser: Parser) -> Coroutine[Any, Any, None] | None:
         parser.space()
@@ -373,52 +433,40 @@ class ImapProtocol(Protocol):
         if parser.accept(b" "):
             initial = parser.astring()
         parser.end()
-        self._check_may_log_in()
+        if self._must_not_log_in(tag):
+            return None
         if mechanism == "PLAIN":
-            if initial is not None:
-                return self._plain(tag, initial)
-            self._challenge(b"", lambda answer: self._plain(tag, answer))
-        elif mechanism == "LOGIN" and initial is None:
-            self._challenge(b"Username:", lambda answer: self._login_name(tag, answer))
-        else:
-            self.write(tag + b" NO [CANNOT] PLAIN, please.\r\n")
+            return self._plain(tag, initial)
+        if mechanism == "LOGIN":
+            return self._name_and_password(tag, initial)
+        self.write(tag + b" NO [CANNOT] PLAIN, please.\r\n")
         return None
 
-    def _challenge(self, challenge: bytes, step: Callable[[bytes], Coroutine[Any, Any, None]]) -> None:
-        self._answer = step
-        self.write(b"+ " + b64encode(challenge) + b"\r\n")
-
-    async def _plain(self, tag: bytes, answer: bytes) -> None:
-        if answer == b"*":
-            self._reject(tag, "as you wish")
-            return
-        try:
-            name, password = plain(decode(answer))
-        except BadAnswer as error:
-            self._reject(tag, f"that is {error}")
-            return
+    async def _plain(self, tag: bytes, initial: bytes | None) -> None:
+        name, password = plain(await self._answered(b"", initial))
         await self._log_in(tag, name, password)
 
-    async def _login_name(self, tag: bytes, answer: bytes) -> None:
-        try:
-            name = text(decode(answer))
-        except BadAnswer as error:
-            self._reject(tag, f"that is {error}")
-            return
+    async def _name_and_password(self, tag: bytes, initial: bytes | None) -> None:
+        name = text(await self._answered(b"Username:", initial))
+        await self._log_in(tag, name, await self._answered(b"Password:", None))
 
-        async def password(answer: bytes) -> None:
-            try:
-                await self._log_in(tag, name, decode(answer))
-            except BadAnswer as error:
-                self._reject(tag, f"that is {error}")
+    async def _answered(self, challenge: bytes, initial: bytes | None) -> bytes:
+        """
+        The octets with which the client answers C{challenge}, unless it has done so at once.
 
-        self._challenge(b"Password:", password)
+        @raise BadAnswer: if they are none.
+        """
+        answer = initial if initial is not None else await self._ask(b64encode(challenge))
+        if answer == b"*":
+            raise BadAnswer("given up")
+        return decode(answer)
 
     async def _log_in(self, tag: bytes, name: str, password: bytes) -> None:
         throttle = self.factory.throttle
         delay_s = throttle.delay_s(self.source)
         if delay_s:
             await sleep(self.factory.clock, delay_s)
+            self._check_here()
         try:
             address = await self.factory.accounts.authenticate(name, password)
         except Refused:
@@ -430,38 +478,54 @@ class ImapProtocol(Protocol):
                 self.leave()
             return
         throttle.succeeded(self.source)
+        self._check_here()
         try:
             self.mailbox = self.factory.accounts.mailbox(address)
         except NotFound:
             self.write(tag + b" NO [UNAVAILABLE] The mailbox is still waiting for the ring; try again in a moment.\r\n")
             return
         self._assembler.stranger = False
-        self._rest()
+        self._rest(IDLE_S)
         self.write(tag + b" OK [CAPABILITY %b] Welcome.\r\n" % self.capabilities())
 
     # IDLE (RFC 2177).
 
-    def _idle(self, tag: bytes, parser: Parser) -> None:
+    def _idle(self, tag: bytes, parser: Parser) -> Coroutine[Any, Any, None]:
         parser.end()
         if self.mailbox is None:
             raise Syntax("log in first")
-        self._idling = tag
-        self.write(b"+ idling\r\n")
-        self.tell(True)
+        return self._idle_until_done(tag)
+
+    async def _idle_until_done(self, tag: bytes) -> None:
+        self._idling = True
         self._keepalive = self.factory.clock.callLater(KEEPALIVE_S, self._stay_alive)
+        try:
+            self.tell(True)
+            answer = await self._ask(b"idling")
+        finally:
+            self._idling = False
+            if self._keepalive.active():
+                self._keepalive.cancel()
+        if answer.upper() != b"DONE":
+            raise Syntax("DONE ends IDLE")
+        self.done(tag, b"IDLE ended.")
 
     def _stay_alive(self) -> None:
         self.write(b"* OK still here\r\n")
         self._keepalive = self.factory.clock.callLater(KEEPALIVE_S, self._stay_alive)
 
-    def _end_idle(self, command: Command) -> None:
-        assert self._idling is not None and self._keepalive is not None
-        tag, self._idling = self._idling, None
-        self._keepalive.cancel()
-        if command.text.upper() == b"DONE":
-            self.done(tag, b"IDLE ended.")
-        else:
-            self._reject(tag, "DONE ends IDLE")
+
+def is_loopback(source: str) -> bool:
+    """
+    Whether a connection from C{source} does not leave this machine.
+    """
+    try:
+        address = ip_address(source)
+    except ValueError:
+        return False
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return address.is_loopback
 
 
 def refusal(error: PostError) -> bytes:
@@ -490,7 +554,6 @@ class ImapFactory(Factory):
         implicit_tls: bool,
         size_limit: int,
         spool_dir: str | None = None,
-        plain_allowed: bool = True,
     ) -> None:
         self.accounts = accounts
         self.clock = clock
@@ -499,7 +562,6 @@ class ImapFactory(Factory):
         self.implicit_tls = implicit_tls
         self.size_limit = size_limit
         self.spool_dir = spool_dir
-        self.plain_allowed = plain_allowed
         self.connections: set[ImapProtocol] = set()
 
     def buildProtocol(self, addr: IAddress | None) -> Any:  # Twisted's stub asks for what its own protocols have.

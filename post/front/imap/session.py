@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 
+from post.front.imap.grammar import SYSTEM_FLAGS
 from post.mail.interfaces import Entry
 
 
@@ -30,29 +31,43 @@ class View:
 
     def tell(self, uid: int, flags: frozenset[str]) -> None:
         """
-        The session is being told these flags.
+        The session is being told these flags, or takes them for granted.
         """
         self._told[uid] = flags
 
-    def catch_up(self, entries: Sequence[Entry], may_expunge: bool, quiet: frozenset[int] = frozenset()) -> list[bytes]:
+    def told(self, uid: int) -> frozenset[str]:
         """
-        The untagged responses that bring the session up to C{entries}; changed flags of the UIDs in C{quiet} are not
-        told (STORE .SILENT).
+        The flags that the session believes in.
+        """
+        return self._told.get(uid, frozenset())
+
+    def spelled(self, flags: frozenset[str]) -> frozenset[str]:
+        """
+        C{flags}, where a keyword that is in use here keeps its spelling: case does not make another one.
+        """
+        if flags <= SYSTEM_FLAGS:
+            return flags
+        known = {flag.lower(): flag for told in set(self._told.values()) for flag in told}
+        return frozenset(known.get(flag.lower(), flag) for flag in flags)
+
+    def catch_up(self, entries: Sequence[Entry], may_expunge: bool) -> list[bytes]:
+        """
+        The untagged responses that bring the session up to C{entries}.
         """
         out: list[bytes] = []
         now = {entry.uid: entry for entry in entries}
         if may_expunge:
-            for index in range(len(self.uids) - 1, -1, -1):
-                if self.uids[index] not in now:
-                    out.append(b"* %d EXPUNGE\r\n" % (index + 1))
-                    self._told.pop(self.uids[index], None)
-                    del self.uids[index]
-        for uid in self.uids:
+            # From the last to the first, so that no number is changed by what was said before it.
+            gone = [index for index, uid in enumerate(self.uids) if uid not in now]
+            out += [b"* %d EXPUNGE\r\n" % (index + 1) for index in reversed(gone)]
+            for index in gone:
+                self._told.pop(self.uids[index], None)
+            self.uids = [uid for uid in self.uids if uid in now]
+        for number, uid in enumerate(self.uids, 1):
             entry = now.get(uid)
             if entry is not None and self._told.get(uid) != entry.flags:
                 self._told[uid] = entry.flags
-                if uid not in quiet:
-                    out.append(b"* %d FETCH (UID %d FLAGS %b)\r\n" % (self.number(uid), uid, flag_list(entry.flags)))
+                out.append(b"* %d FETCH (UID %d FLAGS %b)\r\n" % (number, uid, flag_list(entry.flags)))
         last = self.uids[-1] if self.uids else 0
         fresh = [entry for entry in entries if entry.uid > last]
         if fresh:
