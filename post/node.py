@@ -336,6 +336,7 @@ class Node:
         Leave.
         """
         for opened in self.accounts.opened.values():
+            opened.log.stop()
             opened.tasks.stop()
             self.reception.close(opened.account.id)
         self._tasks.stop()

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from post.errors import PeerError
+from post.mail.interfaces import SEPARATOR
 from post.mail.records import (
     AnyOperation,
     CertificateSeen,
@@ -36,6 +38,11 @@ CHUNK_ENTRIES = 256
 """Entries in one chunk of a snapshot: about 100 KiB.  Entries keep their chunk for life, so a snapshot rewrites only
 the chunks in which something changed."""
 CHUNK_LIMIT = 200 * 1024
+CERTIFICATES_IN_CHUNK = 32
+"""Chains of up to 4 KiB; in the order in which they were first seen, so that full chunks stay as they are."""
+SEEN_IN_CHUNK = 4000
+SEEN_PERIOD_S = 30 * 86400
+"""Keys of expunged messages are grouped by the month in which these came, so that old months stay as they are."""
 
 
 class MailEntry(msgspec.Struct):
@@ -93,15 +100,23 @@ class _FolderState(Document, frozen=True):
 
 class _Base(Document, frozen=True):
     """
-    The first chunk of a snapshot: everything but entries.
+    The first chunk of a snapshot: the counters, and how many of the chunks that follow are of folders, certificates and
+    keys seen; the rest are of entries.
     """
 
     version: int
     time: int
     ordinal: int
-    folders: tuple[_FolderState, ...]
-    certificates: dict[bytes, tuple[bytes, ...]]
-    seen: tuple[tuple[bytes, int], ...]
+    uid_validity: int
+    folders: int
+    certificates: int
+    seen: int
+
+
+_FOLDERS_IN_CHUNK = 200
+_Folders = tuple[_FolderState, ...]
+_Certificates = tuple[tuple[bytes, tuple[bytes, ...]], ...]
+_Seen = tuple[tuple[bytes, int], ...]
 
 
 class _EntryState(Document, frozen=True):
@@ -136,6 +151,8 @@ class MailboxState:
         self.time = 0
         self.ordinal = 0
         self.modseq = 1
+        self.uid_validity = 0
+        """The highest that any folder ever had: a name that is used again must not have one that it had before."""
 
     # Applying records.
 
@@ -281,6 +298,7 @@ class MailboxState:
     def _create(self, operation: FolderCreated, changed: set[int]) -> None:
         if operation.folder in self.folders or operation.name in self.by_name:
             return
+        self.uid_validity = max(self.uid_validity, operation.uid_validity)
         folder = MailFolder(
             operation.folder, operation.name, operation.special_use, operation.uid_validity, 1, operation.subscribed
         )
@@ -291,10 +309,15 @@ class MailboxState:
         folder = self.folders.get(operation.folder)
         if folder is None or operation.name in self.by_name:
             return
-        del self.by_name[folder.name]
-        folder.name = operation.name
-        self.by_name[folder.name] = folder
-        changed.add(folder.id)
+        former = folder.name
+        inside = [each for name, each in self.by_name.items() if name.startswith(former + SEPARATOR)]
+        for each in (folder, *inside):
+            name = operation.name + each.name[len(former) :]
+            if name not in self.by_name:
+                del self.by_name[each.name]
+                each.name = name
+                self.by_name[name] = each
+                changed.add(each.id)
 
     def _delete(self, operation: FolderDeleted, changed: set[int]) -> None:
         folder = self.folders.pop(operation.folder, None)
@@ -318,15 +341,24 @@ class MailboxState:
         """
         The state as chunks: first all but entries, then the entries by the order in which they came.
         """
-        folders = tuple(
-            _FolderState(f.id, f.name, f.special_use, f.uid_validity, f.uid_next, f.subscribed)
-            for f in self.folders.values()
+        folders = _in_chunks(
+            [
+                _FolderState(f.id, f.name, f.special_use, f.uid_validity, f.uid_next, f.subscribed)
+                for f in self.folders.values()
+            ],
+            _FOLDERS_IN_CHUNK,
         )
-        base = _Base(1, self.time, self.ordinal, folders, self.certificates, tuple(self.seen.items()))
+        certificates = _in_chunks(list(self.certificates.items()), CERTIFICATES_IN_CHUNK)
+        months: dict[int, list[tuple[bytes, int]]] = {}
+        for key, at in self.seen.items():
+            months.setdefault(at // SEEN_PERIOD_S, []).append((key, at))
+        seen = [chunk for month in sorted(months) for chunk in _in_chunks(months[month], SEEN_IN_CHUNK)]
+        base = _Base(1, self.time, self.ordinal, self.uid_validity, len(folders), len(certificates), len(seen))
         groups: dict[int, list[MailEntry]] = {}
         for entry in self.by_key.values():
             groups.setdefault(entry.ordinal // CHUNK_ENTRIES, []).append(entry)
-        return [pack(base), *(chunk for index in sorted(groups) for chunk in _pack_entries(groups[index]))]
+        entries = [chunk for index in sorted(groups) for chunk in _pack_entries(groups[index])]
+        return [pack(base), *folders, *certificates, *seen, *entries]
 
     @classmethod
     def from_chunks(cls, chunks: Sequence[bytes]) -> MailboxState:
@@ -339,12 +371,19 @@ class MailboxState:
         if not chunks:
             return state
         base = unpack(_Base, chunks[0])
-        state.time, state.ordinal, state.certificates = base.time, base.ordinal, base.certificates
-        state.seen = dict(base.seen)
-        for f in base.folders:
-            folder = MailFolder(f.id, f.name, f.special_use, f.uid_validity, f.uid_next, f.subscribed)
-            state.folders[f.id] = state.by_name[f.name] = folder
-        for chunk in chunks[1:]:
+        if base.version != 1 or min(base.folders, base.certificates, base.seen) < 0:
+            raise PeerError("a snapshot of no known form")
+        state.time, state.ordinal, state.uid_validity = base.time, base.ordinal, base.uid_validity
+        rest = iter(chunks[1:])
+        for chunk in islice(rest, base.folders):
+            for f in unpack(_Folders, chunk):
+                folder = MailFolder(f.id, f.name, f.special_use, f.uid_validity, f.uid_next, f.subscribed)
+                state.folders[f.id] = state.by_name[f.name] = folder
+        for chunk in islice(rest, base.certificates):
+            state.certificates.update(unpack(_Certificates, chunk))
+        for chunk in islice(rest, base.seen):
+            state.seen.update(unpack(_Seen, chunk))
+        for chunk in rest:
             for each in unpack(_Entries, chunk):
                 state._restore(each)
         return state
@@ -372,6 +411,10 @@ class MailboxState:
         insort(folder.uids, entry.uid)
         folder.size += entry.size
         folder.unseen += "\\Seen" not in entry.flags
+
+
+def _in_chunks(items: Sequence[object], size: int) -> list[bytes]:
+    return [pack(tuple(items[start : start + size])) for start in range(0, len(items), size)]
 
 
 def _pack_entries(entries: Sequence[MailEntry]) -> Iterator[bytes]:

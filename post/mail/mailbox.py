@@ -75,8 +75,13 @@ SEEN_KEPT_S = 500 * 86400
 """How long the key of an expunged message is remembered: longer than any notification lives."""
 FOLDERS_LIMIT = 5000
 NAME_LIMIT = 200
+FLAGS_LIMIT = 100
+FLAG_LENGTH = 100
+"""Of one message, and of each; far beyond what mail programs use, and what a record surely holds."""
+OPERATIONS_IN_RECORD = 1000
+"""Where one record holds an operation for each folder."""
 OWN_FLAGS = frozenset({"$Verified"})
-"""Set by us alone; a mail program can neither set nor remove them."""
+"""Set by us alone; a mail program can neither set nor remove them, however it spells them (keywords know no case)."""
 
 _T = TypeVar("_T")
 
@@ -124,20 +129,24 @@ class Folder:
         return self._mailbox.letters.content(entry.key, entry.message, entry.prefix, entry.size)
 
     async def store(self, uids: Sequence[int], add: frozenset[str], remove: frozenset[str]) -> None:
-        add, remove = add - OWN_FLAGS, remove - OWN_FLAGS
-        keys = [entry.key for entry in self._living(uids) if (entry.flags - remove) | add != entry.flags]
+        add, remove = _allowed(add), _allowed(remove)
+        changing = [entry for entry in self._living(uids) if (entry.flags - remove) | add != entry.flags]
+        if any(len((entry.flags - remove) | add) > FLAGS_LIMIT for entry in changing):
+            raise FolderRefused("too many flags")
+        keys = [entry.key for entry in changing]
         await self._mailbox.commit(
             Flagged(batch, tuple(sorted(add)), tuple(sorted(remove))) for batch in _batches(keys)
         )
 
     async def replace(self, uids: Sequence[int], flags: frozenset[str]) -> None:
         groups: dict[frozenset[str], list[bytes]] = {}
+        flags = _allowed(flags)
         for entry in self._living(uids):
-            wanted = (flags - OWN_FLAGS) | (entry.flags & OWN_FLAGS)
+            wanted = flags | (entry.flags & OWN_FLAGS)
             if wanted != entry.flags:
                 groups.setdefault(entry.flags, []).append(entry.key)
         await self._mailbox.commit(
-            Flagged(batch, tuple(sorted(flags - OWN_FLAGS)), tuple(sorted(old - flags - OWN_FLAGS)))
+            Flagged(batch, tuple(sorted(flags)), tuple(sorted(old - flags - OWN_FLAGS)))
             for old, keys in groups.items()
             for batch in _batches(keys)
         )
@@ -154,7 +163,7 @@ class Folder:
 
     def _living(self, uids: Sequence[int]) -> list[MailEntry]:
         by_uid = self._folder.by_uid
-        return [by_uid[uid] for uid in uids if uid in by_uid]
+        return [by_uid[uid] for uid in dict.fromkeys(uids) if uid in by_uid]
 
     def listen(self, listener: IFolderListener) -> None:
         self._mailbox.listeners.setdefault(self._id, []).append(listener)
@@ -163,6 +172,8 @@ class Folder:
         listeners = self._mailbox.listeners.get(self._id, [])
         if listener in listeners:
             listeners.remove(listener)
+        if not listeners:
+            self._mailbox.listeners.pop(self._id, None)
 
 
 @implementer(IMailbox)
@@ -204,13 +215,16 @@ class Mailbox:
         """
         self._log = log
         await log.open()
-        if log.recovered and self.state.folders:
-            folders = self.state.folders.values()
-            await self.commit([UidsSkipped(folder.id, folder.uid_next + UIDS_SKIPPED) for folder in folders])
         if not self.state.folders:
             validity = int(self._clock.seconds())
-            await self.commit(
-                FolderCreated(index, name, use, validity, True) for index, (name, use) in enumerate(SPECIAL_FOLDERS)
+            # In one record: there is never a mailbox with some of them only.
+            await self._journaled(
+                self._append(
+                    tuple(
+                        FolderCreated(index, name, use, validity, True)
+                        for index, (name, use) in enumerate(SPECIAL_FOLDERS)
+                    )
+                )
             )
 
     def restore(self, chunks: Sequence[bytes]) -> None:
@@ -223,6 +237,13 @@ class Mailbox:
         parsed = read_record(record)
         self._tell(self.state.apply(parsed.time, parsed.operations))
 
+    def recovered(self) -> Sequence[bytes]:
+        skips = [UidsSkipped(f.id, f.uid_next + UIDS_SKIPPED) for f in self.state.folders.values()]
+        return [
+            write_record(Record(1, self.state.time + number, batch))
+            for number, batch in enumerate(_batches(skips, OPERATIONS_IN_RECORD), 1)
+        ]
+
     def snapshot(self) -> Sequence[bytes]:
         self.state.forget(int(self._clock.seconds()) - SEEN_KEPT_S)
         return self.state.chunks()
@@ -233,7 +254,10 @@ class Mailbox:
         """
         assert self._log is not None
         time = self.state.time + 1
-        number = self._log.append(write_record(Record(1, time, operations)))
+        record = write_record(Record(1, time, operations))
+        # What could not be read back would make the whole mailbox unreadable.
+        read_record(record)
+        number = self._log.append(record)
         self._tell(self.state.apply(time, operations))
         return number
 
@@ -267,10 +291,13 @@ class Mailbox:
         told, self._told = self._told, set()
         for folder in told:
             for listener in list(self.listeners.get(folder, ())):
-                if folder in self.state.folders:
-                    listener.changed()
-                else:
-                    listener.deleted()
+                try:
+                    if folder in self.state.folders:
+                        listener.changed()
+                    else:
+                        listener.deleted()
+                except Exception:
+                    self.log.failure("a session could not be told")
 
     # Folders.
 
@@ -305,23 +332,31 @@ class Mailbox:
         if name in self.state.by_name:
             raise FolderExists(name)
         _check_name(name)
-        levels = name.split(SEPARATOR)
+        uses = {folder.special_use for folder in self.state.folders.values()}
+        if special_use and special_use in uses:
+            raise FolderRefused(f"there is a {special_use} folder already")
+        await self._journaled(self._append(self._creations(name, special_use)))
+
+    def _creations(self, name: str, special_use: str = "") -> tuple[FolderCreated, ...]:
+        """
+        Of C{name} and of those of its parents that are missing.
+        """
+        levels = name.split(SEPARATOR) if name else []
         paths = [SEPARATOR.join(levels[: depth + 1]) for depth in range(len(levels))]
         missing = [path for path in paths if path not in self.state.by_name]
         if len(self.state.folders) + len(missing) > FOLDERS_LIMIT:
             raise FolderRefused(f"more than {FOLDERS_LIMIT} folders")
-        uses = {folder.special_use for folder in self.state.folders.values()}
-        if special_use and special_use in uses:
-            raise FolderRefused(f"there is a {special_use} folder already")
-        await self.commit([self._creation(path, special_use if path == name else "") for path in missing])
-
-    def _creation(self, name: str, special_use: str) -> FolderCreated:
-        folder = int.from_bytes(self._entropy(4), "big")
-        while folder in self.state.folders:
+        # Rises with time, and beyond every validity ever used, so that a name created again never has an old one.
+        validity = max(int(self._clock.seconds()), self.state.uid_validity + 1)
+        taken = set(self.state.folders)
+        created = []
+        for path in missing:
             folder = int.from_bytes(self._entropy(4), "big")
-        # Rises with time, and beyond every validity in use, so that a name created again never has an old one.
-        validity = max([int(self._clock.seconds()), *(f.uid_validity + 1 for f in self.state.folders.values())])
-        return FolderCreated(folder, name, special_use, validity, True)
+            while folder in taken:
+                folder = int.from_bytes(self._entropy(4), "big")
+            taken.add(folder)
+            created.append(FolderCreated(folder, path, special_use if path == name else "", validity, True))
+        return tuple(created)
 
     async def delete(self, name: str) -> None:
         folder = self._named(name)
@@ -338,19 +373,20 @@ class Mailbox:
             raise FolderExists(new)
         _check_name(new)
         if folder.name == "INBOX":
-            await self.create(new)
-            await self.move(list(folder.entries()), new)
+            created = self._creations(new)
+            keys = [entry.key for entry in folder.entries()]
+            number = self._append((*created, Moved(created[-1].folder, 1, tuple(keys[:KEYS_LIMIT]))))
+            for batch in _batches(keys[KEYS_LIMIT:]):
+                number = self._append((Moved(created[-1].folder, 1, batch),))
+            await self._journaled(number)
             return
         if new.startswith(folder.name + SEPARATOR):
             raise FolderRefused("a folder cannot be in itself")
-        parent = new.rpartition(SEPARATOR)[0]
-        if parent and parent not in self.state.by_name:
-            await self.create(parent)
-        inferiors = [f for f in self.state.folders.values() if f.name.startswith(folder.name + SEPARATOR)]
-        start = len(folder.name)
-        renames = [FolderRenamed(f.id, new + f.name[start:]) for f in [folder, *inferiors]]
-        assert self._log is not None
-        await self._log.journaled(self._append(tuple(renames)))
+        for name in self.state.by_name:
+            if name.startswith(folder.name + SEPARATOR):
+                _check_name(new + name[len(folder.name) :])
+        parents = self._creations(new.rpartition(SEPARATOR)[0])
+        await self._journaled(self._append((*parents, FolderRenamed(folder.id, new))))
 
     async def subscribe(self, name: str, subscribed: bool) -> None:
         folder = self._named(name)
@@ -402,25 +438,32 @@ class Mailbox:
         self, name: str, message: Octets, flags: frozenset[str], internal_date: datetime | None
     ) -> tuple[int, int]:
         folder = self._named(name)
+        flags = _allowed(flags)
         named = fingerprint(message)
-        if folder.special_use == "\\Sent" and named:
+        entry = self._filed_by_us(folder, named)
+        if entry is None:
+            letter = await self.letters.store(message)
+            date = int((internal_date.timestamp() if internal_date else self._clock.seconds()) * 1000)
+            # Looked up again: the folder may have gone while the message was being stored, or our own copy come.
+            folder = self._named(name)
             entry = self._filed_by_us(folder, named)
-            if entry is not None:
+            if entry is None:
+                entry = await self._file(folder, self._entropy(16), letter, date, tuple(sorted(flags)), named)
                 return folder.uid_validity, entry.uid
-        letter = await self.letters.store(message)
-        date = int((internal_date.timestamp() if internal_date else self._clock.seconds()) * 1000)
-        # Looked up again: the folder may have gone while the message was being stored.
-        folder = self._named(name)
-        entry = await self._file(folder, self._entropy(16), letter, date, tuple(sorted(flags - OWN_FLAGS)), named)
-        return folder.uid_validity, entry.uid
+        uid = entry.uid
+        # Our copy may be still on its way to the ring.
+        await self._known(entry.key)
+        return folder.uid_validity, uid
 
     def _filed_by_us(self, folder: MailFolder, fingerprint: bytes) -> MailEntry | None:
         """
         The copy that we filed ourselves at submission, if the mail program now wants to file its own.
         """
-        for entry in reversed(list(folder.entries())):
-            if entry.fingerprint == fingerprint:
-                return entry
+        if folder.special_use == "\\Sent" and fingerprint:
+            for uid in reversed(folder.uids):
+                entry = folder.by_uid[uid]
+                if entry.fingerprint == fingerprint:
+                    return entry
         return None
 
     async def _file(
@@ -471,7 +514,7 @@ class Mailbox:
         if await self._known(key):
             return
         signed = arrival.signed
-        named = tagged(Purpose.CERTIFICATE_BLOCK, *signed.chain)[:8]
+        named = tagged(Purpose.CERTIFICATE_BLOCK, *signed.chain)[:16]
         also: tuple[AnyOperation, ...] = ()
         if named not in self.state.certificates:
             also = (CertificateSeen(named, signed.chain),)
@@ -502,6 +545,18 @@ class Mailbox:
 def _seen(entry: MailEntry) -> Entry:
     date = datetime.fromtimestamp(entry.date / 1000, UTC)
     return Entry(entry.uid, entry.flags, date, entry.size, entry.modseq, entry.key)
+
+
+def _allowed(flags: frozenset[str]) -> frozenset[str]:
+    """
+    C{flags} without those that only we set.
+
+    @raise FolderRefused: if there are too many, or one is too long.
+    """
+    own = {flag.casefold() for flag in OWN_FLAGS}
+    if len(flags) > FLAGS_LIMIT or any(len(flag) > FLAG_LENGTH for flag in flags):
+        raise FolderRefused("too many flags, or too long ones")
+    return frozenset(flag for flag in flags if flag.casefold() not in own)
 
 
 def _spelled(name: str) -> str:

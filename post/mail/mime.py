@@ -15,9 +15,9 @@ import mmap
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import accumulate
 
 import msgspec
 
@@ -100,8 +100,8 @@ class _Delimiter:
 @lru_cache(maxsize=256)
 def _pattern(boundaries: tuple[bytes, ...]) -> re.Pattern[bytes]:
     """
-    A delimiter line of any of C{boundaries}, with the line break before it.  One pattern for all open multiparts, so that
-    the lines of a message that begin with hyphens and are no delimiters cost next to nothing, however many there are.
+    A delimiter line of any of C{boundaries}, with the line break before it.  One pattern for all open multiparts, so
+    that lines that begin with hyphens and are no delimiters cost next to nothing, however many there are.
     """
     any_of = b"|".join(re.escape(each) for each in boundaries)
     return re.compile(rb"\n--(" + any_of + rb")(--)?[ \t\r]{0,500}(?:\n|\Z)")

@@ -14,6 +14,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from post.errors import PeerError
 from post.wire import Document, pack, unpack
 
 KEYS_LIMIT = 2000
@@ -47,7 +48,7 @@ class FolderCreated(Operation, frozen=True, tag=1):
 
 class FolderRenamed(Operation, frozen=True, tag=2):
     """
-    C{folder} is called C{name} now.
+    C{folder} is called C{name} now, and the folders in it by names that begin so.
     """
 
     folder: FolderId
@@ -200,6 +201,10 @@ def read_record(data: bytes) -> Record:
     """
     The record in C{data}.
 
-    @raise PeerError: if it is none.
+    @raise PeerError: if it is none, or has an operation that this version does not know: skipping it would give another
+        mailbox than the one that was written.
     """
-    return unpack(Record, data)
+    record = unpack(Record, data)
+    if record.version != 1:
+        raise PeerError(f"a record of version {record.version}")
+    return record

@@ -24,8 +24,8 @@ so longer would cost more than the clusters it saves."""
 CLUSTER_LIMIT = 240 * 1024
 """Octets of records in a cluster, which is one block."""
 CLUSTERS_LIMIT = 256
-CHUNKS_LIMIT = 200
-"""Chunks of a snapshot that a head can name; each has up to 200 KiB."""
+CHUNKS_LIMIT = 20_000
+"""Chunks of a snapshot, of up to 200 KiB each: a mailbox of five million messages."""
 
 Number = Annotated[int, Meta(ge=0, lt=1 << 62)]
 Record = Annotated[bytes, Meta(max_length=RECORD_LIMIT)]
@@ -43,11 +43,12 @@ class Cluster(Document, frozen=True):
 
 class Snapshot(Document, frozen=True):
     """
-    The state after the first C{count} records.
+    The state after the first C{count} records: its chunks are named by what is stored under C{index}, so that a head
+    does not grow with the state.  No index: an empty state.
     """
 
     count: Number
-    chunks: Annotated[tuple[Reference, ...], Meta(max_length=CHUNKS_LIMIT)]
+    index: Reference | None
 
 
 class Head(Document, frozen=True):
@@ -69,7 +70,9 @@ class Head(Document, frozen=True):
         return self.first + len(self.tail)
 
 
-EMPTY = Head(1, Snapshot(0, ()), (), 0, ())
+EMPTY = Head(1, Snapshot(0, None), (), 0, ())
+
+_Chunks = Annotated[tuple[Reference, ...], Meta(max_length=CHUNKS_LIMIT)]
 
 
 def read_head(data: bytes) -> Head:
@@ -79,6 +82,8 @@ def read_head(data: bytes) -> Head:
     @raise PeerError: if it is none, or its parts do not join without a gap.
     """
     head = unpack(Head, data)
+    if head.version != 1:
+        raise PeerError(f"a log head of version {head.version}")
     number = head.snapshot.count
     for cluster in head.clusters:
         if cluster.first != number:
@@ -87,6 +92,22 @@ def read_head(data: bytes) -> Head:
     if head.first != number:
         raise PeerError("a log with a gap before its tail")
     return head
+
+
+def write_index(chunks: Sequence[Reference]) -> bytes:
+    """
+    The cleartext of a snapshot's index.
+    """
+    return pack(tuple(chunks))
+
+
+def read_index(data: bytes) -> tuple[Reference, ...]:
+    """
+    The chunks that an index names.
+
+    @raise PeerError: if it is none.
+    """
+    return unpack(_Chunks, data)
 
 
 def write_cluster(records: Sequence[bytes]) -> bytes:

@@ -20,6 +20,7 @@ before anything is written.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Annotated, Protocol
 
@@ -28,9 +29,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from post.crypto.convergent import Reference
 from post.crypto.keys import LogKey
 from post.crypto.sealing import box, unbox
-from post.errors import Conflict, PostError, Unconfirmed
+from post.errors import Conflict, PostError, Unconfirmed, Unreachable
 from post.hashes import Purpose, handle_of, keyed, tagged
 from post.interfaces import Entropy, IJournal
 from post.messaging.head import (
@@ -43,8 +45,10 @@ from post.messaging.head import (
     cut_tail,
     read_cluster,
     read_head,
+    read_index,
     write_cluster,
     write_head,
+    write_index,
 )
 from post.messaging.storage import Lease, SecureStore
 from post.past.blocks import PUBLIC_KEY, block_hash, read_signed_block, sign_block
@@ -56,6 +60,11 @@ SNAPSHOT_RECORDS = 2000
 """A snapshot is made after so many records: whoever reads a mailbox back replays at most these."""
 SNAPSHOT_CLUSTERS = 32
 """Or after so many clusters, so that the head's list of them stays short."""
+SNAPSHOT_BYTES = 4 * 1024 * 1024
+"""Or when so much waits to be written at once, as after a long time without the ring."""
+INDEX_BYTES = CHUNKS_LIMIT * 200
+FETCHES = 8
+"""Chunks of a snapshot fetched at once."""
 RETRY_S = 1.0
 """Before a head that could not be written is tried again; doubled up to the limit while nobody waits for it."""
 RETRY_LIMIT_S = 60.0
@@ -81,15 +90,25 @@ class Reader(Protocol):
         The state now, in chunks of at most 200 KiB, cut so that what did not change gives the same chunks again.
         """
 
+    def recovered(self) -> Sequence[bytes]:
+        """
+        The state is that of the ring, which this machine had not: records to add before its own follow.
+        """
+
 
 class _LocalSnapshot(Document, frozen=True):
     """
-    Of the journal's values C{chunk/0}, C{chunk/1}, …: after how many records they were taken, and their hashes.
+    Of the journal's values C{chunk/0}, C{chunk/1}, …: after how many records they were taken, their hashes, and where
+    the ring has them.
     """
 
     version: int
     count: int
     names: Annotated[tuple[bytes, ...], Meta(max_length=CHUNKS_LIMIT)]
+    chunks: Annotated[tuple[Reference, ...], Meta(max_length=CHUNKS_LIMIT)]
+
+
+_NO_SNAPSHOT = _LocalSnapshot(1, 0, (), ())
 
 
 class Forked(PostError):
@@ -141,9 +160,11 @@ class Log:
         self._number = 0
         self._parent = b"\0" * 32
         self._head = EMPTY
-        self._chunk_names: tuple[bytes, ...] = ()
+        self._order: tuple[bytes, ...] = ()
+        self._chunks: dict[bytes, Reference] = {}
         self._tail: list[bytes] = []
         self._unsent: bytes | None = None
+        self._discarded = 0
         self._confirmed = False
         self._writing = False
         self._resting: Deferred[None] | None = None
@@ -163,9 +184,10 @@ class Log:
         self._open_journal()
         try:
             await self._catch_up()
-        except PostError:
+        except PostError as error:
             if self._number == 0 and self.count == 0:
                 raise
+            self.log.info("log {handle}: opened without the ring: {error}", handle=self.handle, error=error)
         if self.kept < self.count:
             self._wake()
 
@@ -175,19 +197,18 @@ class Log:
         """
         data = self._journal.value("head")
         if data is not None:
-            self._take_head(data)
+            self._take_head(data, self._read(data))
             self.kept = int.from_bytes(self._journal.value("kept") or b"", "big")
             if self.kept < self._head.count:
                 self._unsent = data
-        start = 0
         values = self._journal.value("snapshot")
-        if values is not None:
-            local = unpack(_LocalSnapshot, values)
-            self._chunk_names = local.names
-            self._reader.restore([self._journal.value(f"chunk/{index}") or b"" for index in range(len(local.names))])
-            start = local.count
-        self.count = start
-        for number, record in self._journal.rows(start):
+        local = unpack(_LocalSnapshot, values) if values is not None else _NO_SNAPSHOT
+        self._chunks = dict(zip(local.names, local.chunks, strict=False))
+        self._order = local.names
+        self._reader.restore([self._journal.value(f"chunk/{index}") or b"" for index in range(len(local.names))])
+        self.count = local.count
+        self._tail = []
+        for number, record in self._journal.rows(local.count):
             if number != self.count:
                 break  # Rows of another past, from before a catching up.
             self._reader.replay(number, record)
@@ -196,10 +217,12 @@ class Log:
             self.count += 1
         self._journaled = self.count
 
-    def _take_head(self, data: bytes) -> None:
-        block = read_signed_block(data)
-        self._head = read_head(unbox(self._secret, Purpose.LOG_SEALING, block.payload))
-        self._number = block.number
+    def _read(self, data: bytes) -> Head:
+        return read_head(unbox(self._secret, Purpose.LOG_SEALING, read_signed_block(data).payload))
+
+    def _take_head(self, data: bytes, head: Head) -> None:
+        self._head = head
+        self._number = read_signed_block(data).number
         self._parent = block_hash(data)
 
     async def _catch_up(self) -> None:
@@ -218,34 +241,71 @@ class Log:
     async def _adopt(self, data: bytes) -> None:
         """
         Continue from a head of ours that is ahead of what this machine knew; what only this machine knew comes after.
+
+        Everything is fetched before anything is changed: half of another past would be worse than none, and the owner
+        goes on appending meanwhile.
         """
-        ours = [record for _, record in self._journal.rows(self.kept)][: self.count - self.kept]
-        self._take_head(data)
-        head = self._head
-        self.log.info("log {handle}: continuing from record {count} of the ring", handle=self.handle, count=head.count)
-        chunks = await gather(self._store.fetch(chunk) for chunk in head.snapshot.chunks)
+        head = self._read(data)
+        references: tuple[Reference, ...] = ()
+        if head.snapshot.index is not None:
+            references = read_index(await self._store.fetch(head.snapshot.index, INDEX_BYTES))
+        chunks: list[bytes] = []
+        for start in range(0, len(references), FETCHES):
+            chunks += await gather(self._store.fetch(each) for each in references[start : start + FETCHES])
         records: list[bytes] = []
         for cluster in head.clusters:
             records += read_cluster(await self._store.fetch(cluster.reference), cluster)
         records += head.tail
-        self._chunk_names = tuple(tagged(Purpose.SNAPSHOT_CHUNK, chunk) for chunk in chunks)
-        self._reader.restore(chunks)
-        for number, record in enumerate([*records, *ours], head.snapshot.count):
-            self._reader.replay(number, record)
-        self._unsent = None
-        self._tail = [*head.tail, *ours]
-        self.kept = head.count
-        self.count = head.count + len(ours)
-        self.recovered = True
-        await self._journal.write(
-            list(enumerate([*records, *ours], head.snapshot.count)),
-            [("head", data), _kept(self.kept), *self._snapshot_values(head.snapshot.count, chunks)],
-        )
-        self._journaled = self.count
+        ours = self._unknown_to(head, records)
+        self.log.info("log {handle}: continuing from record {count} of the ring", handle=self.handle, count=head.count)
 
-    def _snapshot_values(self, count: int, chunks: Sequence[bytes]) -> list[tuple[str, bytes]]:
+        former = self.count
+        self._take_head(data, head)
+        self._order = tuple(tagged(Purpose.SNAPSHOT_CHUNK, chunk) for chunk in chunks)
+        self._chunks = dict(zip(self._order, references, strict=True))
+        self._unsent = None
+        self.kept = head.count
+        self._reader.restore(chunks)
+        for number, record in enumerate(records, head.snapshot.count):
+            self._reader.replay(number, record)
+        after = [*self._reader.recovered(), *ours]
+        for number, record in enumerate(after, head.count):
+            self._reader.replay(number, record)
+        self._tail = [*head.tail, *after]
+        self.count = count = head.count + len(after)
+        self.recovered = True
+        # Our own records have other numbers now, also for whoever waits for them.
+        _renumber(self._waiting_journaled, count - former)
+        _renumber(self._waiting_kept, count - former)
         values = [(f"chunk/{index}", chunk) for index, chunk in enumerate(chunks)]
-        return [*values, ("snapshot", pack(_LocalSnapshot(1, count, self._chunk_names)))]
+        await self._journal.write(
+            list(enumerate([*records, *after], head.snapshot.count)),
+            [("head", data), _kept(head.count), *values, self._snapshot_value(head.snapshot.count)],
+        )
+        self._journaled = max(self._journaled, count)
+        _release(self._waiting_journaled, self._journaled)
+        _release(self._waiting_kept, self.kept)
+
+    def _unknown_to(self, head: Head, records: Sequence[bytes]) -> list[bytes]:
+        """
+        The records of ours after the last one kept that are not in C{head}.  Those that it has too are at the same
+        numbers in both: they had been written when this machine last knew, and not yet confirmed.
+        """
+        in_tail = self.count - len(self._tail)
+        ours = [row for _, row in itertools.islice(self._journal.rows(self.kept), max(0, in_tail - self.kept))]
+        # The rest from memory: the journal may be still at writing them.
+        ours += self._tail[max(0, self.kept - in_tail) :]
+        shared = 0
+        while shared < len(ours):
+            place = self.kept + shared - head.snapshot.count
+            if not 0 <= place < len(records) or records[place] != ours[shared]:
+                break
+            shared += 1
+        return ours[shared:]
+
+    def _snapshot_value(self, count: int) -> tuple[str, bytes]:
+        chunks = tuple(self._chunks[name] for name in self._order)
+        return "snapshot", pack(_LocalSnapshot(1, count, self._order, chunks))
 
     # Appending.
 
@@ -277,6 +337,13 @@ class Log:
         """
         self.log.error("log {handle}: the journal cannot be written: {failure}", handle=self.handle, failure=failure)
         self._fail(PostError("the journal cannot be written"))
+
+    def stop(self) -> None:
+        """
+        Write no more; whoever waits is told so.
+        """
+        if self._failed is None:
+            self._fail(Unreachable("this node is stopping"))
 
     def _fail(self, error: PostError) -> None:
         self._failed = error
@@ -333,6 +400,7 @@ class Log:
                     await self._rest(rest_s)
                     rest_s = min(RETRY_LIMIT_S, rest_s * 2)
         except CancelledError:
+            self.stop()
             raise
         except Exception:
             self._fail(PostError("the log cannot be written"))
@@ -376,6 +444,10 @@ class Log:
         # If this is not written because we die, the same head is sent again, which changes nothing.
         self._journal.write([], [_kept(self.kept)]).addErrback(self._broken)
         _release(self._waiting_kept, self.kept)
+        if self._head.snapshot.count > self._discarded:
+            # Only now: until a snapshot is kept, its records may have to be written after somebody else's.
+            self._discarded = self._head.snapshot.count
+            self._journal.discard(self._discarded).addErrback(self._broken)
 
     async def _prepare(self) -> None:
         """
@@ -395,14 +467,13 @@ class Log:
         self._number += 1
         self._parent = block_hash(data)
         self._unsent = data
-        if values:
-            self._journal.discard(head.snapshot.count).addErrback(self._broken)
 
     def _snapshot_due(self) -> bool:
         if self.count - self._head.snapshot.count < 2:
             return False
-        clusters = len(self._head.clusters)
-        return clusters >= SNAPSHOT_CLUSTERS or self.count - self._head.snapshot.count >= SNAPSHOT_RECORDS
+        if self.count - self._head.snapshot.count >= SNAPSHOT_RECORDS:
+            return True
+        return len(self._head.clusters) >= SNAPSHOT_CLUSTERS or sum(map(len, self._tail)) >= SNAPSHOT_BYTES
 
     async def _with_snapshot(self) -> tuple[Head, list[tuple[str, bytes]]]:
         count = self.count
@@ -410,17 +481,21 @@ class Log:
         if len(chunks) > CHUNKS_LIMIT:
             raise PostError(f"a snapshot of {len(chunks)} chunks")
         names = tuple(tagged(Purpose.SNAPSHOT_CHUNK, chunk) for chunk in chunks)
-        known = dict(zip(self._chunk_names, self._head.snapshot.chunks, strict=False))
-        fresh = [index for index, name in enumerate(names) if name not in known]
         lease = Lease(StorageClass.HEAD, self._lease_s)
-        stored = await gather(self._store.store(chunks[index], lease) for index in fresh)
-        known.update((names[index], reference) for index, reference in zip(fresh, stored, strict=True))
-        head = Head(1, Snapshot(count, tuple(known[name] for name in names)), (), count, ())
-        old_names = self._chunk_names
-        self._chunk_names = names
-        moved = [i for i, name in enumerate(names) if i >= len(old_names) or old_names[i] != name]
+        fresh = {name: chunk for name, chunk in zip(names, chunks, strict=True) if name not in self._chunks}
+        waiting = list(fresh)
+        while waiting:
+            batch, waiting = waiting[:FETCHES], waiting[FETCHES:]
+            stored = await gather(self._store.store(fresh[name], lease) for name in batch)
+            # At once, so that an attempt which fails later need not store these again.
+            self._chunks.update(zip(batch, stored, strict=True))
+        index = await self._store.store(write_index([self._chunks[name] for name in names]), lease)
+        head = Head(1, Snapshot(count, index), (), count, ())
+        former, self._order = self._order, names
+        self._chunks = {name: self._chunks[name] for name in names}
+        moved = [i for i, name in enumerate(names) if i >= len(former) or former[i] != name]
         values = [(f"chunk/{index}", chunks[index]) for index in moved]
-        return head, [*values, ("snapshot", pack(_LocalSnapshot(1, count, names)))]
+        return head, [*values, self._snapshot_value(count)]
 
     async def _with_clusters(self) -> Head:
         tail = list(self._tail)
@@ -444,6 +519,10 @@ def _release(waiting: list[tuple[int, Deferred[None]]], below: int) -> None:
     for deferred in ready:
         if not deferred.called:
             deferred.callback(None)
+
+
+def _renumber(waiting: list[tuple[int, Deferred[None]]], shift: int) -> None:
+    waiting[:] = [(number + shift, deferred) for number, deferred in waiting]
 
 
 def _refuse(waiting: list[tuple[int, Deferred[None]]], error: PostError) -> None:

@@ -188,5 +188,5 @@ class MailboxStateTests(SynchronousTestCase):
         before = state.chunks()
         state.apply(9999, (Flagged((key(3 * CHUNK_ENTRIES - 1),), ("\\Seen",), ()),))
         after = state.chunks()
-        self.assertEqual(before[1:3], after[1:3])
-        self.assertNotEqual(before[3], after[3])
+        self.assertEqual(before[:-1][1:], after[:-1][1:])
+        self.assertNotEqual(before[-1], after[-1])

@@ -34,6 +34,7 @@ class Lines:
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
+        self.after_recovery: list[bytes] = []
 
     def restore(self, chunks: Sequence[bytes]) -> None:
         self.lines = [line for chunk in chunks for line in chunk.split(b"\n") if line]
@@ -41,6 +42,9 @@ class Lines:
     def replay(self, number: int, record: bytes) -> None:
         assert number == len(self.lines), (number, len(self.lines))
         self.lines.append(record)
+
+    def recovered(self) -> Sequence[bytes]:
+        return self.after_recovery
 
     def snapshot(self) -> Sequence[bytes]:
         return [b"\n".join(self.lines[start : start + 100]) for start in range(0, len(self.lines), 100)]
