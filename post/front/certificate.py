@@ -9,6 +9,7 @@ import ipaddress
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -25,31 +26,36 @@ LIFE = datetime.timedelta(days=10 * 365)
 
 def mail_certificate(directory: Path, now: int) -> CertificateOptions:
     """
-    TLS for mail programs, with C{mail.key} and C{mail.pem} in C{directory}, which are made if neither exists.
+    TLS for mail programs, with C{mail.key} and C{mail.pem} in C{directory}; what is missing of them is made.
+
+    C{mail.pem} may be another's, with the certificates that lead to its authority behind it.
 
     @raise ConfigError: if they cannot be used.
     """
     key_file, certificate_file = directory / "mail.key", directory / "mail.pem"
     if not key_file.exists() and not certificate_file.exists():
-        key = SigningKey.generate(system_entropy).private_key
-        write_file(certificate_file, _make(key, now).public_bytes(serialization.Encoding.PEM))
-        write_secret(
-            key_file,
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            ),
-        )
+        # The key first: a key without a certificate is what a crash may leave, and is enough to go on from.
+        write_secret(key_file, SigningKey.generate(system_entropy).to_pem())
     try:
-        loaded = serialization.load_pem_private_key(read_secret(key_file), None)
-        certificate = x509.load_pem_x509_certificate(read_file(certificate_file))
-    except ValueError as error:
+        key = serialization.load_pem_private_key(read_secret(key_file), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ConfigError(str(key_file), f"cannot be used: {error}") from None
+    if not certificate_file.exists():
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise ConfigError(str(certificate_file), f"is missing, and {key_file.name} is not one of ours")
+        write_file(certificate_file, _make(key, now).public_bytes(serialization.Encoding.PEM))
+    try:
+        certificate, *above = x509.load_pem_x509_certificates(read_file(certificate_file))
+        public = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise ConfigError(str(certificate_file), f"cannot be used: {error}") from None
-    if certificate.public_key() != loaded.public_key():
+    if public != key.public_key():
         raise ConfigError(str(certificate_file), f"is not of the key in {key_file.name}")
     # Twisted takes objects of cryptography, and pyOpenSSL deprecates its own; only the annotations lag behind.
     return CertificateOptions(
-        privateKey=loaded,  # type: ignore[arg-type]
+        privateKey=key,  # type: ignore[arg-type]
         certificate=certificate,  # type: ignore[arg-type]
+        extraCertChain=above,  # type: ignore[arg-type]
         raiseMinimumTo=TLSVersion.TLSv1_2,
     )
 
