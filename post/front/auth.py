@@ -5,17 +5,25 @@ Logging in: SASL PLAIN (RFC 4616) and LOGIN, and the brake on those who guess.
 from __future__ import annotations
 
 import binascii
+import math
 from base64 import b64decode
 from collections import OrderedDict
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from twisted.internet.interfaces import IReactorTime
 
 SOURCES_LIMIT = 10_000
 """Sources remembered; the one that was quiet longest is forgotten first."""
 FORGET_S = 900.0
+"""After so long without a wrong password a source begins anew."""
 DELAY_S = 0.5
-"""After the first wrong password; doubled for each further one, up to the limit."""
+"""For the first wrong password; doubled for each further one, up to the limit."""
 DELAY_LIMIT_S = 30.0
+PLACES = 16
+"""Passwords of one source that are being judged, or were wrong and not yet answered.  A mail program has five or so
+connections; with all places taken by wrong passwords, 16 can be guessed in half a minute."""
 
 
 class BadAnswer(Exception):
@@ -24,40 +32,131 @@ class BadAnswer(Exception):
     """
 
 
+@dataclass(slots=True)
+class _Source:
+    """
+    What is known of one source: wrong passwords, when the last one came, and until when each place is taken.
+    """
+
+    failures: int = 0
+    last: float = 0.0
+    places: list[float] = field(default_factory=list)
+
+
 class Throttle:
     """
     Slows down each source of wrong passwords.
+
+    The answer to a wrong password is kept back, longer each time; a right one is answered at once, so that nobody is
+    shut out because another mail program on the same machine (all of them are 127.0.0.1) has an old password.  But who
+    guesses may take silence for a no, and open the next connection.  So each wrong password takes one of L{PLACES} of
+    its source for as long as its answer is kept back, whether or not anybody waits for that; and when all are taken,
+    the next password from there is not looked at before one is free.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._sources: OrderedDict[str, _Source] = OrderedDict()
 
     def delay_s(self, source: str) -> float:
         """
-        How long C{source} has to wait for its next answer.
+        How long C{source} has to wait before its next password may be judged.  To be asked again after that.
         """
-        count, last = self._failures.get(source, (0, 0.0))
-        if not count or self._clock.seconds() - last > FORGET_S:
+        known = self._sources.get(_network(source))
+        if known is None:
             return 0.0
-        return min(DELAY_LIMIT_S, DELAY_S * 2.0 ** (min(count, 16) - 1))
+        now = self._clock.seconds()
+        known.places = [until for until in known.places if until > now]
+        if len(known.places) < PLACES:
+            return 0.0
+        return min(DELAY_S if until == math.inf else until - now for until in known.places)
 
-    def failed(self, source: str) -> None:
+    def begin(self, source: str) -> None:
         """
-        A wrong password came from C{source}.
+        A password of C{source} is being judged: one of L{failed}, L{succeeded} and L{abandoned} has to follow.
         """
-        count, last = self._failures.pop(source, (0, 0.0))
-        if self._clock.seconds() - last > FORGET_S:
-            count = 0
-        self._failures[source] = (count + 1, self._clock.seconds())
-        if len(self._failures) > SOURCES_LIMIT:
-            self._failures.popitem(last=False)
+        self._known(source).places.append(math.inf)
+
+    def failed(self, source: str) -> float:
+        """
+        It was wrong; returns how long to keep the answer back.
+        """
+        known = self._known(source)
+        now = self._clock.seconds()
+        known.failures = 1 if now - known.last > FORGET_S else known.failures + 1
+        known.last = now
+        delay_s: float = min(DELAY_LIMIT_S, DELAY_S * 2.0 ** (min(known.failures, 16) - 1))
+        self._leave(known)
+        known.places.append(now + delay_s)
+        return delay_s
 
     def succeeded(self, source: str) -> None:
         """
-        A right one did.
+        It was right.  What was wrong before is not forgotten: otherwise who has one account could go on guessing at
+        another.
         """
-        self._failures.pop(source, None)
+        self._leave(self._known(source))
+
+    def abandoned(self, source: str) -> None:
+        """
+        It could not be judged.
+        """
+        self._leave(self._known(source))
+
+    def _known(self, source: str) -> _Source:
+        key = _network(source)
+        known = self._sources.setdefault(key, _Source(last=self._clock.seconds()))
+        self._sources.move_to_end(key)
+        if len(self._sources) > SOURCES_LIMIT:
+            self._sources.popitem(last=False)
+        return known
+
+    def _leave(self, known: _Source) -> None:
+        if math.inf in known.places:
+            known.places.remove(math.inf)
+
+
+def _network(source: str) -> str:
+    """
+    Who is to be slowed down: an address, or the 64 bits of an IPv6 address that a provider gives to one customer.
+    """
+    address = _address(source)
+    if isinstance(address, IPv6Address):
+        return str(ip_network((address.packed, 64), strict=False))
+    return str(address or source)
+
+
+def on_loopback(source: str) -> bool:
+    """
+    Whether a connection from C{source} does not leave this machine.
+    """
+    address = _address(source)
+    return address is not None and address.is_loopback
+
+
+def _address(source: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(source)
+    except ValueError:
+        return None
+    # A socket for both families shows IPv4 clients as ::ffff:a.b.c.d.
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+
+
+Exchange = Generator[bytes, bytes, tuple[str, bytes]]
+"""What a mechanism asks, and is sent, before it returns name and password."""
+
+
+def _ask_plain() -> Exchange:
+    return plain(decode((yield b"")))
+
+
+def _ask_login() -> Exchange:
+    name = text(decode((yield b"Username:")))
+    return name, decode((yield b"Password:"))
+
+
+MECHANISMS: dict[bytes, Callable[[], Exchange]] = {b"PLAIN": _ask_plain, b"LOGIN": _ask_login}
 
 
 def decode(answer: bytes) -> bytes:

@@ -1,8 +1,8 @@
 """
 SMTP submission (RFC 6409): what a mail program sends through.  It translates; L{post.mail.submission} decides.
 
-Commands are taken one at a time: while one is waiting for the ring, what the client pipelines behind it stays in the
-buffer, and beyond a bound its socket is not read.
+Commands are taken one at a time: while one is waiting for the ring, or while the client does not read its replies, what
+it pipelines behind stays in the buffer, and beyond a bound its socket is not read.
 """
 
 from __future__ import annotations
@@ -12,58 +12,42 @@ from collections.abc import Callable, Coroutine
 from email.utils import formatdate
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IAddress, IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
+from zope.interface import implementer
 
-from post.errors import Conflict, NotFound, Overloaded, PostError, Refused, TooFewReplicas, Unconfirmed, Unreachable
-from post.front.auth import BadAnswer, Throttle, decode, plain, text
-from post.mail.interfaces import (
-    DirectoryUnavailable,
-    IMailAccounts,
-    ISubmission,
-    MessageTooLarge,
-    RecipientOutside,
-    RecipientUnknown,
-    SenderRefused,
-)
+from post.errors import NotFound, PostError, Refused
+from post.front.auth import MECHANISMS, BadAnswer, Exchange, Throttle, on_loopback
+from post.mail.interfaces import IMailAccounts, ISubmission, MessageTooLarge
 from post.smtp.data import DataReader
-from post.smtp.grammar import Syntax, path, printable
+from post.smtp.grammar import Syntax, host_name, path
+from post.smtp.lines import LineReader
+from post.smtp.replies import LATER, UNEXPECTED, reply_to
 from post.tasks import sleep
 
 LINE_LIMIT = 4096
+"""Octets of a command: RFC 5321 asks for 512, parameters and a long password may make it longer."""
 RECIPIENTS_LIMIT = 1000
+"""Of one message.  RFC 5321 asks for 100; each costs a notification on k nodes."""
 IDLE_S = 300.0
+"""As RFC 5321, 4.5.3.2.7, asks."""
+LINGER_S = 15.0
+"""For the last words to be read, before a connection is cut that the client does not close."""
 BUFFER_LIMIT = 128 * 1024
 """Of commands pipelined while one is being worked on; beyond, the socket is not read."""
 ERRORS_LIMIT = 20
 """Bad commands after which nobody is believed to be a mail program."""
+COMMANDS_LIMIT = 10_000
+"""Commands without a message among them: several times as many as a message for L{RECIPIENTS_LIMIT} can need."""
 LOGINS_LIMIT = 5
+"""Wrong passwords in one connection: enough for a person who mistypes."""
 CONNECTIONS_LIMIT = 1000
-
-_LATER = "Nothing is lost; try again in a moment."
-
-_REPLIES: tuple[tuple[type[PostError], int, str, str], ...] = (
-    (RecipientUnknown, 550, "5.1.1", "There is no such person here."),
-    (
-        RecipientOutside,
-        550,
-        "5.7.1",
-        "That address is outside this domain, and this ring has no gateway to the Internet.",
-    ),
-    (SenderRefused, 550, "5.7.1", "You may send only as yourself."),
-    (DirectoryUnavailable, 450, "4.3.0", "Whether that person exists cannot be known now."),
-    (MessageTooLarge, 552, "5.3.4", "The message is too large."),
-    (TooFewReplicas, 451, "4.3.1", f"Too few other machines answer to keep the message safely. {_LATER}"),
-    (NotFound, 451, "4.3.0", f"The recipient has never been on-line. {_LATER}"),
-    (Unreachable, 451, "4.3.0", f"The ring does not answer. {_LATER}"),
-    (Unconfirmed, 451, "4.3.0", f"The ring does not answer. {_LATER}"),
-    (Overloaded, 451, "4.3.2", f"Too much at once. {_LATER}"),
-    (Conflict, 451, "4.3.0", f"The mailbox is changing elsewhere. {_LATER}"),
-)
+"""Connections at once, of each port: a few KiB each, and more than a large office's mail programs keep open."""
 
 
+@implementer(IPushProducer)
 class SubmissionProtocol(Protocol):
     """
     One connection.
@@ -74,35 +58,47 @@ class SubmissionProtocol(Protocol):
     def __init__(self, factory: SubmissionFactory, source: str) -> None:
         self._factory = factory
         self._source = source
-        self._buffer = b""
-        self._busy = False
-        self._paused = False
+        self._lines = LineReader(LINE_LIMIT)
         self._data: DataReader | None = None
+        self._busy = False  # A command is being worked on.
+        self._full = False  # The client does not read what we say.
+        self._paused = False  # We do not read what the client says.
+        self._working = False
+        self._gone = False
+        self._tls = factory.implicit_tls
         self._helo = b""
         self._extended = False
-        self._tls = factory.implicit_tls
-        self._account: str | None = None
+        self._exchange: Exchange | None = None
         self._submission: ISubmission | None = None
         self._sender: str | None = None
         self._recipients: list[str] = []
-        self._answer: Callable[[bytes], Coroutine[Any, Any, None]] | None = None
-        self._errors = self._logins = 0
+        self._errors = self._commands = self._logins = 0
         self._idle: IDelayedCall | None = None
-        self._gone = False
+        self._waiting: Deferred[None] | None = None
+
+    @property
+    def stranger(self) -> bool:
+        """
+        Whether nobody has logged in.
+        """
+        return self._submission is None
 
     # The connection.
 
     def connectionMade(self) -> None:
-        self._factory.connections.add(self)
+        self._factory.connections[self] = None
         self.transport.setTcpNoDelay(True)  # type: ignore[union-attr]
-        self._rest()
-        self._reply(220, None, f"{self._factory.domain} POST ready")
+        self.transport.registerProducer(self, True)  # type: ignore[union-attr]
+        self._rest(IDLE_S)
+        self._reply(220, None, f"{self._factory.domain} ESMTP POST ready")
 
     def connectionLost(self, reason: object = None) -> None:
         self._gone = True
-        self._factory.connections.discard(self)
+        self._factory.connections.pop(self, None)
         if self._idle is not None and self._idle.active():
             self._idle.cancel()
+        if self._waiting is not None:
+            self._waiting.cancel()
         if self._data is not None:
             self._data.discard()
 
@@ -113,18 +109,34 @@ class SubmissionProtocol(Protocol):
         self._gone = True
         self.transport.abortConnection()  # type: ignore[union-attr]
 
-    def _rest(self) -> None:
+    def leave(self, code: int, status: str, words: str) -> None:
+        """
+        Say something last, and end the connection when it has been sent.
+        """
+        if self._gone:
+            return
+        self._reply(code, status, words)
+        self._gone = True
+        # A client that reads nothing, or that does not answer the end of TLS, would keep the connection for good.
+        self._rest(LINGER_S)
+        self.transport.unregisterProducer()  # type: ignore[union-attr]
+        self.transport.loseConnection()  # type: ignore[union-attr]
+
+    def _rest(self, patience_s: float) -> None:
         if self._idle is not None and self._idle.active():
-            self._idle.reset(IDLE_S)
+            self._idle.reset(patience_s)
         else:
-            self._idle = self._factory.clock.callLater(IDLE_S, self._timed_out)
+            self._idle = self._factory.clock.callLater(patience_s, self._timed_out)
 
     def _timed_out(self) -> None:
-        if self._busy:
-            self._rest()
-            return
-        self._reply(421, "4.4.2", "Idle for too long.")
-        self.transport.loseConnection()  # type: ignore[union-attr]
+        if self._gone:
+            self.drop()
+        elif self._busy:
+            self._rest(IDLE_S)
+        else:
+            self.leave(421, "4.4.2", "Idle for too long.")
+
+    # Output.
 
     def _reply(self, code: int, status: str | None, *lines: str) -> None:
         if self._gone:
@@ -133,50 +145,58 @@ class SubmissionProtocol(Protocol):
         out = [f"{code}-{prefix}{line}\r\n" for line in lines[:-1]] + [f"{code} {prefix}{lines[-1]}\r\n"]
         self.transport.write("".join(out).encode("ascii", "replace"))  # type: ignore[union-attr]
 
+    def pauseProducing(self) -> None:
+        self._full = True
+
+    def resumeProducing(self) -> None:
+        self._full = False
+        self._work_soon()
+
+    def stopProducing(self) -> None:
+        """
+        The connection ends; L{connectionLost} follows.
+        """
+
     # Input.
 
     def dataReceived(self, data: bytes) -> None:
-        self._rest()
-        self._buffer += data
+        if self._gone:
+            return
+        self._rest(IDLE_S)
+        self._lines.feed(data)
         self._work()
-        if self._busy and len(self._buffer) > BUFFER_LIMIT and not self._paused:
-            self._paused = True
-            self.transport.pauseProducing()  # type: ignore[union-attr]
+
+    def _work_soon(self) -> None:
+        # From the reactor, because whoever has let us go on is in the middle of something.
+        if not self._gone:
+            self._factory.clock.callLater(0, self._work)
 
     def _work(self) -> None:
         """
-        Take what is in the buffer, until a command has to be waited for.
+        Take what has come, until a command has to be waited for.
         """
-        while self._buffer and not self._busy and not self._gone:
+        self._working = True
+        while self._lines.waiting and not (self._busy or self._full or self._gone):
             if self._data is not None:
-                chunk, self._buffer = self._buffer, b""
-                rest = self._data.feed(chunk)
-                if rest is None:
-                    return
-                self._buffer = rest
-                self._begin(self._end_of_data())
+                rest = self._data.feed(self._lines.take())
+                if rest is not None:
+                    self._lines.feed(rest)
+                    self._begin(self._end_of_data())
                 continue
-            end = self._buffer.find(b"\n", 0, LINE_LIMIT)
-            if end >= 0:
-                line, self._buffer = self._buffer[:end], self._buffer[end + 1 :]
-                self._line(line.removesuffix(b"\r"))
-            elif len(self._buffer) >= LINE_LIMIT:
-                if not self._skip_long_line():
-                    return
-            else:
-                return
-
-    def _skip_long_line(self) -> bool:
-        """
-        A line over the limit is thrown away to its end, and answered then: no part of it is taken for a command.
-        """
-        end = self._buffer.find(b"\n")
-        if end < 0:
-            self._buffer = b"\0" * LINE_LIMIT  # Stands for what was thrown away.
-            return False
-        self._buffer = self._buffer[end + 1 :]
-        self._bad(500, "5.5.6", "That line is too long.")
-        return True
+            try:
+                line = self._lines.next()
+                if line is None:
+                    break
+                self._line(line)
+            except Syntax as error:
+                self._exchange = None  # Whatever was wrong, it ends the exchange (RFC 4954, 4).
+                self._refuse(error)
+        self._working = False
+        held_up = (self._busy or self._full) and self._lines.waiting > BUFFER_LIMIT
+        if held_up != self._paused and not self._gone:
+            self._paused = held_up
+            act = self.transport.pauseProducing if held_up else self.transport.resumeProducing  # type: ignore[union-attr]
+            act()
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         self._busy = True
@@ -185,55 +205,56 @@ class SubmissionProtocol(Protocol):
     async def _attend(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
+        except Syntax as error:
+            self._refuse(error)
         except PostError as error:
             self._fail(error)
-        except Exception:
-            self.log.failure("a command failed")
-            self._reply(451, "4.3.0", f"Something is wrong here. {_LATER}")
+        except Exception as error:
+            if not (self._gone and isinstance(error, CancelledError)):
+                self.log.failure("a command failed")
+                self._reply(*UNEXPECTED)
         self._busy = False
-        if self._paused and not self._gone:
-            self._paused = False
-            self.transport.resumeProducing()  # type: ignore[union-attr]
-        self._factory.clock.callLater(0, self._work)
+        if not self._working:
+            self._work_soon()
 
     def _fail(self, error: PostError) -> None:
-        for kind, code, status, words in _REPLIES:
-            if isinstance(error, kind):
-                self._reply(code, status, words)
-                return
-        self.log.warn("submission failed: {error}", error=type(error).__name__)
-        self._reply(451, "4.3.0", f"That cannot be done now. {_LATER}")
+        reply = reply_to(error)
+        if reply is None:
+            self.log.warn("submission failed: {error}", error=type(error).__name__)
+        self._reply(*(reply or UNEXPECTED))
+
+    def _refuse(self, error: Syntax) -> None:
+        if error.code in (500, 501):
+            self._bad(error.code, error.status, f"{error.words[:1].upper()}{error.words[1:]}.")
+        else:
+            self._reply(error.code, error.status, f"{error.words[:1].upper()}{error.words[1:]}.")
 
     def _bad(self, code: int, status: str, words: str) -> None:
+        """
+        Refuse what no mail program would send.
+        """
         self._errors += 1
         self._reply(code, status, words)
         if self._errors >= ERRORS_LIMIT:
-            self._reply(421, "4.7.0", "Too many errors.")
-            self.transport.loseConnection()  # type: ignore[union-attr]
-            self._gone = True
-
-    # Commands.
+            self.leave(421, "4.7.0", "Too many errors.")
 
     def _line(self, line: bytes) -> None:
-        if self._answer is not None:
-            answer, self._answer = self._answer, None
-            if line == b"*":
-                self._reply(501, "5.7.0", "As you wish.")
-            else:
-                self._begin(self._check_answer(answer(line)))
+        self._commands += 1
+        if self._commands > COMMANDS_LIMIT:
+            self.leave(421, "4.7.0", "Too many commands, and no message.")
+            return
+        if self._exchange is not None:
+            self._go_on(line)
             return
         verb, _, argument = line.partition(b" ")
         command = _COMMANDS.get(verb.upper())
         if command is None:
-            self._bad(500, "5.5.2", "That is not a command here.")
-            return
-        try:
-            work = command(self, argument)
-        except Syntax as error:
-            self._bad(501, "5.5.4", str(error))
-            return
+            raise Syntax("that is not a command here", 500, "5.5.2")
+        work = command(self, argument)
         if work is not None:
             self._begin(work)
+
+    # Hello.
 
     def _hello(self, argument: bytes, extended: bool) -> None:
         if not argument.strip():
@@ -244,10 +265,10 @@ class SubmissionProtocol(Protocol):
             self._reply(250, None, self._factory.domain)
             return
         lines = [self._factory.domain, "PIPELINING", "8BITMIME", f"SIZE {self._factory.size_limit}"]
-        if self._factory.tls is not None and not self._tls:
+        if self._may_start_tls():
             lines.append("STARTTLS")
         if self._may_log_in():
-            lines.append("AUTH PLAIN LOGIN")
+            lines.append(f"AUTH {' '.join(name.decode() for name in MECHANISMS)}")
         self._reply(250, None, *lines, "ENHANCEDSTATUSCODES")
 
     def _do_helo(self, argument: bytes) -> None:
@@ -256,8 +277,12 @@ class SubmissionProtocol(Protocol):
     def _do_ehlo(self, argument: bytes) -> None:
         self._hello(argument, True)
 
+    def _may_start_tls(self) -> bool:
+        return self._factory.tls is not None and not self._tls
+
     def _may_log_in(self) -> bool:
-        return (self._tls or self._factory.plain_allowed) and self._account is None
+        # A password that crosses a network in the clear is no secret any more, whatever the settings say.
+        return (self._tls or on_loopback(self._source)) and self.stranger
 
     def _reset(self) -> None:
         self._sender, self._recipients = None, []
@@ -265,112 +290,131 @@ class SubmissionProtocol(Protocol):
     def _do_starttls(self, argument: bytes) -> None:
         if argument:
             raise Syntax("STARTTLS takes nothing")
-        if self._factory.tls is None or self._tls:
+        if not self._may_start_tls():
             self._bad(503, "5.5.1", "TLS is not to be started here.")
             return
-        if self._buffer:
+        if self._lines.waiting:
             # Whoever put this behind STARTTLS wants it to be taken for something said under TLS.
             self.log.warn("{source} sent commands behind STARTTLS", source=self._source)
             self.drop()
             return
         self._reply(220, "2.0.0", "Go ahead.")
         self.transport.startTLS(self._factory.tls)  # type: ignore[union-attr]
-        self._tls, self._helo, self._extended = True, b"", False
+        # Nothing is believed of what was said before (RFC 3207, 4.2): it may have been somebody in the middle.
+        self._tls, self._helo, self._extended, self._submission = True, b"", False, None
         self._reset()
 
-    def _do_auth(self, argument: bytes) -> Coroutine[Any, Any, None] | None:
+    # Logging in (RFC 4954).
+
+    def _do_auth(self, argument: bytes) -> None:
         mechanism, _, initial = argument.partition(b" ")
         if not mechanism:
             raise Syntax("AUTH needs a mechanism")
-        if not self._extended or self._account is not None or self._sender is not None:
+        if not self._extended or not self.stranger or self._sender is not None:
             self._bad(503, "5.5.1", "Not now.")
         elif not self._may_log_in():
             self._bad(538, "5.7.11", "Start TLS first.")
-        elif mechanism.upper() == b"PLAIN":
-            return self._first(initial, b"", self._plain)
-        elif mechanism.upper() == b"LOGIN":
-            return self._first(initial, b"Username:", self._login_name)
-        else:
+        elif mechanism.upper() not in MECHANISMS:
             self._bad(504, "5.5.4", "PLAIN or LOGIN, please.")
-        return None
+        else:
+            self._exchange = MECHANISMS[mechanism.upper()]()
+            challenge = next(self._exchange)
+            if initial:
+                self._go_on(initial)
+            else:
+                self._challenge(challenge)
 
-    def _first(
-        self, initial: bytes, challenge: bytes, step: Callable[[bytes], Coroutine[Any, Any, None]]
-    ) -> Coroutine[Any, Any, None] | None:
-        if initial:
-            return self._check_answer(step(initial))
-        self._challenge(challenge, step)
-        return None
-
-    def _challenge(self, challenge: bytes, step: Callable[[bytes], Coroutine[Any, Any, None]]) -> None:
-        self._answer = step
+    def _challenge(self, challenge: bytes) -> None:
         self._reply(334, None, b64encode(challenge).decode())
 
-    async def _check_answer(self, step: Coroutine[Any, Any, None]) -> None:
+    def _go_on(self, answer: bytes) -> None:
+        """
+        Give the client's answer to the mechanism.
+        """
+        exchange, self._exchange = self._exchange, None
+        assert exchange is not None
+        if answer == b"*":
+            self._bad(501, "5.7.0", "As you wish.")
+            return
         try:
-            await step
+            challenge = exchange.send(answer)
+        except StopIteration as end:
+            self._begin(self._log_in(*end.value))
         except BadAnswer as error:
-            self._bad(501, "5.5.2", f"That is {error}.")
-
-    async def _plain(self, answer: bytes) -> None:
-        await self._log_in(*plain(decode(answer)))
-
-    async def _login_name(self, answer: bytes) -> None:
-        name = text(decode(answer))
-
-        async def password(answer: bytes) -> None:
-            await self._log_in(name, decode(answer))
-
-        self._challenge(b"Password:", password)
+            raise Syntax(f"that is {error}", 501, "5.5.2") from None
+        else:
+            self._exchange = exchange
+            self._challenge(challenge)
 
     async def _log_in(self, name: str, password: bytes) -> None:
-        throttle, clock = self._factory.throttle, self._factory.clock
-        delay_s = throttle.delay_s(self._source)
-        if delay_s:
-            await sleep(clock, delay_s)
+        throttle, accounts, source = self._factory.throttle, self._factory.accounts, self._source
+        while (delay_s := throttle.delay_s(source)) > 0:
+            await self._wait(delay_s)
+        throttle.begin(source)
         try:
-            address = await self._factory.accounts.authenticate(name, password)
-            self._submission = self._factory.accounts.submission(address)
+            address = await accounts.authenticate(name, password)
         except Refused:
-            throttle.failed(self._source)
-            self._logins += 1
-            self._reply(535, "5.7.8", "Wrong name or password.")
-            if self._logins >= LOGINS_LIMIT:
-                self.transport.loseConnection()  # type: ignore[union-attr]
-                self._gone = True
+            await self._wait(throttle.failed(source))
+            self._refuse_login()
             return
+        except BaseException:
+            throttle.abandoned(source)
+            raise
+        throttle.succeeded(source)
+        try:
+            self._submission = accounts.submission(address)
         except NotFound:
             self._reply(454, "4.7.0", "The mailbox is still waiting for the ring; try again in a moment.")
-            return
-        throttle.succeeded(self._source)
-        self._account = address
-        self._reply(235, "2.7.0", "Welcome.")
+        else:
+            self._reply(235, "2.7.0", "Welcome.")
 
-    def _do_mail(self, argument: bytes) -> None:
+    def _refuse_login(self) -> None:
+        refusal = 535, "5.7.8", "Wrong name or password."
+        self._logins += 1
+        if self._logins < LOGINS_LIMIT:
+            self._reply(*refusal)
+        else:
+            self.leave(*refusal)
+
+    async def _wait(self, seconds: float) -> None:
+        """
+        A pause, which L{CancelledError} ends when the client goes away: nothing of it is left waiting.
+        """
+        if self._gone:
+            raise CancelledError
+        self._waiting = sleep(self._factory.clock, seconds)
+        try:
+            await self._waiting
+        finally:
+            self._waiting = None
+
+    # A message.
+
+    def _do_mail(self, argument: bytes) -> Coroutine[Any, Any, None] | None:
         sender, parameters = path(argument, b"FROM:")
         if not self._helo:
-            self._bad(503, "5.5.1", "Say hello first.")
+            self._reply(503, "5.5.1", "Say hello first.")
         elif self._submission is None:
-            self._bad(530, "5.7.0", "Log in first.")
+            self._reply(530, "5.7.0", "Log in first.")
         elif self._sender is not None:
-            self._bad(503, "5.5.1", "One message at a time.")
+            self._reply(503, "5.5.1", "One message at a time.")
         elif self._accept_parameters(parameters):
-            try:
-                self._submission.check_sender(sender)
-            except PostError as error:
-                self._fail(error)
-                return
-            self._sender, self._recipients = sender, []
-            self._reply(250, "2.1.0", "Ok.")
+            return self._begin_message(self._submission, sender)
+        return None
+
+    async def _begin_message(self, submission: ISubmission, sender: str) -> None:
+        submission.check_sender(sender)
+        self._sender, self._recipients = sender, []
+        self._reply(250, "2.1.0", "Ok.")
 
     def _accept_parameters(self, parameters: dict[str, str]) -> bool:
         size = parameters.pop("SIZE", "0")
         body = parameters.pop("BODY", "7BIT").upper()
-        parameters.pop("AUTH", "")
+        parameters.pop("AUTH", "")  # RFC 4954, 5: who wrote it is what we know better.
         if parameters or body not in ("7BIT", "8BITMIME"):
             self._reply(555, "5.5.4", "That parameter is not supported.")
         elif not size.isdigit() or len(size) > 20:
-            self._bad(501, "5.5.4", "SIZE takes a number.")
+            raise Syntax("SIZE takes a number")
         elif int(size) > self._factory.size_limit:
             self._reply(552, "5.3.4", f"The limit is {self._factory.size_limit} octets.")
         else:
@@ -379,30 +423,33 @@ class SubmissionProtocol(Protocol):
 
     def _do_rcpt(self, argument: bytes) -> Coroutine[Any, Any, None] | None:
         recipient, parameters = path(argument, b"TO:")
-        if self._sender is None:
-            self._bad(503, "5.5.1", "MAIL comes first.")
+        if recipient.lower() == "postmaster":
+            recipient = f"{recipient}@{self._factory.domain}"  # RFC 5321, 4.5.1.
+        if self._sender is None or self._submission is None:
+            # Not counted as an error: a mail program whose MAIL was refused has sent all its RCPT already.
+            self._reply(503, "5.5.1", "MAIL comes first.")
         elif parameters:
             self._reply(555, "5.5.4", "That parameter is not supported.")
         elif not recipient:
             raise Syntax("write TO:<address>")
+        elif recipient in self._recipients:
+            self._reply(250, "2.1.5", "Ok.")
         elif len(self._recipients) >= RECIPIENTS_LIMIT:
             self._reply(452, "4.5.3", "Too many recipients for one message.")
         else:
-            return self._recipient(recipient)
+            return self._add_recipient(self._submission, recipient)
         return None
 
-    async def _recipient(self, recipient: str) -> None:
-        assert self._submission is not None
-        await self._submission.check_recipient(recipient)
-        if recipient not in self._recipients:
-            self._recipients.append(recipient)
+    async def _add_recipient(self, submission: ISubmission, recipient: str) -> None:
+        await submission.check_recipient(recipient)
+        self._recipients.append(recipient)
         self._reply(250, "2.1.5", "Ok.")
 
     def _do_data(self, argument: bytes) -> None:
         if argument:
             raise Syntax("DATA takes nothing")
         if self._sender is None:
-            self._bad(503, "5.5.1", "MAIL and RCPT come first.")
+            self._reply(503, "5.5.1", "MAIL and RCPT come first.")
         elif not self._recipients:
             self._reply(554, "5.5.1", "No valid recipients.")
         else:
@@ -412,7 +459,7 @@ class SubmissionProtocol(Protocol):
     async def _end_of_data(self) -> None:
         data, submission, sender = self._data, self._submission, self._sender
         assert data is not None and submission is not None and sender is not None
-        recipients = list(self._recipients)
+        recipients = self._recipients
         self._data = None
         self._reset()
         if data.too_large:
@@ -420,8 +467,17 @@ class SubmissionProtocol(Protocol):
         if data.bad_octets:
             self._reply(554, "5.6.0", "The message has a bare CR, a bare LF, or a NUL; nothing was sent.")
             return
+        try:
+            if data.no_room:
+                raise OSError("no room")
+            message = data.message()
+        except OSError:
+            self.log.warn("there is no room to spool a message of {size} octets", size=data.size)
+            self._reply(452, "4.3.1", f"There is no room on this machine. {LATER}")
+            return
         # The client may go away meanwhile; if it sends the same again, that is the same message.
-        named = await submission.submit(sender, recipients, data.message(), self._trace())
+        named = await submission.submit(sender, recipients, message, self._trace())
+        self._errors = self._commands = 0
         self._reply(250, "2.0.0", f"Kept by the ring as {named}.")
 
     def _trace(self) -> bytes:
@@ -431,8 +487,10 @@ class SubmissionProtocol(Protocol):
         how = "ESMTPSA" if self._tls else "ESMTPA"
         literal = f"[IPv6:{self._source}]" if ":" in self._source else f"[{self._source}]"
         when = formatdate(self._factory.clock.seconds(), localtime=False)
-        received = f"Received: from {printable(self._helo, 100)} ({literal})\r\n\tby {self._factory.domain} (POST)"
+        received = f"Received: from {host_name(self._helo)} ({literal})\r\n\tby {self._factory.domain} (POST)"
         return f"{received} with {how};\r\n\t{when}\r\n".encode("ascii")
+
+    # The rest.
 
     def _do_rset(self, argument: bytes) -> None:
         self._reset()
@@ -448,9 +506,7 @@ class SubmissionProtocol(Protocol):
         self._reply(214, "2.0.0", "This is the submission port of a POST node.")
 
     def _do_quit(self, argument: bytes) -> None:
-        self._reply(221, "2.0.0", "Goodbye.")
-        self.transport.loseConnection()  # type: ignore[union-attr]
-        self._gone = True
+        self.leave(221, "2.0.0", "Goodbye.")
 
 
 _Command = Callable[[SubmissionProtocol, bytes], "Coroutine[Any, Any, None] | None"]
@@ -487,7 +543,6 @@ class SubmissionFactory(Factory):
         size_limit: int,
         domain: str,
         spool_dir: str | None = None,
-        plain_allowed: bool = True,
     ) -> None:
         self.accounts = accounts
         self.clock = clock
@@ -497,12 +552,16 @@ class SubmissionFactory(Factory):
         self.size_limit = size_limit
         self.domain = domain
         self.spool_dir = spool_dir
-        self.plain_allowed = plain_allowed
-        self.connections: set[SubmissionProtocol] = set()
+        self.connections: dict[SubmissionProtocol, None] = {}
+        """Oldest first."""
 
     def buildProtocol(self, addr: IAddress | None) -> SubmissionProtocol | None:
         if len(self.connections) >= CONNECTIONS_LIMIT:
-            return None
+            # Whoever only opens connections does not shut out those who have something to send.
+            stranger = next((each for each in self.connections if each.stranger), None)
+            if stranger is None:
+                return None
+            stranger.drop()
         return SubmissionProtocol(self, str(getattr(addr, "host", "unknown")))
 
     def stop_all(self) -> None:
@@ -510,4 +569,4 @@ class SubmissionFactory(Factory):
         End every connection.
         """
         for connection in list(self.connections):
-            connection.drop()
+            connection.leave(421, "4.3.2", f"This node is being stopped. {LATER}")
