@@ -2,8 +2,9 @@
 Keys that sign: ECDSA P-256 for accounts and nodes (X.509 verification refuses Ed25519), Ed25519 for logs.
 
 A public key or signature is bytes that begin with the number of its algorithm.  What is signed is always a tagged hash,
-so a signature made for one purpose never serves another.  ECDSA is deterministic (RFC 6979): a run of the simulator
-replays to the bit.
+so a signature made for one purpose never serves another.  ECDSA is deterministic (RFC 6979), and its two numbers take
+32 bytes each whatever they are: a run of the simulator replays to the bit, and where what is signed was drawn by chance
+(L{post.crypto.sealing}) at least to the size.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from functools import lru_cache
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from post.errors import BadSignature
 from post.hashes import Purpose, keyed, tagged
@@ -22,6 +24,7 @@ P256 = 1
 ED25519 = 2
 
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+_HALF = 32
 _ECDSA = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
 _VERIFY = ec.ECDSA(hashes.SHA256())
 
@@ -71,7 +74,8 @@ class SigningKey:
         """
         The signature of C{message} for C{purpose}.
         """
-        return bytes([P256]) + self.private_key.sign(tagged(purpose, message), _ECDSA)
+        r, s = decode_dss_signature(self.private_key.sign(tagged(purpose, message), _ECDSA))
+        return bytes([P256]) + r.to_bytes(_HALF, "big") + s.to_bytes(_HALF, "big")
 
 
 class LogKey:
@@ -121,6 +125,12 @@ def _load(public: bytes) -> ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
     raise BadSignature("not a public key")
 
 
+def _to_der(signature: bytes) -> bytes:
+    if len(signature) != 2 * _HALF:
+        raise BadSignature("a signature of another length")
+    return encode_dss_signature(int.from_bytes(signature[:_HALF], "big"), int.from_bytes(signature[_HALF:], "big"))
+
+
 def verify(public: bytes, purpose: Purpose, message: bytes, signature: bytes) -> None:
     """
     @raise BadSignature: unless the holder of C{public} signed C{message} for C{purpose}.
@@ -132,6 +142,6 @@ def verify(public: bytes, purpose: Purpose, message: bytes, signature: bytes) ->
         if isinstance(key, ed25519.Ed25519PublicKey):
             key.verify(signature[1:], tagged(purpose, message))
         else:
-            key.verify(signature[1:], tagged(purpose, message), _VERIFY)
+            key.verify(_to_der(signature[1:]), tagged(purpose, message), _VERIFY)
     except InvalidSignature:
         raise BadSignature(f"not signed for {purpose.name}") from None

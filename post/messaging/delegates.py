@@ -23,7 +23,7 @@ from post.ids import AccountId, Contact, Handle, NodeId
 from post.interfaces import Stored
 from post.messaging.dispatch import Dispatch
 from post.messaging.identities import Identities
-from post.messaging.notification import addressee
+from post.messaging.notification import letter_in
 from post.messaging.pending import DELIVERED, PENDING, envelope_in
 from post.messaging.reception import Reception
 from post.past.node import Past
@@ -133,7 +133,7 @@ class Delegates:
             return
         try:
             # Its signature was checked before it was stored.
-            recipient = addressee(envelope)
+            recipient = letter_in(envelope).recipient
         except PeerError as error:
             self._complaints.note("store", "unusable pending notification", error)
             return
@@ -222,7 +222,7 @@ class Delegates:
             return
         receipt = await self._ask_recipient(errand, envelope)
         self._end(handle)
-        await self._dispatch.end(errand.recipient, envelope, receipt, errand.expires)
+        await self._dispatch.end(envelope, receipt, errand.expires)
 
     async def _ask_recipient(self, errand: _Errand, envelope: bytes) -> bytes:
         if self._reception.is_here(errand.recipient):

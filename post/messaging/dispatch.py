@@ -140,7 +140,7 @@ class Dispatch:
 
         @raise TooFewReplicas: if fewer than the policy's minimum do.
         """
-        handle, data = pending.waiting(recipient, envelope)
+        handle, data = pending.waiting(envelope)
         try:
             return (await self._past.insert(pending.PENDING, handle, data, StorageClass.PENDING, expires)).copies
         except Conflict as conflict:
@@ -151,12 +151,12 @@ class Dispatch:
             self._check(receipt, recipient, envelope)
             return 0
 
-    async def end(self, recipient: AccountId, envelope: bytes, receipt: bytes, expires: int) -> None:
+    async def end(self, envelope: bytes, receipt: bytes, expires: int) -> None:
         """
         Replace a pending notification by the receipt, wherever it waits.  Failing is no harm: the holders that were not
         reached push once more, and the recipient answers them with a receipt each.
         """
-        handle, data = pending.delivered(recipient, envelope, receipt)
+        handle, data = pending.delivered(envelope, receipt)
         try:
             await self._past.insert(pending.PENDING, handle, data, StorageClass.PENDING, expires)
         except PostError as error:
@@ -241,7 +241,7 @@ class _Errand:
             await self._end(self._receipt)
 
     async def _end(self, receipt: bytes) -> None:
-        await self._dispatch.end(self._recipient, self._envelope, receipt, self._expires)
+        await self._dispatch.end(self._envelope, receipt, self._expires)
 
     def _outcome(self, copies: int) -> Outcome:
         return Outcome(self._receipt is not None, copies, self._named)

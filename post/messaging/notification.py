@@ -10,10 +10,12 @@ Three layers, inside out::
 A delegate learns who receives, which node sent, when and how much; the sender's name, and everything else, is sealed.
 
 The id is a MAC under the sender's key over the message's bytes and the recipient: sending again after a crash or a lost
-reply is the same notification, and the recipient files it once.  (dev: DESIGN keeps the pending notification under
-hash(id, epoch).  Here its handle is the hash of the envelope, and the recipient's receipt names that same hash:
-otherwise whoever learns an id could have a notification of their own, with the same id, receipted by the recipient, and
-end the delivery of somebody else's with that receipt.)
+reply is the same notification, and the recipient files it once.
+
+Where an envelope waits follows from its recipient and its I{slot}, a hash of the id and the time, and from nothing
+that the sealing draws by chance: a run of the simulator puts it on the same nodes again.  The recipient signs the slot
+in the receipt, and takes nothing for a slot that is not its notification's own, so a delegate who knows the slot of
+somebody else's cannot have something of theirs receipted under it.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ CLOCK_SKEW_S = 3600
 """How far ahead of ours another clock may be."""
 
 Id32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Slot = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Chain = Annotated[tuple[Annotated[bytes, Meta(max_length=4096)], ...], Meta(max_length=CHAIN_LIMIT)]
 
 
@@ -74,6 +77,7 @@ class Letter(Document, frozen=True):
 
     version: int
     recipient: AccountId
+    slot: Slot
     key_id: Annotated[bytes, Meta(max_length=32)]
     stamp: int
     expires: int
@@ -99,6 +103,7 @@ class Delivered(Document, frozen=True):
     version: int
     envelope: Id32
     recipient: AccountId
+    slot: Slot
     at: int
 
 
@@ -120,14 +125,21 @@ def envelope_hash(envelope: bytes) -> bytes:
     return tagged(Purpose.PENDING, envelope)
 
 
-def pending_handle(recipient: AccountId, envelope_hash: bytes) -> Handle:
+def slot_of(notification: Notification) -> bytes:
+    """
+    The 16 bytes that say, with the recipient, where a notification waits.
+    """
+    return tagged(Purpose.PENDING, b"slot", notification.id, str(notification.sent).encode())[:16]
+
+
+def pending_handle(recipient: AccountId, slot: bytes) -> Handle:
     """
     Where an envelope waits, and where its receipt replaces it.
 
     The recipient is in it, so that a receipt which somebody else signs for the same envelope belongs elsewhere: it can
     neither end the wait nor take the envelope's place before it comes.
     """
-    return handle_of(Purpose.PENDING, b"slot", recipient.packed(), envelope_hash)
+    return handle_of(Purpose.PENDING, b"handle", recipient.packed(), slot)
 
 
 def enclose(
@@ -146,7 +158,8 @@ def enclose(
     body = pack(notification)
     signed = pack(Signed(1, body, tuple(sender_chain), sender.sign(Purpose.SIGN_NOTIFICATION, body)))
     sealed = seal(sealing_key, _context(notification.recipient), signed)
-    letter = pack(Letter(1, notification.recipient, key_id, notification.sent, expires, sealed))
+    slot = slot_of(notification)
+    letter = pack(Letter(1, notification.recipient, slot, key_id, notification.sent, expires, sealed))
     return pack(Envelope(1, letter, tuple(node_chain), node.sign(Purpose.SIGN_ENVELOPE, letter)))
 
 
@@ -174,13 +187,13 @@ def check_envelope(data: bytes, root: bytes, now: float) -> tuple[Letter, NodeCe
     return letter, node
 
 
-def addressee(envelope: bytes) -> AccountId:
+def letter_in(envelope: bytes) -> Letter:
     """
-    For whom C{envelope} is, which L{check_envelope} has accepted before.
+    The letter in C{envelope}, which L{check_envelope} has accepted before, or which we made.
 
     @raise PeerError: if it is no envelope.
     """
-    return unpack(Letter, unpack(Envelope, envelope).letter).recipient
+    return unpack(Letter, unpack(Envelope, envelope).letter)
 
 
 def disclose(letter: Letter, keys: Sequence[SealingKey]) -> Signed:
@@ -204,19 +217,32 @@ def authenticate(signed: Signed, letter: Letter, root: bytes) -> tuple[Notificat
     notification = unpack(Notification, signed.body)
     if (signed.version, notification.version) != (1, 1):
         raise PeerError("a notification of another version")
-    if notification.recipient != letter.recipient or notification.sent != letter.stamp:
+    if (notification.recipient, notification.sent, slot_of(notification)) != (
+        letter.recipient,
+        letter.stamp,
+        letter.slot,
+    ):
         raise PeerError("an envelope that is not of its notification")
     sender = verify_identity(signed.chain, root, letter.stamp)
     verify(sender.public_key, Purpose.SIGN_NOTIFICATION, signed.body, signed.signature)
     return notification, sender
 
 
-def acknowledge(envelope_hash: bytes, recipient: AccountId, at: int, key: SigningKey, chain: Sequence[bytes]) -> bytes:
+def acknowledge(envelope_hash: bytes, letter: Letter, at: int, key: SigningKey, chain: Sequence[bytes]) -> bytes:
     """
-    The receipt for an envelope.
+    The receipt for an envelope and the letter in it.
     """
-    body = pack(Delivered(1, envelope_hash, recipient, at))
+    body = pack(Delivered(1, envelope_hash, letter.recipient, letter.slot, at))
     return pack(Receipt(1, body, tuple(chain), key.sign(Purpose.SIGN_DELIVERY, body)))
+
+
+def receipt_names(receipt: bytes) -> bytes:
+    """
+    The hash of the envelope that C{receipt} is for, which L{check_receipt} has accepted before.
+
+    @raise PeerError: if it is none.
+    """
+    return unpack(Delivered, unpack(Receipt, receipt).body).envelope
 
 
 def check_receipt(data: bytes, root: bytes, now: float) -> Delivered:

@@ -2,8 +2,8 @@
 The kind of PAST object that a pending notification is: an envelope that waits, replaced by the receipt that ends it.
 
 The data begins with one byte: C{E}, an envelope follows; C{R}, a receipt.  Both have one handle, which follows from
-the recipient and the envelope's hash, so whoever holds one verifies the other.  A receipt supersedes its envelope and
-nothing supersedes a receipt: an envelope that reaches a holder late finds that it has been delivered.
+the recipient and the slot.  A receipt supersedes the envelope that it names and nothing supersedes a receipt: an
+envelope that reaches a holder late finds that it has been delivered.
 """
 
 from __future__ import annotations
@@ -11,9 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from post.errors import PeerError
-from post.ids import AccountId, Handle
+from post.ids import Handle
 from post.interfaces import Stored
-from post.messaging.notification import check_envelope, check_receipt, envelope_hash, pending_handle
+from post.messaging.notification import (
+    Letter,
+    check_envelope,
+    check_receipt,
+    envelope_hash,
+    letter_in,
+    pending_handle,
+    receipt_names,
+)
 
 PENDING = 4
 """Among the kinds of L{post.past.blocks}."""
@@ -25,18 +33,22 @@ LIFE_LIMIT_S = 400 * 86400
 """No envelope may ask to be kept for longer."""
 
 
-def waiting(recipient: AccountId, envelope: bytes) -> tuple[Handle, bytes]:
+def waiting(envelope: bytes) -> tuple[Handle, bytes]:
     """
     The handle and the data of an envelope that waits.
     """
-    return pending_handle(recipient, envelope_hash(envelope)), _ENVELOPE + envelope
+    return _handle(letter_in(envelope)), _ENVELOPE + envelope
 
 
-def delivered(recipient: AccountId, envelope: bytes, receipt: bytes) -> tuple[Handle, bytes]:
+def delivered(envelope: bytes, receipt: bytes) -> tuple[Handle, bytes]:
     """
-    The handle and the data of C{recipient}'s receipt for C{envelope}.
+    The handle and the data of the receipt for C{envelope}.
     """
-    return pending_handle(recipient, envelope_hash(envelope)), _RECEIPT + receipt
+    return _handle(letter_in(envelope)), _RECEIPT + receipt
+
+
+def _handle(letter: Letter) -> Handle:
+    return pending_handle(letter.recipient, letter.slot)
 
 
 def envelope_in(data: bytes) -> bytes | None:
@@ -74,21 +86,22 @@ class PendingKind:
             letter, _ = check_envelope(body, self._root, now)
             if letter.expires - letter.stamp > LIFE_LIMIT_S:
                 raise PeerError("a notification that wants to live too long")
-            recipient, named, order = letter.recipient, envelope_hash(body), WAITING
+            recipient, slot, order = letter.recipient, letter.slot, WAITING
         elif data[:1] == _RECEIPT:
             receipt = check_receipt(body, self._root, now)
-            recipient, named, order = receipt.recipient, receipt.envelope, DELIVERED
+            recipient, slot, order = receipt.recipient, receipt.slot, DELIVERED
         else:
             raise PeerError("neither an envelope nor a receipt")
-        if pending_handle(recipient, named) != handle:
+        if pending_handle(recipient, slot) != handle:
             raise PeerError("a pending notification under another handle")
         return order
 
     def supersedes(self, new: Stored, old: Stored) -> bool:
         """
-        A receipt ends the wait; the first one stays.
+        The receipt for what waits ends the wait; the first one stays.
         """
-        return new.order > old.order
+        envelope, receipt = envelope_in(old.data), receipt_in(new.data)
+        return envelope is not None and receipt is not None and receipt_names(receipt) == envelope_hash(envelope)
 
     def stored(self, item: Stored) -> None:
         """

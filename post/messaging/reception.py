@@ -158,4 +158,4 @@ class Reception:
         signed = disclose(letter, inbox.sealing_keys)
         notification, sender = authenticate(signed, letter, self._root)
         await inbox.deliver(Arrival(notification, sender, signed))
-        return acknowledge(named, letter.recipient, int(self._clock.seconds()), inbox.key, inbox.chain)
+        return acknowledge(named, letter, int(self._clock.seconds()), inbox.key, inbox.chain)

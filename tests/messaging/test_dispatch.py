@@ -22,7 +22,7 @@ from post.messaging.dispatch import HEDGE_S, Dispatch, Outcome, Signer
 from post.messaging.identities import Identities
 from post.messaging.messages import Filed, Push
 from post.messaging.notification import ENVELOPE_LIMIT
-from post.messaging.pending import DELIVERED, PENDING, PendingKind, envelope_in, waiting
+from post.messaging.pending import DELIVERED, PENDING, PendingKind, envelope_in
 from post.messaging.reception import Arrival, Reception
 from post.past.node import Past
 from post.pastry.node import Pastry
@@ -339,8 +339,7 @@ class NotificationTests(SynchronousTestCase):
         kind = PendingKind(self.root, lambda item: None)
         for position in range(0, len(envelope), 41):
             altered = envelope[:position] + bytes([envelope[position] ^ 1]) + envelope[position + 1 :]
-            handle, data = waiting(self.bob.id, altered)
-            self.assertRaises(PeerError, kind.check, handle, data, NOW)
+            self.assertRaises(PeerError, kind.check, item.handle, b"E" + altered, NOW)
             self.failureResultOf(Deferred.fromCoroutine(self.bobs.receive(altered)), PeerError)
         self.assertEqual([], self.inbox.arrived)
 
