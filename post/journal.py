@@ -1,69 +1,146 @@
 """
 The local journal of a log's writer, on SQLite, and one in memory that forgets what was not flushed.
 
-Format, version 1 (application id 0x504A524E)::
+Format, version 2 (application id 0x504A524E)::
 
-    rows(number INTEGER PRIMARY KEY, record BLOB)
-    named(name TEXT PRIMARY KEY, value BLOB)
+    rows(number INTEGER PRIMARY KEY, record BLOB, digest BLOB)
+    named(name TEXT PRIMARY KEY, value BLOB, digest BLOB)
+
+C{digest} is the SHA-256 of what stands before it: SQLite returns flipped bits without a word, so every read compares.
+Version 1 had no digests.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from post.commit import GroupCommit, InReactor
+from post.commit import DiskError, GroupCommit, InReactor
 from post.interfaces import IJournal
 
 APPLICATION = 0x504A524E
-VERSION = 1
+VERSION = 2
 _SCHEMA = (
-    "CREATE TABLE rows(number INTEGER PRIMARY KEY, record BLOB NOT NULL)",
-    "CREATE TABLE named(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE rows(number INTEGER PRIMARY KEY, record BLOB NOT NULL, digest BLOB NOT NULL)",
+    "CREATE TABLE named(name TEXT PRIMARY KEY, value BLOB NOT NULL, digest BLOB NOT NULL) WITHOUT ROWID",
 )
+_PAGE = 500
+"""Rows read at once: no read transaction stays open while the caller does something else."""
+
+
+def _add_digests(connection: sqlite3.Connection) -> None:
+    """
+    From version 1 to 2.
+    """
+    connection.create_function("sha256", 1, _digest, deterministic=True)
+    for table, column in (("rows", "record"), ("named", "value")):
+        connection.execute(f"ALTER TABLE {table} ADD COLUMN digest BLOB NOT NULL DEFAULT x''")
+        connection.execute(f"UPDATE {table} SET digest=sha256({column})")
+
+
+def _digest(data: bytes) -> bytes:
+    return sha256(data).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    """
+    A change on its way to the disk: what reads see already.
+    """
+
+    rows: Sequence[tuple[int, bytes]]
+    values: dict[str, bytes]
+    before: int
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        """
+        Do it.
+        """
+        if self.before:
+            connection.execute("DELETE FROM rows WHERE number < ?", (self.before,))
+        rows = [(number, record, _digest(record)) for number, record in self.rows]
+        connection.executemany("INSERT OR REPLACE INTO rows VALUES(?, ?, ?)", rows)
+        values = [(name, value, _digest(value)) for name, value in self.values.items()]
+        connection.executemany("INSERT OR REPLACE INTO named VALUES(?, ?, ?)", values)
 
 
 @implementer(IJournal)
 class SqliteJournal:
     """
     A journal in a file.
+
+    Reads see what was written, durable or not, and raise L{DiskError} for what the disk has damaged or does not give.
     """
 
     def __init__(self, path: Path, in_reactor: InReactor) -> None:
-        self._commit = GroupCommit(path, APPLICATION, VERSION, _SCHEMA, in_reactor)
+        self._path = path
+        self._commit = GroupCommit(path, APPLICATION, VERSION, _SCHEMA, in_reactor, {1: _add_digests})
         self._reading = sqlite3.connect(path, isolation_level=None)
+        self._reading.text_factory = bytes  # What a flipped bit makes of a blob need not be UTF-8.
+        self._flights: dict[int, _Flight] = {}
+        self._turn = 0
 
     def write(self, rows: Sequence[tuple[int, bytes]], values: Sequence[tuple[str, bytes]]) -> Deferred[None]:
-        def change(connection: sqlite3.Connection) -> None:
-            connection.executemany("INSERT OR REPLACE INTO rows VALUES(?, ?)", rows)
-            connection.executemany("INSERT OR REPLACE INTO named VALUES(?, ?)", values)
-
-        return self._commit.submit(change)
-
-    def rows(self, start: int) -> Iterator[tuple[int, bytes]]:
-        return iter(
-            self._reading.execute("SELECT number, record FROM rows WHERE number >= ? ORDER BY number", (start,))
-        )
-
-    def value(self, name: str) -> bytes | None:
-        found = self._reading.execute("SELECT value FROM named WHERE name = ?", (name,)).fetchone()
-        return found[0] if found else None
+        return self._submit(_Flight(list(rows), dict(values), 0))
 
     def discard(self, before: int) -> Deferred[None]:
-        return self._commit.submit(lambda connection: _discard(connection, before))
+        return self._submit(_Flight((), {}, before))
+
+    def _submit(self, flight: _Flight) -> Deferred[None]:
+        self._turn += 1
+        turn = self._turn
+        self._flights[turn] = flight
+
+        def landed(_: Exception | None) -> None:
+            del self._flights[turn]
+
+        return self._commit.submit(flight.write, landed=landed)
+
+    def rows(self, start: int) -> Iterator[tuple[int, bytes]]:
+        while True:
+            found = self._query(
+                f"SELECT number, record, digest FROM rows WHERE number >= ? ORDER BY number LIMIT {_PAGE}", start
+            )
+            stop = found[-1][0] + 1 if len(found) == _PAGE else None
+            page = {number: self._intact(f"record {number}", record, digest) for number, record, digest in found}
+            for flight in self._flights.values():
+                for number in [number for number in page if number < flight.before]:
+                    del page[number]
+                page.update(row for row in flight.rows if start <= row[0] and (stop is None or row[0] < stop))
+            yield from sorted(page.items())
+            if stop is None:
+                return
+            start = stop
+
+    def value(self, name: str) -> bytes | None:
+        for flight in reversed(self._flights.values()):
+            if name in flight.values:
+                return flight.values[name]
+        found = self._query("SELECT value, digest FROM named WHERE name = ?", name)
+        return self._intact(name, *found[0]) if found else None
+
+    def _query(self, question: str, argument: object) -> list[tuple[Any, ...]]:
+        try:
+            return self._reading.execute(question, (argument,)).fetchall()
+        except sqlite3.Error as error:
+            raise DiskError(self._path.name, f"cannot be read: {error}") from None
+
+    def _intact(self, what: str, data: object, digest: object) -> bytes:
+        if not isinstance(data, bytes) or _digest(data) != digest:
+            raise DiskError(self._path.name, f"{what} is damaged on disk")
+        return data
 
     def close(self) -> Deferred[None]:
         self._reading.close()
         return self._commit.close()
-
-
-def _discard(connection: sqlite3.Connection, before: int) -> None:
-    connection.execute("DELETE FROM rows WHERE number < ?", (before,))
 
 
 @implementer(IJournal)
