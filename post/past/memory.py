@@ -26,15 +26,23 @@ class MemoryBlockStore:
         self._sync_s = sync_s
         self._items: dict[Handle, Stored] = {}
         self._durable: dict[Handle, Stored] = {}
+        self._holdings: dict[Handle, Holding] = {}
+        self._damaged: set[Handle] = set()
         self._alive = True
 
     def put(self, item: Stored) -> Deferred[None]:
+        self._forget(item.handle)
         self._items[item.handle] = item
         return self._flush(item.handle, item)
 
     def delete(self, handle: Handle) -> Deferred[None]:
-        self._items.pop(handle, None)
+        self._forget(handle)
         return self._flush(handle, None)
+
+    def _forget(self, handle: Handle) -> None:
+        self._items.pop(handle, None)
+        self._holdings.pop(handle, None)
+        self._damaged.discard(handle)
 
     def _flush(self, handle: Handle, item: Stored | None) -> Deferred[None]:
         done: Deferred[None] = Deferred()
@@ -52,18 +60,28 @@ class MemoryBlockStore:
         return done
 
     def get(self, handle: Handle) -> Stored | None:
+        if handle in self._damaged:
+            # Found out now, and not shown by scans from here on.
+            self._items.pop(handle, None)
         return self._items.get(handle)
 
     def holding(self, handle: Handle) -> Holding | None:
         item = self._items.get(handle)
-        return holding_of(item) if item is not None else None
+        if item is None:
+            return None
+        holding = self._holdings.get(handle)
+        if holding is None:
+            holding = self._holdings[handle] = holding_of(item)
+        return holding
 
     def scan(self, low: int, high: int) -> Iterator[Holding]:
-        handles = sorted(handle for handle in self._items if low <= handle < high)
-        return (holding_of(self._items[handle]) for handle in handles if handle in self._items)
+        for handle in sorted(handle for handle in self._items if low <= handle < high):
+            holding = self.holding(handle)
+            if holding is not None:
+                yield holding
 
     def of_kind(self, kind: int) -> Iterator[Stored]:
-        return iter([item for item in self._items.values() if item.kind == kind])
+        return iter([item for item in self._items.values() if item.kind == kind and item.handle not in self._damaged])
 
     def totals(self) -> tuple[int, int]:
         return len(self._items), sum(len(item.data) for item in self._items.values())
@@ -79,6 +97,12 @@ class MemoryBlockStore:
         """
         self._clock = clock
 
+    def damage(self, handle: Handle) -> None:
+        """
+        Let the disk give back other bytes under C{handle} than it was given.
+        """
+        self._damaged.add(handle)
+
     def crash(self) -> MemoryBlockStore:
         """
         The store as a new process finds it; this one never answers again.
@@ -86,4 +110,5 @@ class MemoryBlockStore:
         self._alive = False
         survivor = MemoryBlockStore(self._clock, self._sync_s)
         survivor._items, survivor._durable = dict(self._durable), dict(self._durable)
+        survivor._damaged = set(self._damaged)
         return survivor
