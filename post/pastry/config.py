@@ -47,8 +47,8 @@ class PastryConfig:
     hold_s: float = 0.1
     """Before a message that could not be decided upon (its root is joining, or suspected) is looked at again."""
 
-    hold_limit: int = 50
-    """How often that is done: for five seconds, longer than it takes to find out who is dead."""
+    hold_limit: int = 150
+    """How often that is done: for fifteen seconds, longer than it takes to find out who is dead or to start anew."""
 
     held_limit: int = 1000
     """Messages held in this way; more are refused."""
@@ -81,12 +81,25 @@ class PastryConfig:
     """Between two rounds of looking for a ring, at first.  Short: when a whole ring is switched on, all wait for the
     one that will found it."""
 
+    join_limit: int = 4
+    """Newcomers that come in beside one node at once.  Well below C{half}, so that the nodes which are in the ring see
+    one another past those that are not; with a whole ring switched on at once it still doubles in each round."""
+
+    join_entry_s: float = 3.0
+    """For which a place among these is kept for a newcomer that was told to come in."""
+
     join_most_s: float = 10.0
     """Where the doubling of that ends.  It goes on for ever."""
 
     join_alone_s: float = 5.0
     """How long a newcomer that is in no list of seeds waits for the others to found a ring, when some of its seeds do
     not answer."""
+
+    beat_s: float = 1.0
+    """Between two looks at the clock, by which a node sees that it was not running."""
+
+    asleep_s: float = 2.0
+    """Beyond that, and we may be dead to the others: about as long as they take to find out."""
 
     mend_most_s: float = 30.0
     """Between two attempts to complete a leaf set, at most."""

@@ -2,23 +2,26 @@
 How a node comes into the ring (Pastry, section 2.4; MSPastry, section 3), and how two rings find each other.
 
 A newcomer asks a node of the ring the way to its own id, hop by hop, and takes from each the rows of its table that
-will serve it too.  The last one is the root of its id, whose leaf set is nearly its own.  It probes all of them,
-whereby they learn of it; only when each has answered or is dead is it active, so no two nodes ever both believe
-themselves the root of a key while one of them knows of the other.
+will serve it too.  The last one is the root of its id, whose leaf set is nearly its own.  It probes the root and then
+all of whom it hears, whereby they learn of it; only when each has answered or is dead, and nobody is missing on either
+side, is it active.  So no two nodes ever both believe themselves the root of a key while one of them knows of the
+other.  Only a few come in beside one node at a time; the others wait until it announces itself again.  (If hundreds
+came in at once beside the only active node, none of them could find out who its neighbors are.)
 
 Whoever finds nobody active may have to found a ring, and of many that are switched on together only one may.  Those
-that stand in the list of seeds come first, since everybody asks them; of these the one with the smallest id founds, as
-soon as it has heard from every seed, or has waited long enough for those that are off.  Should two rings arise all the
-same (a broken network), their members go on asking the seeds they do not know (L{Join.seek}), and the rings merge.
+that are asked come first, because they stand in a list of seeds; of these the one with the smallest id founds, as soon
+as it has heard from every seed, or has waited long enough for those that are off.  It announces itself to all that
+asked it.  Should two rings arise all the same (a broken network), their members go on asking the seeds they do not know
+(L{Join.seek}), and the rings merge.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from twisted.internet.defer import TimeoutError
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -26,19 +29,26 @@ from post.errors import PeerError, PostError
 from post.ids import Contact, Key, NodeId
 from post.pastry.config import PastryConfig
 from post.pastry.liveness import Liveness
-from post.pastry.messages import AVOID_LIMIT, NEWS_LIMIT, Locate, Located
+from post.pastry.messages import AVOID_LIMIT, NEWS_LIMIT, Announce, Locate, Located
 from post.pastry.repair import Repair
 from post.pastry.ring import Ring
 from post.pastry.routing import next_hop
 from post.rpc import Rpc, expect
-from post.tasks import Tasks, gather, sleep
+from post.tasks import Tasks, gather
 from post.wire import Priority
+
+WAITING_LIMIT = 1000
+"""Newcomers remembered to be told when they can come in; the others ask again by themselves."""
+ENTRY_ATTEMPTS = 5
+"""Looks around for members that came in at the same time, before a newcomer begins anew."""
+RIVAL_S = 3.0
+"""Whoever may found a ring asks about once a second; after so long without it is off."""
 
 
 @dataclass(frozen=True)
 class _Answer:
     """
-    What one seed said: C{None} where it did not answer.
+    What one seed said.
     """
 
     contact: Contact
@@ -50,7 +60,7 @@ class Join:
     The way in.
 
     @ivar active: whether this node takes part in routing.
-    @ivar founder: whether it would found a ring, being one of those whom all ask.
+    @ivar founder: whether it would found a ring, being in a list of seeds.
     """
 
     log = Logger()
@@ -75,7 +85,12 @@ class Join:
         self._config = config
         self._liveness = liveness
         self._seeds: list[str] = []
+        self._inviters: dict[NodeId, Contact] = {}
+        self._askers: dict[NodeId, tuple[Contact, bool, float]] = {}  # Whether it would found a ring; when it asked.
+        self._entering: dict[NodeId, float] = {}  # Until when their place is kept.
+        self._woken: Deferred[None] | None = None
         rpc.serve(Locate, self._asked_the_way)
+        rpc.serve(Announce, self._announced)
 
     # Coming in.
 
@@ -86,7 +101,7 @@ class Join:
         """
         ours = set(self._rpc.transport.local.addresses)
         self._seeds = [seed for seed in dict.fromkeys(seeds) if seed not in ours]
-        self.founder = len(self._seeds) < len(set(seeds)) or not self._seeds
+        self.founder = self.founder or len(self._seeds) < len(set(seeds)) or not self._seeds
         began_at = self._clock.seconds()
         pause_s = self._config.join_first_s
         rounds = 0
@@ -97,6 +112,7 @@ class Join:
                 break
             if not ring and self._is_to_found(answers, self._clock.seconds() - began_at):
                 self.log.info("founding a ring")
+                self._ring.leaves.close()
                 break
             rounds += 1
             if rounds % 10 == 0:
@@ -106,75 +122,141 @@ class Join:
                     seeds=len(self._seeds),
                     active=len(ring),
                 )
-            await sleep(self._clock, pause_s * self._random.uniform(0.8, 1.2))
-            pause_s = min(2 * pause_s, self._config.join_most_s if ring or not answers else 1.0)
+            if await self._pause(pause_s * self._random.uniform(0.8, 1.2)):
+                pause_s = self._config.join_first_s
+            else:
+                pause_s = min(2 * pause_s, self._config.join_most_s if not answers else 1.0)
         self.active = True
+        self._announce([*(answer.contact for answer in answers), *self._ring.members()])
+        self._inviters.clear()
+
+    def _announce(self, contacts: Iterable[Contact]) -> None:
+        """
+        Tell these, and whoever waits for us, that we are active.
+        """
+        told = {contact.id: contact for contact in contacts} | {asker.id: asker for asker, *_ in self._askers.values()}
+        self._askers.clear()
+        for contact in told.values():
+            self._rpc.tell(contact, Announce(), Priority.URGENT)
+
+    async def _pause(self, seconds: float) -> bool:
+        """
+        @return: whether something happened meanwhile for which it is worth to look again at once.
+        """
+        self._woken = Deferred()
+        try:
+            await self._woken.addTimeout(seconds, self._clock)
+        except TimeoutError:
+            return False
+        finally:
+            self._woken = None
+        return True
+
+    def _wake(self) -> None:
+        if self._woken is not None and not self._woken.called:
+            self._woken.callback(None)
+
+    def _announced(self, peer: Contact, announce: Announce) -> None:
+        self._entering.pop(peer.id, None)
+        if not self.active:
+            if len(self._inviters) < WAITING_LIMIT:
+                self._inviters[peer.id] = peer
+            self._wake()
+            return
+        self._ring.tabulate(peer)
+        if self._askers:
+            # It came in beside us, so there is room for another.
+            asker, *_ = self._askers.pop(next(iter(self._askers)))
+            self._rpc.tell(asker, Announce(), Priority.URGENT)
 
     async def _ask_seeds(self) -> list[_Answer]:
-        answers = await gather(self._ask_seed(seed) for seed in self._seeds)
+        inviters, self._inviters = self._inviters, {}
+        answers = await gather(
+            [
+                *(self._ask_seed(seed) for seed in self._seeds),
+                *(self._ask_first(contact) for contact in list(inviters.values())[: self._config.lookup_tries]),
+            ]
+        )
         # Two addresses may lead to one node; our own other address leads to none.
         unique = {answer.contact.id: answer for answer in answers if answer is not None}
-        return [unique[node] for node in unique if node != self._ring.owner]
+        return list(unique.values())
 
     async def _ask_seed(self, seed: str) -> _Answer | None:
         try:
             contact = await self._rpc.transport.introduce(seed).addTimeout(self._config.seed_s, self._clock)
-            if contact.id == self._ring.owner:
-                return None
-            located = await self._ask_way(contact, 0, ())
         except (PostError, TimeoutError) as error:
             self.log.debug("seed {seed}: {error}", seed=seed, error=error)
             return None
-        return _Answer(contact, located)
+        if contact.id == self._ring.owner:
+            # We have stood in the list all the time, under a name that we did not know.
+            self._seeds.remove(seed)
+            self.founder = True
+            return None
+        return await self._ask_first(contact)
+
+    async def _ask_first(self, contact: Contact) -> _Answer | None:
+        try:
+            return _Answer(contact, await self._ask_way(contact, 0, ()))
+        except PostError as error:
+            self.log.debug("{contact} does not say the way: {error}", contact=contact, error=error)
+            return None
 
     def _is_to_found(self, answers: Sequence[_Answer], waited_s: float) -> bool:
         """
         Nobody is active: whether it is up to us.
         """
-        if not self.founder and any(answer.located.founder for answer in answers):
-            return False
-        rivals = [answer.contact.id for answer in answers if answer.located.founder == self.founder]
+        if not self.founder:
+            return False  # Whoever is in nobody's list, and hears nobody, is merely off-line.
+        since = self._clock.seconds() - RIVAL_S
+        rivals = [answer.contact.id for answer in answers]
+        rivals += [asker.id for asker, founder, asked_at in self._askers.values() if founder and asked_at > since]
         if any(rival < self._ring.owner for rival in rivals):
             return False
-        if len(answers) == len(self._seeds):
-            return True
-        # Not on the strength of silence alone: whoever is in nobody's list, and hears nobody, is merely off-line.
-        return waited_s >= self._config.join_alone_s and (self.founder or bool(answers))
+        heard = {address for answer in answers for address in answer.contact.addresses}
+        return heard >= set(self._seeds) or len(answers) >= len(self._seeds) or waited_s >= self._config.join_alone_s
 
     async def _enter_through(self, ring: Sequence[_Answer]) -> bool:
         """
         Take our place; C{False} if that did not come about and has to be tried again.
         """
+        leaves = self._ring.leaves
+        if not leaves:
+            leaves.open()  # We know nobody, and that is not the entire ring.
         for answer in self._random.sample(ring, len(ring)):
             if not await self._follow(answer.contact, answer.located):
                 continue
-            await self.repair.settled()
-            if not self._ring.leaves.complete:
-                await self.repair.attempt()
-            if len(self._ring.leaves) and self._ring.leaves.complete:
-                return True
+            for _ in range(ENTRY_ATTEMPTS):
+                await self.repair.settled()
+                if leaves and leaves.complete:
+                    return True
+                await self.repair.attempt(wide=True)
+            return False
         return False
 
     # The way to our own id.
 
-    async def locate(self) -> None:
+    async def locate(self, contact: Contact | None = None) -> None:
         """
-        Ask those whom we know the way to our own id, and have those considered who are there.
+        Ask C{contact}, or those whom we know until one can say it, for the way to our own id; probe who is there.
         """
-        nearest_first = [self._ring.contacts[node] for node in self._ring.near if node in self._ring.contacts]
-        others = [contact for contact in self._ring.members() if contact not in nearest_first]
-        for contact in [*nearest_first, *others][: self._config.lookup_tries]:
+        if contact is not None:
+            asked = [contact]
+        else:
+            near = [self._ring.contacts[node] for node in self._ring.near if node in self._ring.contacts]
+            asked = list(dict.fromkeys([*near, *self._ring.members()]))[: self._config.lookup_tries]
+        for each in asked:
             try:
-                located = await self._ask_way(contact, 0, ())
+                located = await self._ask_way(each, 0, ())
             except PostError:
-                self._liveness.suspect(contact)
+                self._liveness.suspect(each)
                 continue
-            if located.active and await self._follow(contact, located):
+            if located.active and await self._follow(each, located):
                 return
 
     async def _follow(self, contact: Contact, located: Located) -> bool:
         """
-        From the answer of C{contact} to the root of our id; consider its leaf set.
+        From the answer of C{contact} to the root of our id, and probe that; C{False} if it cannot be reached, or others
+        come in there just now.
         """
         avoid: list[NodeId] = []
         path = [(contact, located)]
@@ -184,29 +266,31 @@ class Join:
                 self._ring.tabulate(other)
             following = located.next_hop
             if following is None:
-                self.repair.consider([contact, *located.leaves])
-                return True
+                return not located.busy and await self._liveness.examine(contact)
             row = self._ring.owner.shared_digits(contact.id)
             try:
+                if any(following.id == other.id for other, _ in path):
+                    raise PeerError("a way in circles")
                 answer = await self._ask_way(following, row, avoid)
-                if not answer.active or any(following.id == other.id for other, _ in path):
-                    raise PeerError("a way that leads nowhere")
+                if not answer.active:
+                    raise PeerError("a way that leads out of the ring")
                 path.append((following, answer))
             except PostError as error:
                 self.log.debug("the way by {hop}: {error}", hop=following, error=error)
-                avoid.append(following.id)
-                if len(avoid) > AVOID_LIMIT:
+                if len(avoid) == AVOID_LIMIT:
                     return False
+                avoid.append(following.id)
                 try:
-                    path[-1] = (contact, await self._ask_way(contact, row, avoid))
+                    again = await self._ask_way(contact, row, avoid)
                 except PostError:
-                    path.pop()
-                    if not path:
-                        return False
+                    return False
+                if not again.active:
+                    return False
+                path[-1] = (contact, again)
         return False
 
     async def _ask_way(self, contact: Contact, row: int, avoid: Sequence[NodeId]) -> Located:
-        question = Locate(Key(self._ring.owner), row, self.founder, tuple(avoid))
+        question = Locate(Key(self._ring.owner), row, self.founder, tuple(avoid), self.active)
         return expect(Located, await self._rpc.ask(contact, question, self._config.seed_s, Priority.URGENT))
 
     def _asked_the_way(self, peer: Contact, question: Locate) -> Located:
@@ -214,15 +298,42 @@ class Join:
         Whoever asks is not in the ring yet, or has lost its place in it: it is never its own next hop.
         """
         if not self.active:
+            if not question.active:
+                self._asked_by_newcomer(peer, question)
             return Located(False, self.founder)
         ring = self._ring
         avoid = {*question.avoid, *ring.suspects, peer.id, NodeId(question.key)}
         hop = next_hop(question.key, ring.leaves, ring.table, avoid)
         rows = self._rows(question)
         if hop != ring.owner:
-            return Located(True, self.founder, ring.contacts[hop], (), rows)
-        leaves = [contact for contact in ring.leaf_contacts() if contact.id not in avoid]
-        return Located(True, self.founder, None, tuple(leaves), rows)
+            return Located(True, self.founder, ring.contacts[hop], rows)
+        return Located(True, self.founder, None, rows, not question.active and not self._has_room_for(peer))
+
+    def _asked_by_newcomer(self, peer: Contact, question: Locate) -> None:
+        """
+        So we stand in its list of seeds; and if it stands in ours it is up now.
+        """
+        self.founder = True
+        is_new = peer.id not in self._askers
+        if is_new and len(self._askers) >= WAITING_LIMIT:
+            return
+        self._askers[peer.id] = (peer, question.founder, self._clock.seconds())
+        if is_new and not set(self._seeds).isdisjoint(peer.addresses):
+            self._wake()
+
+    def _has_room_for(self, peer: Contact) -> bool:
+        """
+        Whether C{peer} may come in beside us now.  If not, it is told when others have.
+        """
+        now = self._clock.seconds()
+        self._entering = {node: until for node, until in self._entering.items() if until > now}
+        if peer.id in self._entering or len(self._entering) < self._config.join_limit:
+            self._entering[peer.id] = now + self._config.join_entry_s
+            self._askers.pop(peer.id, None)
+            return True
+        if len(self._askers) < WAITING_LIMIT:
+            self._askers[peer.id] = (peer, False, now)
+        return False
 
     def _rows(self, question: Locate) -> tuple[Contact, ...]:
         """
@@ -247,5 +358,4 @@ class Join:
         answer = await self._ask_seed(self._random.choice(strangers))
         if answer is None or not answer.located.active or answer.contact.id in self._ring.contacts:
             return
-        if await self._follow(answer.contact, answer.located):
-            await self.repair.settled()
+        await self._follow(answer.contact, answer.located)

@@ -11,6 +11,9 @@ the root of every key.  In a larger ring nothing is known about the gap, except 
 nearest C{half} on either side.  A set that is not whole and has fewer than C{half} members on a side has lost some and
 waits for its repair; that the others have died too, and the set is whole again, takes evidence (L{LeafSet.close}).
 
+Into the gap nobody comes who was merely met: between a stranger and our last member there may be others.  It takes
+somebody who sees all of the arc from our last member to the newcomer (L{LeafSet.vouched}).
+
 Knows nothing of addresses, liveness or time: the node above says who has come and who has gone.
 """
 
@@ -18,6 +21,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
+from enum import IntFlag
 
 from post.ids import RING, NodeId
 
@@ -25,6 +29,19 @@ HALF = 12
 """Members on a side (the papers' l is 24)."""
 
 _MASK = RING - 1
+
+
+class Side(IntFlag):
+    """
+    Where a node may extend a leaf set into its gap.
+    """
+
+    NEITHER = 0
+    AFTER = 1
+    """As the farthest successor."""
+    BEFORE = 2
+    """As the farthest predecessor."""
+    BOTH = 3
 
 
 class LeafSet:
@@ -116,12 +133,25 @@ class LeafSet:
 
     # Who comes and goes.
 
-    def wants(self, node: NodeId, vouched: bool = False) -> bool:
+    def vouched(self, node: NodeId, low: NodeId, high: NodeId) -> Side:
+        """
+        On which sides C{node} may come into the gap on the word of somebody who knows everybody from C{low} clockwise
+        to C{high}.
+        """
+        after, before = self.ends()
+        to_node, reach = low.clockwise(node), low.clockwise(high)
+        side = Side.NEITHER
+        if low.clockwise(after) <= to_node <= reach:
+            side |= Side.AFTER
+        if to_node <= low.clockwise(before) <= reach:
+            side |= Side.BEFORE
+        return side
+
+    def wants(self, node: NodeId, sides: Side = Side.NEITHER) -> bool:
         """
         Whether C{node} would become a member, or at least tells that we do not know everybody.
 
-        @param vouched: a member, or the root of our own id, has C{node} in its leaf set.  Only then may it extend a
-            side that lacks members: between it and the last member there can be nobody that we do not hear of too.
+        @param sides: where it may come into the gap, if that is where it is.
         """
         if node == self.owner:
             return False
@@ -130,16 +160,16 @@ class LeafSet:
         if place < len(self._ways) and self._ways[place] == way:
             return False
         if not self.whole and place == self._split:
-            return vouched and len(self._ids) < 2 * self.half
+            return bool(sides & self._lacking())
         return True
 
-    def add(self, node: NodeId, vouched: bool = False) -> NodeId | None:
+    def add(self, node: NodeId, sides: Side = Side.NEITHER) -> NodeId | None:
         """
         Make C{node} a member if it is wanted.
 
         @return: who has to go for it, if anybody: perhaps C{node} itself, which then only ended that the set was whole.
         """
-        if not self.wants(node, vouched):
+        if not self.wants(node, sides):
             return None
         way = (node - self.owner) & _MASK
         place = bisect_left(self._ways, way)
@@ -148,7 +178,7 @@ class LeafSet:
         self.version += 1
         if self.whole:
             return self._overflow()
-        if place < self._split or (place == self._split and self._joins_successors(place)):
+        if place < self._split or (place == self._split and self._joins_successors(place, sides)):
             self._split += 1
         if self._split > self.half:
             return self._drop(self._split - 1)
@@ -263,14 +293,22 @@ class LeafSet:
         place = bisect_left(self._ways, way)
         return place if place < len(self._ways) and self._ways[place] == way else None
 
-    def _joins_successors(self, place: int) -> bool:
+    def _lacking(self) -> Side:
         """
-        To which side whoever was just put into the gap belongs: to the nearer one that lacks members.
+        The sides that lack members.
         """
-        if self._split == self.half:
-            return False
-        if len(self._ids) - 1 - self._split == self.half:
-            return True
+        after, before = self.missing()
+        return (Side.AFTER if after else Side.NEITHER) | (Side.BEFORE if before else Side.NEITHER)
+
+    def _joins_successors(self, place: int, sides: Side) -> bool:
+        """
+        To which side whoever was just put into the gap belongs: where it may, and if on both, to the nearer one.
+        """
+        lacking = Side.AFTER if self._split < self.half else Side.NEITHER
+        if len(self._ids) - 1 - self._split < self.half:
+            lacking |= Side.BEFORE
+        if sides & lacking != Side.BOTH:
+            return sides & lacking == Side.AFTER
         way = self._ways[place]
         behind = way - (self._ways[place - 1] if place else 0)
         ahead = (self._ways[place + 1] if place + 1 < len(self._ways) else RING) - way

@@ -12,7 +12,7 @@ lost sight of each other find together again by this alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
 
 from twisted.internet.defer import Deferred
@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from post.errors import Overloaded, PeerError, Refused, Unreachable
 from post.ids import Contact, NodeId
 from post.pastry.config import PastryConfig
-from post.pastry.messages import GONE_LIMIT, Heartbeat, Probe, Probed, Rumor
+from post.pastry.messages import Heartbeat, Probe, Probed, Rumor
 from post.pastry.ring import Ring
 from post.rpc import Rpc, expect
 from post.tasks import Tasks, sleep
@@ -53,12 +53,12 @@ class Liveness:
         ring: Ring,
         config: PastryConfig,
         tasks: Tasks,
-        question: Callable[[], Probe],
-        answered: Callable[[Contact, Probed], None],
+        question: Callable[[bool], Probe],
+        answered: Callable[[Contact, Probe, Probed], None],
         died: Callable[[Contact, bool], None],
     ) -> None:
         """
-        @param question: makes the probe.
+        @param question: makes the probe, which may ask to be probed back.
         @param answered: told of every answer.
         @param died: told of every death, and whether it was a member of the leaf set.
         """
@@ -70,10 +70,12 @@ class Liveness:
         self._config = config
         self._tasks = tasks
         self._question = question
+        self._disagreeing: set[NodeId] = set()  # Whose next probe asks to be probed back.
         self._answered = answered
         self._died = died
         self._heard_at: dict[NodeId, float] = {}  # Only of the two next to us.
         self._examined: dict[NodeId, list[Deferred[bool]]] = {}
+        self._answered_at: dict[NodeId, float] = {}  # When members of the leaf set last answered a probe.
         self._digest_at = 0.0
         rpc.watch(lost=self.lost)
         rpc.serve(Heartbeat, self._heartbeat)
@@ -109,18 +111,25 @@ class Liveness:
             self.examine(known)
 
     def _rumor(self, peer: Contact, rumor: Rumor) -> None:
-        for node in rumor.gone[:GONE_LIMIT]:
-            if node in self._ring.leaves and node != peer.id:
+        self.hear_of_deaths(peer, rumor.gone)
+
+    def hear_of_deaths(self, peer: Contact, gone: Iterable[NodeId]) -> None:
+        """
+        C{peer} holds these for dead.  Whoever has answered us lately is not: when two parts of a ring come together,
+        each holds the other for dead, and would have us ask round and round.
+        """
+        since = self._clock.seconds() - self._config.heartbeat_s
+        for node in gone:
+            if node in self._ring.leaves and node != peer.id and self._answered_at.get(node, since) <= since:
                 self.suspect(self._ring.contacts[node])
 
     def _heartbeat(self, peer: Contact, heartbeat: Heartbeat) -> None:
         """
-        The digest is compared only by those who agree on who is next to whom; if they do not, one probes the other
-        anyway, because it was not heard of.
+        C{peer} believes to stand before us.  If it does not, or one of us knows somebody that the other should, then
+        each asks the other.
         """
-        leaves = self._ring.leaves
-        disagrees = peer.id == leaves.predecessor() and heartbeat.digest != self._ring.digest(peer.id)
-        if peer.id not in leaves or disagrees:
+        if peer.id != self._ring.leaves.predecessor() or heartbeat.digest != self._ring.digest(peer.id):
+            self._disagreeing.add(peer.id)
             self.examine(peer)
 
     # Looking.
@@ -140,9 +149,10 @@ class Liveness:
 
     async def _examine(self, contact: Contact) -> None:
         try:
-            alive = await self._probe(contact, self._config.probe_tries)
+            alive = await self._probe(contact, self._config.probe_tries, self._ring.suspects)
         finally:
             waiting = self._examined.pop(contact.id)
+            self._disagreeing.discard(contact.id)
         if alive:
             self._ring.suspects.discard(contact.id)
         else:
@@ -150,32 +160,41 @@ class Liveness:
         for each in waiting:
             each.callback(alive)
 
-    async def _probe(self, contact: Contact, tries: int) -> bool:
+    async def _probe(self, contact: Contact, tries: int, suspects: set[NodeId] | None = None) -> bool:
         """
         Ask up to C{tries} times.  A time-out that comes far too late does not count: we slept, not the other.
+
+        @param suspects: to which it is added when it does not answer; the caller takes it out again.
         """
+        node = contact.id
         stalls = 0
         while tries > 0:
-            patience_s = self._config.probe_s + 2 * (self._rpc.transport.round_trip_s(contact.id) or 0.0)
+            # It may have started anew, elsewhere, while we were asking.
+            contact = self._ring.contacts.get(node, contact)
+            patience_s = self._config.probe_s + 2 * (self._rpc.transport.round_trip_s(node) or 0.0)
             asked_at = self._clock.seconds()
             self.probes += 1
             try:
-                answer = expect(Probed, await self._rpc.ask(contact, self._question(), patience_s, Priority.URGENT))
-            except Unreachable:
-                if self._clock.seconds() - asked_at > patience_s + STALL_S and stalls < STALLS_LIMIT:
+                probe = self._question(node in self._disagreeing)
+                answer = expect(Probed, await self._rpc.ask(contact, probe, patience_s, Priority.URGENT))
+            except (Unreachable, Overloaded):
+                waited_s = self._clock.seconds() - asked_at
+                if waited_s > patience_s + STALL_S and stalls < STALLS_LIMIT:
                     stalls += 1
                     continue
                 tries -= 1
-                if contact.id in self._ring.contacts:
-                    self._ring.suspects.add(contact.id)
-            except Overloaded:
-                await sleep(self._clock, patience_s)
-                tries -= 1
+                if suspects is not None and node in self._ring.contacts:
+                    suspects.add(node)
+                if tries and waited_s < patience_s:
+                    # A link that breaks, or cannot be made just now, says so at once.  That is no second opinion.
+                    await sleep(self._clock, patience_s - waited_s)
             except (Refused, PeerError) as error:
                 self.log.debug("{peer} answers a probe with {error}", peer=contact, error=error)
                 return True
             else:
-                self._answered(contact, answer)
+                self._answered(contact, probe, answer)
+                if node in self._ring.leaves:
+                    self._answered_at[node] = self._clock.seconds()
                 return True
         return False
 
@@ -206,6 +225,7 @@ class Liveness:
         if before is not None and now - self._heard_at.get(before, now) > 2 * self._config.heartbeat_s + 1:
             self.examine(self._ring.contacts[before])  # No suspect yet: it may have heard enough from us to be silent.
         self._heard_at = {node: self._heard_at.get(node, now) for node in (after, before) if node is not None}
+        self._answered_at = {node: at for node, at in self._answered_at.items() if node in self._ring.leaves}
         self._retry(now)
 
     def _retry(self, now: float) -> None:

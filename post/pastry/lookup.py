@@ -79,13 +79,11 @@ class Lookup:
 
     async def anywhere(self, key: Id, count: int, avoid: Collection[NodeId]) -> list[Contact]:
         """
-        From wherever it is known.
+        From wherever else it is known.
 
         @raise Unreachable: if the root of C{key} does not answer.
+        @raise Overloaded: if too many messages wait for a decision here.
         """
-        found = self.here(key, count, avoid)
-        if found is not None:
-            return found
         gone = self._ring.suspects.union(avoid)
         now = self._clock.seconds()
         self._known = [known for known in self._known if known.until > now]
@@ -93,7 +91,7 @@ class Lookup:
             if known.serves(key, count, gone):
                 return sorted(known.contacts, key=lambda contact: (contact.id.distance(key), contact.id))
         answer = await self._ask(Key(key), Find(count, tuple(list(avoid)[:AVOID_LIMIT])))
-        if not avoid:
+        if not avoid and (key - answer.low) % RING <= (answer.high - answer.low) % RING:
             self._known.append(_Known(answer.low, answer.high, count, answer.contacts, now + self._config.cache_s))
             del self._known[: -self._config.cache_ranges]
         return list(answer.contacts)
@@ -123,6 +121,8 @@ class Lookup:
         """
         leaves = self._ring.leaves
         choice = choose(key, question.count, leaves, self._owner_of, self._ring.suspects.union(question.avoid))
+        if not choice.certain and not leaves.complete:
+            return  # Our leaf set is being repaired.  It asks again, and half an answer would pass for a whole one.
         low = high = key
         if choice.plain and choice.certain and not question.avoid:
             low, high = span(key, choice.nodes, leaves)

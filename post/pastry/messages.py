@@ -38,25 +38,29 @@ class Reach(msgspec.Struct, frozen=True, array_like=True):
     """
     How far a leaf set reaches.
 
-    C{after} and C{before} are its farthest members (the node itself where there is none); C{whole} says that it holds
-    the entire ring, C{complete} that it lacks nobody.
+    C{after} and C{before} are its farthest members (the node itself where there is none), and everybody between them is
+    one of its C{size} members; C{whole} says that these are the entire ring, C{complete} that nobody is missing.
     """
 
     whole: bool
     complete: bool
     after: NodeId
     before: NodeId
+    size: Annotated[int, Meta(ge=0)] = 0
 
 
 @message(0x10)
 class Probe(Message, frozen=True):
     """
     Are you alive, and whom do I not know?  C{active} is C{False} while the asker is joining.
+
+    C{ask_back}: our leaf sets do not agree, so ask me the same.
     """
 
     active: bool
     reach: Reach
     known: Annotated[bytes, Meta(max_length=4 * KNOWN_LIMIT)]
+    ask_back: bool = False
 
 
 @message(0x11)
@@ -96,34 +100,36 @@ class Locate(Message, frozen=True):
     Who is the next on the way to C{key}, which is the asker's own id?
 
     C{row} is the first row of the table that the asker has not seen, C{founder} whether it would found a ring if
-    nobody else does.
+    nobody else does, C{active} whether it is in the ring already.
     """
 
     key: Key
     row: Annotated[int, Meta(ge=0, le=40)]
     founder: bool = False
     avoid: Avoided = ()
+    active: bool = False
 
 
 @message(0x15)
 class Located(Message, frozen=True):
     """
-    C{next_hop}, or C{None} if that is me; then C{leaves} is my leaf set.  C{rows} are nodes for the asker's table.
+    C{next_hop}, or C{None} if that is me.  C{rows} are nodes for the asker's table.
 
-    If I am not C{active} I know nothing yet, and C{founder} says whether I would found a ring.
+    If I am not C{active} I know nothing yet, and C{founder} says whether I would found a ring.  C{busy}: others are
+    coming in beside me just now, I shall announce myself when it is the asker's turn.
     """
 
     active: bool
     founder: bool = False
     next_hop: Contact | None = None
-    leaves: Contacts = ()
     rows: Contacts = ()
+    busy: bool = False
 
 
 @message(0x16)
 class Announce(Message, frozen=True):
     """
-    I am active, and you are in my table.
+    I am active: come in through me, if you are not, and otherwise know that I am here.
     """
 
 

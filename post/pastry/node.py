@@ -14,22 +14,23 @@ from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from random import Random
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from post.complaints import Complaints
-from post.errors import Overloaded, PostError
+from post.errors import Overloaded, PeerError, PostError, Unreachable
 from post.ids import Contact, Id, Key, NodeId
 from post.interfaces import IApplication
 from post.pastry.config import PastryConfig
 from post.pastry.join import Join
 from post.pastry.liveness import Liveness
 from post.pastry.lookup import Lookup
-from post.pastry.messages import GONE_LIMIT, PAYLOAD_LIMIT, Announce, Find, Probe, Probed, Route, Row, ShareRow, Taken
+from post.pastry.messages import GONE_LIMIT, PAYLOAD_LIMIT, Find, Probe, Probed, Reach, Route, Row, ShareRow, Taken
 from post.pastry.ring import Ring
 from post.pastry.routing import next_hop
 from post.rpc import Rpc, expect
-from post.tasks import Tasks, sleep
+from post.tasks import Tasks, gather, sleep
 from post.wire import Message, Priority, decode, encode
 
 DELIVERED_KEPT = 10_000
@@ -63,6 +64,8 @@ class Pastry:
         self._linked: dict[NodeId, Contact] = {}
         self._delivered: OrderedDict[tuple[NodeId, int], None] = OrderedDict()
         self._held = 0
+        self._awake_at = clock.seconds()
+        self._entering: Deferred[None] | None = None
         self.liveness = Liveness(
             rpc, clock, random, self.ring, config, self._tasks, self._question, self._answered, self._died
         )
@@ -71,7 +74,6 @@ class Pastry:
         self._lookup = Lookup(rpc, clock, random, self.ring, config, self.owner_of, self._route)
         rpc.watch(found=self._found, lost=self._lost, heard=self.liveness.heard)
         rpc.serve(Probe, self._probed)
-        rpc.serve(Announce, self._announced)
         rpc.serve(Route, self._routed)
         rpc.serve(ShareRow, self._asked_for_row)
 
@@ -97,11 +99,11 @@ class Pastry:
         Seeds may name this node itself: it is then one of those that found a ring if there is none.  Without any other
         seed it founds one at once.
         """
-        await self._join.enter(seeds)
-        for contact in list(self.ring.members()):
-            if contact.id not in self.ring.leaves:
-                self._rpc.tell(contact, Announce(), Priority.URGENT)
+        self._entering = Deferred.fromCoroutine(self._join.enter(seeds))
+        await self._entering
+        self._awake_at = self._clock.seconds()
         every = self._tasks.every
+        every(self._clock, lambda: self.config.beat_s, self._beat)
         every(self._clock, lambda: self._about(self.config.heartbeat_s), self._tick)
         every(self._clock, lambda: self._about(self.config.seek_s), self._join.seek)
         every(self._clock, lambda: self._about(self.config.row_s), self._maintain_row)
@@ -112,6 +114,8 @@ class Pastry:
         Take part no longer.
         """
         self._join.active = False
+        if self._entering is not None:
+            self._entering.cancel()
         self._tasks.stop()
 
     def members(self) -> list[Contact]:
@@ -148,7 +152,11 @@ class Pastry:
         The same, from the root of C{key} where this node cannot know.
 
         @raise Unreachable: if the root does not answer.
+        @raise Overloaded: if too many messages wait for a decision here.
         """
+        found = self.nearest(key, count, avoid)
+        if found is not None:
+            return found
         return await self._lookup.anywhere(key, count, avoid)
 
     def route(self, key: Key, message: Message) -> None:
@@ -198,7 +206,10 @@ class Pastry:
         hop = self._decide(route.key, ())
         if hop is None or hop == self.local.id or not self._applications:
             return True
-        message = decode(route.payload)
+        try:
+            message = decode(route.payload)
+        except PeerError:
+            return True  # It may be of a later version than ours, and is not for us anyway.
         contact = self.ring.contacts[hop]
         return all([application.forward(route.key, message, contact) for application in self._applications])
 
@@ -233,10 +244,16 @@ class Pastry:
         if ring.leaves.covers(key):
             root = ring.leaves.closest(key)
             if root == self.local.id:
-                return root if self.active else None
+                return root if self._is_sure_of(key) else None
             return None if root in avoid else root
         hop = next_hop(key, ring.leaves, ring.table, avoid)
         return hop if hop != self.local.id else None
+
+    def _is_sure_of(self, key: Key) -> bool:
+        """
+        Whether nobody can be the root of C{key} instead of us.
+        """
+        return self.active and not self._has_slept() and not self._repair.is_awaited(key)
 
     async def _hand_over(self, hop: Contact, route: Route) -> bool:
         measured_s = self._rpc.transport.round_trip_s(hop.id)
@@ -259,7 +276,11 @@ class Pastry:
         self._delivered[named] = None
         if len(self._delivered) > DELIVERED_KEPT:
             self._delivered.popitem(last=False)
-        message = decode(route.payload)
+        try:
+            message = decode(route.payload)
+        except PeerError as error:
+            self._complaints.note(route.origin, "routed what is no message", error)
+            return
         if isinstance(message, Find):
             self._lookup.asked(route.key, route.number, message, route.origin)
             return
@@ -274,63 +295,98 @@ class Pastry:
 
     def _found(self, peer: Contact) -> None:
         self._linked[peer.id] = peer
+        was_absent = peer.id in self.ring.absent
         self.ring.meet(peer)
+        if was_absent:
+            # It may not know that it was dead to us, and then does not ask us.
+            self.liveness.examine(peer)
 
     def _lost(self, node: NodeId) -> None:
         self._linked.pop(node, None)
 
-    def _question(self) -> Probe:
-        return self._repair.question(self.active)
+    def _question(self, ask_back: bool) -> Probe:
+        return self._repair.question(self.active, ask_back)
 
     def _probed(self, peer: Contact, probe: Probe) -> Probed:
         """
         Somebody asks whether we are alive, and so tells that it is.
         """
         ring = self.ring
-        is_new = ring.admit(peer, self._repair.is_candidate(peer.id))
+        is_new = self._admit(peer, probe.reach)
         if probe.active:
             ring.tabulate(peer)
-            if is_new and self.active:
-                # It may come from another ring, of which its answer will tell.
+            sees_less = ring.leaves.whole and probe.reach.complete and not probe.reach.whole
+            if self.active and (is_new or sees_less or probe.ask_back):
+                # It may come from another ring, or a larger one than we know, of which its answer will tell.
                 self.liveness.examine(peer)
         known = {probe.known[at : at + 4] for at in range(0, len(probe.known), 4)}
         gone = [node for node in ring.absent if (node & 0xFFFFFFFF).to_bytes(4, "big") in known]
+        for node in gone:
+            self.liveness.retry_soon(node)
         return Probed(self.active, ring.reach(), ring.news_for(peer.id, probe.reach, known), tuple(gone[:GONE_LIMIT]))
 
-    def _answered(self, contact: Contact, answer: Probed) -> None:
+    def _answered(self, contact: Contact, probe: Probe, answer: Probed) -> None:
         """
         C{contact} is alive, and says whom we do not know.
         """
         ring = self.ring
         contact = self._linked.get(contact.id, contact)
         is_back = contact.id in ring.absent
-        ring.admit(contact, self._repair.is_candidate(contact.id))
+        self._admit(contact, answer.reach)
         if answer.active:
             ring.tabulate(contact)
         if is_back:
             self.liveness.retry_soon()
-        for known in answer.news:
-            if known.id in ring.absent:
-                self.liveness.retry_soon(known.id)
-        for node in answer.gone:
-            if node in ring.leaves and node != contact.id:
-                self.liveness.suspect(ring.contacts[node])
-        self._repair.learned(contact, answer)
+        self.liveness.hear_of_deaths(contact, answer.gone)
+        self._repair.learned(contact, probe, answer)
         if self.active:
             self._repair.mend()
+
+    def _admit(self, contact: Contact, seen: Reach) -> bool:
+        """
+        C{contact}, who is alive, may have a place in our leaf set.
+        """
+        was_whole = self.ring.leaves.whole
+        is_new = self.ring.admit(contact, self._repair.sides(contact.id, seen))
+        if was_whole and not self.ring.leaves.whole and self.active:
+            # One node too many for all to know all.  Whoever is opposite to it on the ring would not hear of it.
+            for member in self.ring.leaf_contacts():
+                self.liveness.examine(member)
+        return is_new
 
     def _died(self, contact: Contact, was_leaf: bool) -> None:
         self._lookup.forget(contact.id)
         if was_leaf and self.active:
             self._repair.mend()
 
-    def _announced(self, peer: Contact, announce: Announce) -> None:
-        self.ring.tabulate(peer)
-
     # Now and then.
 
     def _about(self, seconds: float) -> float:
         return seconds * self._random.uniform(0.9, 1.1)
+
+    def _has_slept(self) -> bool:
+        return self._clock.seconds() - self._awake_at > self.config.beat_s + self.config.asleep_s
+
+    async def _beat(self) -> None:
+        """
+        See whether we were not running for a while.  Then we are perhaps dead to the others, and they have taken over
+        what was ours: step back until they have said what is.
+        """
+        slept = self._has_slept()
+        self._awake_at = self._clock.seconds()
+        if slept and self.active:
+            self.log.info("this node was not running for a while")
+            self._join.active = False
+            self._tasks.spawn(self._come_back())
+
+    async def _come_back(self) -> None:
+        leaves = self.ring.leaves
+        await gather(_wait(self.liveness.examine(contact)) for contact in self.ring.leaf_contacts())
+        await self._repair.settled()
+        self._repair.mend()
+        while not leaves.complete:
+            await sleep(self._clock, self.config.hold_s)
+        self._join.active = True
 
     async def _tick(self) -> None:
         self.liveness.tick()
@@ -351,6 +407,9 @@ class Pastry:
         contact = self.ring.contacts[self._random.choice(there)]
         try:
             answer = expect(Row, await self._rpc.ask(contact, ShareRow(row)))
+        except Unreachable:
+            self.liveness.suspect(contact)
+            return
         except PostError as error:
             self.log.debug("row {row} of {contact}: {error}", row=row, contact=contact, error=error)
             return
@@ -360,3 +419,7 @@ class Pastry:
     def _asked_for_row(self, peer: Contact, question: ShareRow) -> Row:
         ring = self.ring
         return Row(tuple(ring.contacts[node] for node in ring.table.row(question.row) if node in ring.contacts))
+
+
+async def _wait(done: Deferred[bool]) -> bool:
+    return await done

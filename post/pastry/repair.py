@@ -4,20 +4,26 @@ How a leaf set is made and kept complete (MSPastry, sections 3 and 4.2).
 Whoever is heard of and would be a member is probed; whoever answers is a member, and its answer names others.  That is
 all that joining, repair and the merging of two rings have in common, and nearly all they are.  A member that is lost
 is replaced from the farthest survivor on its side, whose own leaf set goes on where ours ends.  When a whole side is
-lost, the way to our own neighborhood is asked of others, as a newcomer would.
+lost, or it turns out that we are not where we thought, the way to our own place is asked of others, as a newcomer
+would.
+
+What others say is trusted as far as they see: only somebody whose leaf set goes from our last member past a node can
+say that there is nobody in between (L{LeafSet.vouched}).
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from random import Random
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from post.ids import Contact, NodeId
 from post.pastry.config import PastryConfig
-from post.pastry.leafset import LeafSet
+from post.pastry.leafset import LeafSet, Side
 from post.pastry.liveness import Liveness
 from post.pastry.messages import KNOWN_LIMIT, Probe, Probed, Reach
 from post.pastry.ring import Ring, prefixes, reach
@@ -27,12 +33,21 @@ POOL_LIMIT = 512
 """Nodes heard of and not yet probed, kept until it is clear that they are not needed."""
 MEND_FIRST_S = 0.5
 """Before the second attempt to complete a leaf set; then the time doubles."""
+WIDER_ATTEMPTS = 2
+"""Attempts that change nothing, after which all members are asked, not only the last ones on either side."""
+VAIN_ATTEMPTS = 7
+"""Attempts that change nothing, after which those we reach must be the whole ring, unless one of them says that there
+are more: about half a minute, so that everybody else has had the time to repair what we would learn from."""
+
+Locate = Callable[[Contact | None], Coroutine[Any, Any, None]]
 
 
 class Repair:
     """
     Finds the members of a leaf set.
     """
+
+    log = Logger()
 
     def __init__(
         self,
@@ -42,10 +57,10 @@ class Repair:
         config: PastryConfig,
         liveness: Liveness,
         tasks: Tasks,
-        locate: Callable[[], Awaitable[None]],
+        locate: Locate,
     ) -> None:
         """
-        @param locate: asks others for the way to our own id, and has us consider whom they name.
+        @param locate: asks a node, or several, for the way to our own id, and probes who is there.
         """
         self._clock = clock
         self._random = random
@@ -54,38 +69,56 @@ class Repair:
         self._liveness = liveness
         self._tasks = tasks
         self._locate = locate
-        self._pool: dict[NodeId, Contact] = {}
+        self._pool: dict[NodeId, tuple[Contact, Side]] = {}
         self._probing: set[NodeId] = set()
         self._idle: list[Deferred[None]] = []
         self._mending = False
+        self._relocating = False
+        self._others_exist = False  # Somebody said in this attempt that the ring is larger than its leaf set.
 
     # Candidates.
 
-    def consider(self, contacts: Iterable[Contact]) -> None:
+    def consider(self, contacts: Iterable[Contact], seen: Reach) -> None:
         """
-        A member, or the root of our id, has C{contacts} in its leaf set: probe those that belong into ours.
+        Somebody who sees as far as C{seen} has C{contacts} in its leaf set: probe those that belong into ours.
         """
         fresh = False
         for contact in contacts:
-            if self._ring.is_news(contact) and contact.id not in self._pool and len(self._pool) < POOL_LIMIT:
-                self._pool[contact.id] = contact
-                fresh = True
+            node = contact.id
+            if node in self._ring.absent:
+                self._liveness.retry_soon(node)
+            if not self._ring.is_news(contact) or len(self._pool) >= POOL_LIMIT:
+                continue
+            _, before = self._pool.get(node, (contact, Side.NEITHER))
+            sides = before | self.sides(node, seen)
+            if self._ring.leaves.wants(node, sides):
+                fresh = fresh or node not in self._pool or sides != before
+                self._pool[node] = (contact, sides)
         if fresh:
             self._advance()
 
-    def is_candidate(self, node: NodeId) -> bool:
+    def sides(self, node: NodeId, seen: Reach) -> Side:
         """
-        Whether C{node} is here because somebody vouched for it.
+        Where C{node} may come into our gap, if somebody who sees as far as C{seen} has it in its leaf set, or is it.
         """
-        return node in self._pool
+        known = self._pool[node][1] if node in self._pool else Side.NEITHER
+        return known | (Side.BOTH if seen.whole else self._ring.leaves.vouched(node, seen.before, seen.after))
 
-    def question(self, active: bool) -> Probe:
+    def is_awaited(self, key: int) -> bool:
+        """
+        Whether somebody nearer to C{key} than we are has been heard of, and not yet heard from.
+        """
+        owner = self._ring.owner
+        ours = (owner.distance(key), owner)
+        return any((node.distance(key), node) < ours for node in self._probing)
+
+    def question(self, active: bool, ask_back: bool = False) -> Probe:
         """
         A probe that says whom we know, and whom we are about to know.
         """
         tentative = self._tentative()
         known = list(tentative)[:KNOWN_LIMIT]
-        return Probe(active, reach(tentative), prefixes(known))
+        return Probe(active, reach(tentative), prefixes(known), ask_back)
 
     def _tentative(self) -> LeafSet:
         """
@@ -94,8 +127,8 @@ class Repair:
         if not self._pool:
             return self._ring.leaves
         leaves = self._ring.leaves.copy()
-        for node in self._pool:
-            leaves.add(node, vouched=True)
+        for node, (_, sides) in self._pool.items():
+            leaves.add(node, sides)
         return leaves
 
     def _advance(self) -> None:
@@ -103,8 +136,9 @@ class Repair:
         Probe whoever would be a member.
         """
         tentative = self._tentative()
-        for node, contact in list(self._pool.items()):
-            if node in tentative and node not in self._probing:
+        for node, (contact, _) in list(self._pool.items()):
+            # Somebody may be dead at once, and the pool another one when we are back here.
+            if node in self._pool and node not in self._probing and node in tentative:
                 self._probing.add(node)
                 self._liveness.examine(contact).addCallback(self._examined, node)
         self._rest()
@@ -127,8 +161,7 @@ class Repair:
         """
         done: Deferred[None] = Deferred()
         self._idle.append(done)
-        if not self._probing:
-            self._rest()
+        self._rest()
         return done
 
     # Members that are lost.
@@ -143,53 +176,105 @@ class Repair:
 
     async def _mend(self) -> None:
         pause_s = MEND_FIRST_S
+        vain = 0
+        leaves = self._ring.leaves
         try:
             while True:
-                await self.attempt()
-                if self._ring.leaves.complete:
+                version = leaves.version
+                await self.attempt(vain >= WIDER_ATTEMPTS)
+                if leaves.complete:
+                    return
+                vain = vain + 1 if leaves.version == version else 0
+                if vain >= VAIN_ATTEMPTS and not self._others_exist:
+                    self.log.info("the others are gone: {count} nodes are the whole ring", count=len(leaves) + 1)
+                    leaves.close()
                     return
                 await sleep(self._clock, pause_s * self._random.uniform(0.8, 1.2))
-                pause_s = min(2 * pause_s, self._config.mend_most_s)
+                pause_s = min(2 * pause_s, self._config.mend_most_s) if vain else MEND_FIRST_S
         finally:
             self._mending = False
 
-    async def attempt(self) -> None:
+    async def attempt(self, wide: bool = False) -> None:
         """
-        Ask once on each side that lacks members, and see whom that brings.
+        Ask once on each side that lacks members (or everybody, if C{wide}), and see whom that brings.
         """
-        leaves = self._ring.leaves
-        for missing, end in zip(leaves.missing(), leaves.ends(), strict=True):
-            if not missing or leaves.complete:
-                continue
-            contact = self._ring.contacts.get(end)
-            if contact is not None and end not in self._ring.suspects:
+        ring = self._ring
+        self._others_exist = False
+        after, before = ring.leaves.missing()
+        ends = ring.leaves.ends()
+        asked = [end for missing, end in zip((after, before), ends, strict=True) if missing]
+        for node in dict.fromkeys([*asked, *(ring.leaves if wide else ())]):
+            contact = ring.contacts.get(node)
+            if contact is not None and node not in ring.suspects and not ring.leaves.complete:
                 await self._liveness.examine(contact)
-            elif end == self._ring.owner:
-                await self._locate()
+        if (ring.owner in asked or wide) and not ring.leaves.complete:
+            await self._locate(None)
         await self.settled()
 
-    def learned(self, contact: Contact, answer: Probed) -> None:
+    def learned(self, contact: Contact, probe: Probe, answer: Probed) -> None:
         """
-        C{contact}, who is alive, says how far it sees, and whom we have missed.
+        C{contact}, who is alive, says how far it sees, and whom we had missed when we asked.
         """
-        self.consider(answer.news)
         leaves = self._ring.leaves
-        if leaves.whole:
+        seen = answer.reach
+        is_wider = answer.active and seen.complete and not seen.whole
+        self._others_exist = self._others_exist or is_wider
+        opened = leaves.whole and is_wider
+        if opened:
             # It has lost nobody, and yet does not see all: so neither do we.
-            if answer.active and answer.reach.complete and not answer.reach.whole:
-                leaves.open()
-        elif not self._pool and answer.active and self._spans_gap(contact.id, answer.reach):
+            leaves.open()
+        self.consider(answer.news, seen)
+        if opened or (is_wider and self._is_misplaced(contact.id, seen)):
+            self._relocate(contact)
+        elif not leaves.complete and self._is_told_all(contact.id, probe) and self._spans_gap(contact.id, answer):
             leaves.close()
 
-    def _spans_gap(self, node: NodeId, reach: Reach) -> bool:
+    def _is_told_all(self, node: NodeId, probe: Probe) -> bool:
         """
-        Whether C{node}, at one end of our gap, sees to its other end.  Since it named nobody, the gap is empty.
+        Whether C{node}, which was asked with C{probe}, has nobody that is not a member now.  It names who is in our gap
+        only if we told it that we lack somebody, and not those whom we said we know, who may be gone since.
         """
-        after, before = self._ring.leaves.ends()
-        if reach.whole:
-            return True
-        if node == after and before != self._ring.owner:
-            return node.clockwise(reach.after) >= node.clockwise(before)
-        if node == before and after != self._ring.owner:
-            return reach.before.clockwise(node) >= after.clockwise(node)
+        ours = prefixes(self._ring.leaves)
+        here = {ours[at : at + 4] for at in range(0, len(ours), 4)}
+        said = {probe.known[at : at + 4] for at in range(0, len(probe.known), 4)}
+        return not probe.reach.complete and self._pool.keys() <= {node} and said <= here
+
+    def _is_misplaced(self, node: NodeId, seen: Reach) -> bool:
+        """
+        Whether C{node}, of which we believed that it stands next to us, has so many nearer ones that it does not even
+        see us.
+        """
+        leaves = self._ring.leaves
+        is_next = node in (leaves.successor(), leaves.predecessor())
+        return is_next and seen.before.clockwise(self._ring.owner) > seen.before.clockwise(seen.after)
+
+    def _relocate(self, contact: Contact) -> None:
+        if not self._relocating:
+            self._relocating = True
+            self._tasks.spawn(self._find_place(contact))
+
+    async def _find_place(self, contact: Contact) -> None:
+        try:
+            await self._locate(contact)
+            await self.settled()
+        finally:
+            self._relocating = False
+
+    def _spans_gap(self, node: NodeId, answer: Probed) -> bool:
+        """
+        Whether C{node} sees all of our gap.  Since it named nobody, that is empty.
+        """
+        leaves = self._ring.leaves
+        seen = answer.reach
+        if not answer.active:
+            return False
+        if seen.whole:
+            return seen.size == len(leaves)  # Else it is whole in another ring, or has not heard yet who died.
+        after, before = leaves.ends()
+        if self._ring.owner in (after, before):
+            return False
+        if node == after:
+            return node.clockwise(seen.after) >= node.clockwise(before)
+        if node == before:
+            return seen.before.clockwise(node) >= after.clockwise(node)
         return False

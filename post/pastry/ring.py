@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from post.hashes import Purpose, tagged
 from post.ids import Contact, NodeId
 from post.pastry.config import PastryConfig
-from post.pastry.leafset import LeafSet
+from post.pastry.leafset import LeafSet, Side
 from post.pastry.messages import Reach
 from post.pastry.neighborhood import NeighborhoodSet
 from post.pastry.table import RoutingTable
@@ -67,25 +67,27 @@ class Ring:
 
     # Who comes.
 
-    def admit(self, contact: Contact, vouched: bool = False) -> bool:
+    def admit(self, contact: Contact, sides: Side = Side.NEITHER) -> bool:
         """
         Let C{contact}, who is alive, into the leaf set if it belongs there (see L{LeafSet.wants}).
 
         @return: whether it is new there.
         """
         self.meet(contact)
-        if not self.leaves.wants(contact.id, vouched):
+        if not self.leaves.wants(contact.id, sides):
             return False
         self.contacts.setdefault(contact.id, contact)
-        evicted = self.leaves.add(contact.id, vouched)
-        if evicted is not None:
-            self.table.add(evicted)
-            self._release(evicted)
+        evicted = self.leaves.add(contact.id, sides)
+        if evicted is None:
+            self.changed(self.contacts[contact.id], True)
+            return True
+        gone = self.contacts[evicted]
+        self.table.add(evicted)
+        self._release(evicted)
         if evicted == contact.id:
             return False
         self.changed(self.contacts[contact.id], True)
-        if evicted is not None:
-            self.changed(self.contacts.get(evicted) or Contact(evicted), False)
+        self.changed(gone, False)
         return True
 
     def meet(self, contact: Contact) -> None:
@@ -175,7 +177,8 @@ class Ring:
         news = []
         for contact in self.leaf_contacts():
             other = contact.id
-            if other == node or other in self.suspects or (other & 0xFFFFFFFF).to_bytes(4, "big") in known:
+            # Suspects too: whoever sees nothing in a gap concludes that there is nobody, and a suspect may be alive.
+            if other == node or (other & 0xFFFFFFFF).to_bytes(4, "big") in known:
                 continue
             # Where nobody is missing only those between the ends are news; a whole set must learn that it is not.
             after = node.clockwise(other) < node.clockwise(seen.after)
@@ -203,7 +206,7 @@ def reach(leaves: LeafSet) -> Reach:
     How far a leaf set goes.
     """
     after, before = leaves.ends()
-    return Reach(leaves.whole, leaves.complete, after, before)
+    return Reach(leaves.whole, leaves.complete, after, before, len(leaves))
 
 
 def prefixes(nodes: Iterable[NodeId]) -> bytes:

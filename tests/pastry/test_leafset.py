@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from post.ids import RING, NodeId
-from post.pastry.leafset import LeafSet
+from post.pastry.leafset import LeafSet, Side
 from tests.pastry.strategies import node, nodes, points
 
 HALF = 2
@@ -117,7 +117,7 @@ class LeafSetTests(SynchronousTestCase):
             leaves.remove(each)
         left = [each for each in others if each not in gone]
         for each in by_distance(owner, left):
-            leaves.add(each, vouched=True)
+            leaves.add(each, sides=Side.BOTH)
         if len(left) <= 2 * HALF:
             leaves.close()
         fresh = built(owner, left)
@@ -165,7 +165,7 @@ class LeafSetTests(SynchronousTestCase):
         self.assertFalse(leaves.wants(node(RING // 2)))
         self.assertIs(None, leaves.add(node(RING // 2)))
         self.assertFalse(leaves.covers(30))
-        leaves.add(node(30), vouched=True)
+        leaves.add(node(30), sides=Side.BOTH)
         self.assertTrue(leaves.covers(30))
         self.assertEqual([node(10), node(30)], leaves.successors())
 

@@ -1,0 +1,377 @@
+"""
+Rings of many Pastry nodes on an imaginary network, driven from one seed and judged by global knowledge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Annotated, TypeVar, cast
+
+from msgspec import Meta
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from post.complaints import Complaints
+from post.crypto.certificates import NodeCertificate
+from post.ids import BITS, RING, Contact, Id, Key, NodeId
+from post.interfaces import IApplication
+from post.pastry.config import PastryConfig
+from post.pastry.node import Pastry
+from post.rpc import Rpc
+from post.sim.clock import SimClock, SkewedClock
+from post.sim.network import SimNetwork
+from post.wire import Message, message
+
+_T = TypeVar("_T")
+
+
+@message(0xF010)
+class Parcel(Message, frozen=True):
+    """
+    Something to be routed.
+    """
+
+    number: Annotated[int, Meta(ge=0)]
+
+
+@dataclass(frozen=True)
+class Stub:
+    """
+    As much of a certificate as Pastry looks at.
+    """
+
+    owner: str
+
+
+@implementer(IApplication)
+class Recorder:
+    """
+    An application that remembers what Pastry tells it.
+
+    @ivar delivered: the parcels and their keys.
+    @ivar members: the leaf set, if every change has been told.
+    """
+
+    def __init__(self) -> None:
+        self.delivered: list[tuple[Key, int]] = []
+        self.passed: list[tuple[Key, NodeId]] = []
+        self.members: set[NodeId] = set()
+
+    def deliver(self, key: Key, message: Message, origin: Contact) -> None:
+        assert isinstance(message, Parcel)
+        self.delivered.append((key, message.number))
+
+    def forward(self, key: Key, message: Message, next_hop: Contact) -> bool:
+        self.passed.append((key, next_hop.id))
+        return True
+
+    def update(self, contact: Contact, joined: bool) -> None:
+        if joined:
+            self.members.add(contact.id)
+        else:
+            self.members.discard(contact.id)
+
+
+class Member:
+    """
+    A computer with a node on it.
+
+    @ivar address: where it listens, in each of its lives.
+    @ivar joined: fires when it is in the ring.
+    """
+
+    def __init__(self, rings: Rings, number: int, node: NodeId) -> None:
+        self.address = f"host{number}:1"
+        self.id = node
+        self.up = False
+        self._rings = rings
+        self._boots = 0
+
+    def boot(self, seeds: Iterable[str]) -> None:
+        """
+        Start the node.
+        """
+        rings = self._rings
+        self._boots += 1
+        self.clock = SkewedClock(rings.clock)
+        self.contact = Contact(self.id, (self.address,), self._boots)
+        certificate = cast(NodeCertificate, Stub(rings.owner(self.id)))
+        self.complaints = Complaints(self.clock)
+        self.rpc = Rpc(rings.network.transport(self.contact, certificate), self.clock, self.complaints)
+        random = Random(f"{rings.seed} {self.address} {self._boots}")
+        self.pastry = Pastry(self.rpc, self.clock, random, self.complaints, rings.config)
+        self.recorder = Recorder()
+        self.pastry.add_application(self.recorder)
+        self.rpc.start()
+        self.up = True
+        self.joined: Deferred[None] = Deferred.fromCoroutine(self.pastry.join(list(seeds)))
+        self.joined.addErrback(rings.failed)
+
+    def crash(self, silent: bool = False) -> None:
+        """
+        End without a word; C{silent} if the computer goes too.
+        """
+        self._rings.network.crash(self.id, silent)
+        self.clock.halt()
+        self.up = False
+
+    def stop(self) -> None:
+        """
+        End in order.
+        """
+        self.pastry.stop()
+        self.rpc.stop()
+        self.up = False
+
+    def freeze(self) -> None:
+        """
+        The computer falls asleep.
+        """
+        self._rings.network.freeze(self.id)
+        self.clock.pause()
+
+    def thaw(self) -> None:
+        """
+        It wakes up.
+        """
+        self.clock.resume()
+        self._rings.network.thaw(self.id)
+
+
+class Rings:
+    """
+    All computers.
+
+    @ivar failures: of what was to succeed.
+    """
+
+    def __init__(self, seed: int, count: int, config: PastryConfig | None = None, owners: int = 0) -> None:
+        """
+        @param owners: how many people own the nodes; each node has its own if 0.
+        """
+        self.seed = seed
+        self.random = Random(seed)
+        self.clock = SimClock()
+        self.network = SimNetwork(self.clock, self.random)
+        self.config = config or PastryConfig()
+        self.failures: list[Failure] = []
+        self._owners = owners
+        self.members = [Member(self, number, self.point()) for number in range(count)]
+        self.by_id = {member.id: member for member in self.members}
+        self.parcels = 0
+
+    def failed(self, failure: Failure) -> None:
+        """
+        Something did not succeed.
+        """
+        self.failures.append(failure)
+
+    def owner(self, node: NodeId) -> str:
+        """
+        Whose C{node} is.
+        """
+        return f"owner {node % self._owners}" if self._owners else node.hex()
+
+    def point(self) -> NodeId:
+        """
+        Somewhere on the ring.
+        """
+        return NodeId(Id(self.random.getrandbits(BITS)))
+
+    # Time.
+
+    def advance(self, seconds: float) -> None:
+        """
+        Let time pass.
+        """
+        self.clock.advance(seconds)
+
+    def until(self, happened: Callable[[], bool], limit_s: float) -> bool:
+        """
+        Let time pass, in steps of a tenth of a second, until C{happened()}; C{False} if it does not in C{limit_s}.
+        """
+        end_s = self.clock.seconds() + limit_s
+        while not happened():
+            if self.clock.seconds() >= end_s:
+                return False
+            self.clock.advance(0.1)
+        return True
+
+    def finish(self, work: Deferred[_T], limit_s: float = 60.0) -> _T:
+        """
+        The result of C{work}, which has to come.
+        """
+        results: list[_T] = []
+        failures: list[Failure] = []
+        work.addCallbacks(results.append, failures.append)
+        self.until(lambda: bool(results or failures), limit_s)
+        if failures:
+            failures[0].raiseException()
+        return results[0]
+
+    # Booting.
+
+    def seeds(self, count: int = 3) -> list[str]:
+        """
+        The addresses of the first members.
+        """
+        return [member.address for member in self.members[:count]]
+
+    def boot(self, members: Iterable[Member] | None = None, seeds: Sequence[str] | None = None) -> None:
+        """
+        Start all at once.
+        """
+        for member in self.members if members is None else members:
+            member.boot(self.seeds() if seeds is None else seeds)
+
+    def formed(self, count: int, owners: int = 0) -> list[Member]:
+        """
+        Let the first C{count} members form a ring, quickly: one by one, each as soon as the one before is in it.
+        """
+        for member in self.members[:count]:
+            member.boot(self.seeds())
+            assert self.until(lambda member=member: member.pastry.active, 60), "not in the ring"  # type: ignore[misc]
+        return self.members[:count]
+
+    # Judging.
+
+    def living(self) -> list[Member]:
+        """
+        Those that run.
+        """
+        return [member for member in self.members if member.up]
+
+    def truth(self, member: Member, living: Sequence[Member] | None = None) -> tuple[list[NodeId], list[NodeId]]:
+        """
+        Who ought to be the successors and the predecessors of C{member}.
+        """
+        half = self.config.half
+        others = [other.id for other in (living or self.living()) if other is not member]
+        order = sorted(others, key=member.id.clockwise)
+        return order[:half], order[::-1][:half]
+
+    def wrong(self, living: Sequence[Member] | None = None) -> list[str]:
+        """
+        What is not as it should be, of leaf sets and of who is active.
+        """
+        living = living or self.living()
+        complaints = []
+        for member in living:
+            leaves = member.pastry.ring.leaves
+            expected = self.truth(member, living)
+            if not member.pastry.active:
+                complaints.append(f"{member.id} is not active")
+            if (leaves.successors(), leaves.predecessors()) != expected:
+                complaints.append(
+                    f"{member.id} has {len(leaves.successors())}+{len(leaves.predecessors())} (whole: {leaves.whole})"
+                    f", of which wrong {len(set(leaves) - {*expected[0], *expected[1]})}"
+                )
+            elif leaves.whole != (len(living) - 1 <= 2 * self.config.half) and len(living) - 1 != 2 * self.config.half:
+                # A full leaf set that is not whole sees as much as one that is.
+                complaints.append(f"{member.id} thinks whole: {leaves.whole}")
+        return complaints
+
+    def settle(self, limit_s: float, living: Sequence[Member] | None = None) -> list[str]:
+        """
+        Let time pass until nothing is wrong; what still is after C{limit_s}.
+        """
+        self.until(lambda: not self.wrong(living), limit_s)
+        return self.wrong(living)
+
+    def root(self, key: int, living: Sequence[Member] | None = None) -> Member:
+        """
+        The true root of C{key}.
+        """
+        return min(living or self.living(), key=lambda member: (member.id.distance(key), member.id))
+
+    def nearest(self, key: int, count: int, living: Sequence[Member] | None = None) -> list[NodeId]:
+        """
+        The true replica set of C{key}.
+        """
+        nodes: list[NodeId] = []
+        owners: set[str] = set()
+        for member in sorted(living or self.living(), key=lambda member: (member.id.distance(key), member.id)):
+            if self.owner(member.id) not in owners:
+                owners.add(self.owner(member.id))
+                nodes.append(member.id)
+        return nodes[:count]
+
+    def key(self) -> Key:
+        """
+        Any key; now and then one that is very near a node, or on the border between two.
+        """
+        chosen = self.random.random()
+        if chosen < 0.6:
+            return Key(self.point())
+        one = self.random.choice(self.living())
+        if chosen < 0.8:
+            return Key(Id((one.id + self.random.randint(-2, 2)) % RING))
+        following = self.truth(one)[0]
+        half = one.id.clockwise(following[0]) // 2 if following else RING // 2
+        return Key(Id((one.id + half + self.random.randint(-1, 1)) % RING))
+
+    def deliveries(self) -> dict[tuple[Key, int], list[Member]]:
+        """
+        Who was given which parcel.
+        """
+        found: dict[tuple[Key, int], list[Member]] = {}
+        for member in self.members:
+            if hasattr(member, "recorder"):
+                for parcel in member.recorder.delivered:
+                    found.setdefault(parcel, []).append(member)
+        return found
+
+    def send(self, origin: Member, key: Key | None = None) -> tuple[Key, int]:
+        """
+        Route a parcel from C{origin}.
+        """
+        self.parcels += 1
+        key = self.key() if key is None else key
+        origin.pastry.route(key, Parcel(self.parcels))
+        return key, self.parcels
+
+    def misrouted(self, count: int, limit_s: float = 10.0) -> list[str]:
+        """
+        Route C{count} parcels from anywhere to anywhere; what went wrong.
+        """
+        living = self.living()
+        sent = [self.send(self.random.choice(living)) for _ in range(count)]
+        self.until(lambda: self.deliveries().keys() >= set(sent), limit_s)
+        found = self.deliveries()
+        expected = {parcel: [self.root(parcel[0])] for parcel in sent}
+        return [
+            f"{key} is at {[str(member.id) for member in found.get((key, number), [])]} instead of {roots[0].id}"
+            for (key, number), roots in expected.items()
+            if found.get((key, number)) != roots
+        ]
+
+    def misplaced(self, count: int, k: int = 3) -> list[str]:
+        """
+        Ask C{count} times for a replica set; what was wrong.
+        """
+        wrong = []
+        for _ in range(count):
+            key, member = self.key(), self.random.choice(self.living())
+            answer = self.finish(Deferred.fromCoroutine(member.pastry.replica_set(key, k)))
+            if [contact.id for contact in answer] != self.nearest(key, k):
+                wrong.append(f"{key} asked from {member.id}: {[str(contact) for contact in answer]}")
+        return wrong
+
+    def overgrown(self) -> list[str]:
+        """
+        Which tables hold more than they may, or name somebody that is not known.
+        """
+        found = []
+        for member in self.living():
+            ring = member.pastry.ring
+            known = {*ring.leaves, *ring.table}
+            if known != set(ring.contacts):
+                found.append(f"{member.id}: contacts of nobody, or none of somebody")
+            if not ring.suspects <= known:
+                found.append(f"{member.id}: suspects that are not known")
+            if member.recorder.members != set(ring.leaves):
+                found.append(f"{member.id}: the applications believe in another leaf set")
+        return found
