@@ -1,5 +1,5 @@
 """
-Tests for L{post.rpc}, L{post.wire} and L{post.tasks}.
+Tests for L{post.rpc}.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from msgspec import Meta
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -19,21 +20,14 @@ from post.complaints import Complaints
 from post.errors import NotFound, Overloaded, PeerError, Refused, Unreachable
 from post.ids import Contact, Id, NodeId
 from post.interfaces import IReceiver, ITransport
-from post.rpc import ASKED_LIMIT, PARTIAL_LIMIT_BYTES, PIECE_LIMIT, Rpc, expect
-from post.tasks import Tasks, gather, sleep
+from post.rpc import ASKED_LIMIT, PARTIAL_LIMIT_BYTES, PIECE_LIMIT, RUNNING_LIMIT, Rpc, expect
 from post.wire import (
     FRAME_LIMIT,
     MESSAGE_LIMIT,
-    Document,
     Message,
     Priority,
     RefusalCode,
-    UnknownMessage,
-    decode,
-    encode,
     message,
-    pack,
-    unpack,
 )
 
 
@@ -54,15 +48,6 @@ class Answer(Message, frozen=True):
     """
 
     text: bytes
-
-
-class Paper(Document, frozen=True):
-    """
-    Something signed.
-    """
-
-    version: int
-    text: Annotated[str, Meta(max_length=5)]
 
 
 ONE, TWO = (Contact(NodeId(Id(number)), (f"h:{number}",), 1) for number in (1, 2))
@@ -277,125 +262,100 @@ class RpcTests(SynchronousTestCase):
         """
         self.assertRaises(PeerError, expect, Answer, Question(b""))
 
+    def test_late_answer(self) -> None:
+        """
+        The answer to a question of a link that is gone is not taken for that to a question of the next link, nor after
+        we were started anew.
+        """
+        work: list[Deferred[Message]] = []
 
-class WireTests(SynchronousTestCase):
-    """
-    Tests for L{encode} and L{decode}.
-    """
+        async def slow(peer: Contact, question: Question) -> Message:
+            work.append(Deferred())
+            return await work[-1]
 
-    @given(st.binary(max_size=100), st.integers(0, (1 << 160) - 1))
-    def test_round_trip(self, text: bytes, number: int) -> None:
-        """
-        A message survives its bytes.
-        """
-        question = Question(text, NodeId(Id(number)))
-        self.assertEqual(question, decode(encode(question)))
+        self.answerer.serve(Question, slow)
+        lost = self.asker.ask(TWO, Question(b"first"))
+        self.carry()
+        self.asker.peer_lost(TWO.id)
+        self.failureResultOf(lost, Unreachable)
+        second = self.asker.ask(TWO, Question(b"second"))
+        self.clock.advance(1)
+        anew = Rpc(self.here, self.clock, self.complaints)
+        third = anew.ask(TWO, Question(b"third"))
+        self.carry()
+        work[0].callback(Answer(b"first"))
+        self.carry()
+        self.assertNoResult(second)
+        anew.start()
+        work[1].callback(Answer(b"second"))
+        self.carry()
+        self.assertNoResult(third)
+        for each in (second, third):
+            each.addErrback(lambda _: None).cancel()
 
-    @given(st.binary(max_size=200))
-    def test_garbage(self, data: bytes) -> None:
+    def test_given_up_while_lost(self) -> None:
         """
-        Bytes that are no message raise L{PeerError} and nothing else.
+        Whoever hears that a question has failed may give up another to the same peer.
         """
-        for read in (decode, lambda data: decode(b"\xf0\x01" + data), lambda data: unpack(Paper, data)):
-            try:
-                read(data)
-            except PeerError:
-                pass
+        questions = [self.asker.ask(TWO, Question(text)) for text in (b"first", b"second")]
+        failed: list[type[BaseException] | None] = []
 
-    def test_newer_message(self) -> None:
-        """
-        Fields that a newer version added at the end are passed over; those that an older one lacks have defaults.
-        """
-        self.assertEqual(Question(b"x"), decode(b"\xf0\x01" + pack([b"x", bytes(20), "new", 5])))
-        self.assertEqual(Question(b"x"), decode(b"\xf0\x01" + pack([b"x"])))
+        def heard(failure: Failure) -> None:
+            failed.append(failure.type)
+            for question in questions:
+                question.cancel()
 
-    def test_newer_document(self) -> None:
-        """
-        A document with a field more is refused: nobody knows what its signer meant.
-        """
-        self.assertRaises(PeerError, unpack, Paper, pack([1, "x", 2]))
-        self.assertRaises(PeerError, unpack, Paper, pack([1, "too long"]))
+        for question in questions:
+            question.addErrback(heard)
+        self.asker.peer_lost(TWO.id)
+        self.assertEqual({Unreachable, CancelledError}, set(failed))
+        self.assertEqual([], self.clock.getDelayedCalls())
 
-    def test_unknown(self) -> None:
+    def test_told(self) -> None:
         """
-        An unknown tag is told apart from a broken message.
+        What a handler of a message that wants no answer raises is logged or complained of, and the link goes on.
         """
-        self.assertRaises(UnknownMessage, decode, b"\xff\xff\x90")
+        errors: list[Exception] = [PeerError("x"), NotFound("x"), KeyError("x")]
 
-    def test_tags_are_unique(self) -> None:
-        """
-        A tag is declared once.
-        """
-        self.assertRaises(ValueError, message(0xF001), Answer)
+        def fail(peer: Contact, question: Question) -> None:
+            raise errors.pop(0)
 
-
-class TasksTests(SynchronousTestCase):
-    """
-    Tests for L{Tasks}, L{gather} and L{sleep}.
-    """
-
-    def test_stop(self) -> None:
-        """
-        What runs is cancelled, what comes after never starts.
-        """
-        clock, tasks, ended = Clock(), Tasks(), list[str]()
-
-        async def work() -> None:
-            try:
-                await sleep(clock, 5)
-            finally:
-                ended.append("x")
-
-        tasks.spawn(work())
-        tasks.stop()
-        tasks.spawn(work())
-        self.assertEqual((["x"], []), (ended, clock.getDelayedCalls()))
-
-    def test_failure(self) -> None:
-        """
-        A failure is logged.
-        """
-
-        async def work() -> None:
-            raise KeyError("x")
-
-        Tasks().spawn(work())
+        self.answerer.serve(Question, fail)
+        for _ in range(3):
+            self.asker.tell(TWO, Question(b"x"))
+        self.carry()
+        self.assertEqual(([], 1), (errors, self.complaints.counts["refused message"]))
         self.assertEqual(1, len(self.flushLoggedErrors(KeyError)))
 
-    def test_every(self) -> None:
+    def test_told_too_much(self) -> None:
         """
-        Periodic work goes on after a failure.
+        The work that one peer can have done at once is bounded, whether it wants answers or not.
         """
-        clock, tasks, done = Clock(), Tasks(), list[int]()
+        gate: Deferred[None] = Deferred()
+        begun: list[Message] = []
 
-        async def work() -> None:
-            done.append(1)
-            raise KeyError("x")
+        async def slow(peer: Contact, question: Question) -> None:
+            begun.append(question)
+            await gate
 
-        tasks.every(clock, lambda: 1.0, work)
-        clock.pump([1.0] * 3)
-        self.assertEqual(3, len(done))
-        self.assertEqual(3, len(self.flushLoggedErrors(KeyError)))
-        tasks.stop()
+        self.answerer.serve(Question, slow)
+        for _ in range(RUNNING_LIMIT + 3):
+            self.asker.tell(TWO, Question(b"x"))
+        self.carry()
+        self.assertEqual((RUNNING_LIMIT, 3), (len(begun), self.complaints.counts["broken message"]))
+        refused = self.asker.ask(TWO, Question(b"x"))
+        self.carry()
+        self.assertEqual(RefusalCode.OVERLOADED, self.failureResultOf(refused, Refused).value.code)
+        gate.callback(None)
+        self.asker.tell(TWO, Question(b"x"))
+        self.carry()
+        self.assertEqual(RUNNING_LIMIT + 1, len(begun))
 
-    def test_gather(self) -> None:
+    def test_large_answer(self) -> None:
         """
-        The first failure is raised itself, after all have ended.
+        An answer that is too large to send is a failure at once, not silence.
         """
-        clock, ended = Clock(), list[int]()
-
-        async def work(seconds: int, error: Exception | None) -> int:
-            await sleep(clock, seconds)
-            ended.append(seconds)
-            if error is not None:
-                raise error
-            return seconds
-
-        good = Deferred.fromCoroutine(gather([work(2, None), work(1, None)]))
-        bad = Deferred.fromCoroutine(gather([work(3, NotFound("x")), work(4, None)]))
-        clock.pump([1.0] * 3)
-        self.assertEqual([2, 1], self.successResultOf(good))
-        self.assertNoResult(bad)
-        clock.advance(1)
-        self.failureResultOf(bad, NotFound)
-        self.assertEqual([1, 2, 3, 4], ended)
+        self.answerer.serve(Question, lambda peer, question: Answer(bytes(MESSAGE_LIMIT)))
+        answer = self.asker.ask(TWO, Question(b"x"))
+        self.carry()
+        self.assertEqual(RefusalCode.FAILED, self.failureResultOf(answer, Refused).value.code)
