@@ -39,7 +39,7 @@ from post.wire import Priority
 
 WAITING_LIMIT = 1000
 """Newcomers remembered to be told when they can come in; the others ask again by themselves."""
-ENTRY_ATTEMPTS = 5
+ENTRY_ATTEMPTS = 10
 """Looks around for members that came in at the same time, before a newcomer begins anew."""
 RIVAL_S = 3.0
 """Whoever may found a ring asks about once a second; after so long without it is off."""
@@ -227,11 +227,25 @@ class Join:
                 continue
             for _ in range(ENTRY_ATTEMPTS):
                 await self.repair.settled()
-                if leaves and leaves.complete:
+                if not leaves or not leaves.complete:
+                    await self.repair.attempt(wide=True)
+                elif await self._is_confirmed():
                     return True
-                await self.repair.attempt(wide=True)
             return False
         return False
+
+    async def _is_confirmed(self) -> bool:
+        """
+        Whether those next to us, who see what we do, miss nobody in our leaf set.  (Who had no place on one side may
+        have been dropped before it turned out that the other side wants it.)
+        """
+        leaves = self._ring.leaves
+        version = leaves.version
+        for node in dict.fromkeys([leaves.successor(), leaves.predecessor()]):
+            if node is not None and node in leaves:
+                await self._liveness.examine(self._ring.contacts[node])
+        await self.repair.settled()
+        return bool(leaves) and leaves.complete and leaves.version == version
 
     # The way to our own id.
 
