@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from twisted.internet.defer import DeferredSemaphore
 from twisted.logger import Logger
 
-from post.crypto.names import canonical
+from post.crypto.names import canonical, split
 from post.crypto.sealing import SealingKey
 from post.errors import PeerError
-from post.mail.headers import addresses, field
-from post.mail.letter import LetterBox
+from post.mail.headers import addresses, claims_results_of, field, spans
+from post.mail.letter import Letter, LetterBox
 from post.mail.mailbox import Mailbox
 from post.mail.notice import APPLICATION, MailNotice
 from post.messaging.account import Account, entry_key
@@ -23,6 +23,8 @@ from post.wire import unpack
 VERIFIED = "$Verified"
 FETCHES_LIMIT = 16
 """Messages being fetched at once; each holds a block of up to 256 KiB."""
+RESULTS_LIMIT = 100
+"""Made-up results in one header; nobody has as many by accident."""
 
 
 class MailArrival:
@@ -59,21 +61,47 @@ class MailArrival:
             raise PeerError(f"a notification for {notification.application!r}")
         key = entry_key(arrival.sender.account, notification.id)
         notice = unpack(MailNotice, notification.payload)
+        if notice.version != 1:
+            raise PeerError(f"a notice of version {notice.version}")
+        # Before it is fetched: what came long ago may be expunged, and its blocks gone.
+        if await self._mailbox.has_filed(key):
+            return
         await self._fetches.acquire()
         try:
             # Fetched before it is filed: a message in the Inbox can be read, and From is the message's own.
             letter = await self._letters.fetch(notice.message, notice.size)
         finally:
             self._fetches.release()
-        flags = {VERIFIED} if _is_from(letter.header, arrival.sender.address) else set()
+        flags = {VERIFIED} if is_from(letter, arrival.sender.address) else set()
         prefix = b"Return-Path: <" + notice.sender.encode("ascii", "replace") + b">\r\n" + notice.trace
-        await self._mailbox.file_arrival(key, letter, arrival, _safe(prefix), frozenset(flags))
+        omitted = forged_results(letter.header, split(canonical(self._account.address))[1])
+        await self._mailbox.file_arrival(key, letter, arrival, _safe(prefix), omitted, frozenset(flags))
 
 
-def _is_from(header: bytes, sender: str) -> bool:
+def forged_results(header: bytes, domain: str) -> tuple[tuple[int, int], ...]:
     """
-    Whether From is exactly one address, that of the certified sender.
+    Where in a header somebody says that C{domain} has examined the message: nobody but us could know, and we say so in
+    front of it (RFC 8601, section 5).
     """
+    found = [
+        (start, stop)
+        for name, start, stop in spans(header)
+        if name == b"authentication-results" and claims_results_of(header[start:stop].partition(b":")[2], domain)
+    ]
+    if len(found) > RESULTS_LIMIT:
+        raise PeerError("a header of results")
+    return tuple(found)
+
+
+def is_from(letter: Letter, sender: str) -> bool:
+    """
+    Whether From is exactly one address, that of the certified sender, however a mail program may read the header.
+    """
+    header = letter.header
+    if not header.endswith(b"\r\n\r\n") and len(header) < letter.size:
+        return False  # It goes on, perhaps with another From, or ends where not every mail program sees it end.
+    if set(b"\r\n\0") & set(header.replace(b"\r\n", b"")):
+        return False
     value = field(header, b"from", only=True)
     if value is None:
         return False

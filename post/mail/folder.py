@@ -62,6 +62,7 @@ class MailEntry(msgspec.Struct):
     prefix: bytes
     fingerprint: bytes
     proof: Proof | None
+    omitted: tuple[tuple[int, int], ...] = ()
     modseq: int = 0
 
 
@@ -131,6 +132,7 @@ class _EntryState(Document, frozen=True):
     prefix: bytes
     fingerprint: bytes
     proof: Proof | None
+    omitted: tuple[tuple[int, int], ...]
 
 
 _Entries = Annotated[tuple[_EntryState, ...], Meta(max_length=CHUNK_ENTRIES * 8)]
@@ -217,6 +219,7 @@ class MailboxState:
             operation.prefix,
             operation.fingerprint,
             operation.proof,
+            operation.omitted,
         )
         self.ordinal += 1
         self.by_key[entry.key] = entry
@@ -404,6 +407,7 @@ class MailboxState:
             each.prefix,
             each.fingerprint,
             each.proof,
+            each.omitted,
             self.modseq,
         )
         self.by_key[entry.key] = entry
@@ -434,6 +438,7 @@ def _pack_entries(entries: Sequence[MailEntry]) -> Iterator[bytes]:
             e.prefix,
             e.fingerprint,
             e.proof,
+            e.omitted,
         )
         for e in entries
     )

@@ -34,15 +34,23 @@ def raw_fields(header: bytes) -> Iterator[tuple[bytes, bytes]]:
     """
     Each field as (lower-case name, whole octets with line ends).  A line that is no field has the name C{b""}.
     """
+    for name, start, end in spans(header):
+        yield name, header[start:end]
+
+
+def spans(header: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """
+    The same as (lower-case name, start, end).
+    """
     start = 0
     while start < len(header):
         found = _ENDS.search(header, start)
         end = found.end() if found else len(header)
         line = header[start:end]
-        start = end
         if line.strip(b"\r\n"):
             match = _FIELD.match(line)
-            yield (match.group(1).lower() if match else b""), line
+            yield (match.group(1).lower() if match else b""), start, end
+        start = end
 
 
 def field(header: bytes, name: bytes, only: bool = False) -> bytes | None:
@@ -206,6 +214,22 @@ def address_list(value: bytes) -> list[Address]:
         if len(reader.found) >= ADDRESSES_LIMIT:
             break
     return reader.finish()
+
+
+def claims_results_of(value: bytes, domain: str) -> bool:
+    """
+    Whether an Authentication-Results field says that a host of C{domain} has found what it says (RFC 8601, 2.2).
+    """
+    named = b""
+    for kind, text in _tokens(value):
+        if (kind, text) == ("special", b";"):
+            break
+        if kind != "comment":
+            named += text
+    # Followed by a version, perhaps.
+    host = named.decode("latin-1").lower().rstrip("0123456789.")
+    own = domain.lower().rstrip("0123456789.")
+    return host == own or host.endswith("." + own)
 
 
 def addresses(value: bytes) -> list[str]:

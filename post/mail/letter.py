@@ -5,17 +5,18 @@ Messages in the secure store: a whole message in, a reference to its skeleton ou
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from post.crypto.convergent import Reference
+from post.crypto.convergent import BLOCK_LIMIT, Reference
 from post.errors import NotFound, PeerError, PostError
 from post.interfaces import IJournal
 from post.mail.interfaces import IContent, MessageTooLarge, MessageUnavailable, Octets
-from post.mail.mime import HEADER_LIMIT, MimePart, prepend, scan_skeleton
+from post.mail.mime import HEADER_LIMIT, MimePart, header_end, prepend, scan_skeleton
 from post.mail.parts import (
     Cutting,
     Skeleton,
@@ -26,14 +27,17 @@ from post.mail.parts import (
     read_skeleton,
     stored_range,
 )
-from post.messaging.storage import Lease, SecureStore
+from post.messaging.pending import LIFE_LIMIT_S
+from post.messaging.storage import PIECES_LIMIT, Lease, SecureStore
 from post.tasks import sleep
 from post.wire import StorageClass, pack, unpack
 
 SKELETONS_BYTES = 8 * 1024 * 1024
 """Skeletons of messages looked at lately, kept in memory."""
-TREES_KEPT = 2000
-"""MIME trees kept in memory; more are in the journal."""
+TREES_BYTES = 8 * 1024 * 1024
+"""MIME trees kept in memory, by the octets of the headers in them; more are in the journal."""
+TREE_JOURNALED = 64 * 1024
+"""Trees with more than so much in them are made again rather than kept: few messages have such headers."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +62,13 @@ class LetterBox:
         self._store = store
         self._journal = journal
         self._clock = clock
-        self._lease = Lease(StorageClass.MAIL, mail_s)
-        self._size_limit = size_limit
+        # Whatever the policy says: what a notification names has to be there as long as the notification can wait.
+        self._lease = Lease(StorageClass.MAIL, max(mail_s, LIFE_LIMIT_S))
+        self._size_limit = min(size_limit, PIECES_LIMIT * BLOCK_LIMIT)
         self._skeletons: OrderedDict[bytes, Skeleton] = OrderedDict()
         self._skeleton_bytes = 0
         self._trees: OrderedDict[bytes, MimePart] = OrderedDict()
+        self._tree_bytes = 0
 
     async def store(self, message: Octets) -> Letter:
         """
@@ -86,6 +92,19 @@ class LetterBox:
             parts.append(await self._store_part(message, cutting, filled))
         literals.append(bytes(message[position:]))
         skeleton = Skeleton(1, b"".join(literals), tuple(parts))
+        reference = pack(await self._store.store(pack(skeleton), self._lease))
+        self._remember(reference, skeleton)
+        return _letter(reference, skeleton)
+
+    async def without(self, letter: Letter, omitted: Sequence[tuple[int, int]]) -> Letter:
+        """
+        The same message without some octets of its header; what was cut out of it is shared.
+
+        @raise TooFewReplicas: if the ring cannot keep it now.
+        """
+        if not omitted:
+            return letter
+        skeleton = (await self._skeleton(letter.reference)).without(omitted)
         reference = pack(await self._store.store(pack(skeleton), self._lease))
         self._remember(reference, skeleton)
         return _letter(reference, skeleton)
@@ -127,38 +146,59 @@ class LetterBox:
         while self._skeleton_bytes > SKELETONS_BYTES:
             self._skeleton_bytes -= len(self._skeletons.popitem(last=False)[1].literals)
 
-    def content(self, key: bytes, reference: bytes, prefix: bytes, size: int) -> IContent:
+    def content(
+        self, key: bytes, reference: bytes, prefix: bytes, size: int, omitted: Sequence[tuple[int, int]] = ()
+    ) -> IContent:
         """
-        The octets of the message under C{reference}, behind C{prefix}; C{key} names the entry that it belongs to.
+        The octets of the message under C{reference}, behind C{prefix} and without those C{omitted}; C{key} names the
+        entry that it belongs to.
         """
-        content: IContent = _Content(self, key, reference, prefix, size)
+        content: IContent = _Content(self, key, reference, prefix, size, omitted)
         return content
 
-    async def tree(self, key: bytes, reference: bytes, prefix: bytes) -> MimePart:
+    def forget(self, keys: Iterable[bytes]) -> None:
+        """
+        Let go of what is kept of entries that are gone.
+        """
+        names = [f"mime/{key.hex()}" for key in keys]
+        emptied = [(name, b"") for name in names if self._journal.value(name)]
+        if emptied:
+            self._journal.write([], emptied).addErrback(_ignore)
+
+    async def tree(
+        self, key: bytes, reference: bytes, prefix: bytes, omitted: Sequence[tuple[int, int]] = ()
+    ) -> MimePart:
         """
         The MIME tree of an entry; computed once, then kept in the journal.
         """
         known = self._trees.get(key)
-        if known is None:
-            stored = self._journal.value(f"mime/{key.hex()}")
-            known = unpack(MimePart, stored) if stored is not None else None
-        if known is None:
-            skeleton = await self._skeleton(reference)
-            known = prepend(scan_skeleton(skeleton.literals, skeleton.holes), prefix)
-            # Only an index, which can be made again: nobody waits for it, and its loss does not matter.
-            self._journal.write([], [(f"mime/{key.hex()}", pack(known))]).addErrback(_ignore)
-        self._trees[key] = known
-        if len(self._trees) > TREES_KEPT:
-            self._trees.popitem(last=False)
-        return known
+        if known is not None:
+            self._trees.move_to_end(key)
+            return known
+        stored = self._journal.value(f"mime/{key.hex()}")
+        if stored:
+            tree = unpack(MimePart, stored)
+        else:
+            skeleton = (await self._skeleton(reference)).without(omitted)
+            tree = prepend(scan_skeleton(skeleton.literals, skeleton.holes), prefix)
+            packed = pack(tree)
+            if len(packed) <= TREE_JOURNALED:
+                # Only an index, which can be made again: nobody waits for it, and its loss does not matter.
+                self._journal.write([], [(f"mime/{key.hex()}", packed)]).addErrback(_ignore)
+        if key not in self._trees:  # It may have come while we waited for the skeleton.
+            self._trees[key] = tree
+            self._tree_bytes += _weight(tree)
+        while self._tree_bytes > TREES_BYTES:
+            self._tree_bytes -= _weight(self._trees.popitem(last=False)[1])
+        return tree
 
-    async def read(self, reference: bytes, start: int, stop: int) -> bytes:
+    async def read(self, reference: bytes, start: int, stop: int, omitted: Sequence[tuple[int, int]] = ()) -> bytes:
         """
         The octets C{start:stop} of a message.
 
         @raise PeerError, NotFound, Unreachable: as L{fetch}.
         """
-        skeleton = await self._skeleton(reference)
+        skeleton = (await self._skeleton(reference)).without(omitted)
         out: list[bytes] = []
         at = literal = 0
         for part in skeleton.parts:
@@ -189,8 +229,11 @@ def _overlap(literals: bytes, literal: int, at: int, length: int, start: int, st
 
 
 def _letter(reference: bytes, skeleton: Skeleton) -> Letter:
-    end = skeleton.literals.find(b"\r\n\r\n", 0, HEADER_LIMIT)
-    return Letter(reference, skeleton.size, skeleton.literals[: end + 4 if end >= 0 else HEADER_LIMIT])
+    return Letter(reference, skeleton.size, skeleton.literals[: min(header_end(skeleton.literals), HEADER_LIMIT)])
+
+
+def _weight(tree: MimePart) -> int:
+    return 500 + len(tree.header) + sum(map(_weight, tree.children))
 
 
 def _ignore(failure: object) -> None:
@@ -207,12 +250,21 @@ class _Content:
 
     log = Logger()
 
-    def __init__(self, letters: LetterBox, key: bytes, reference: bytes, prefix: bytes, size: int) -> None:
+    def __init__(
+        self,
+        letters: LetterBox,
+        key: bytes,
+        reference: bytes,
+        prefix: bytes,
+        size: int,
+        omitted: Sequence[tuple[int, int]],
+    ) -> None:
         self.size = size
         self._letters = letters
         self._key = key
         self._reference = reference
         self._prefix = prefix
+        self._omitted = omitted
 
     async def read(self, start: int, stop: int) -> bytes:
         head = len(self._prefix)
@@ -220,7 +272,7 @@ class _Content:
         out = self._prefix[start:stop]
         if stop > head:
             try:
-                out += await self._letters.read(self._reference, max(0, start - head), stop - head)
+                out += await self._letters.read(self._reference, max(0, start - head), stop - head, self._omitted)
             except PostError as error:
                 raise self._unavailable(error) from error
         if len(out) != max(0, stop - start):
@@ -229,7 +281,7 @@ class _Content:
 
     async def structure(self) -> MimePart:
         try:
-            return await self._letters.tree(self._key, self._reference, self._prefix)
+            return await self._letters.tree(self._key, self._reference, self._prefix, self._omitted)
         except PostError as error:
             raise self._unavailable(error) from error
 

@@ -126,7 +126,7 @@ class Folder:
         entry = self._folder.by_uid.get(uid)
         if entry is None:
             raise MessageUnavailable(f"no message with UID {uid}")
-        return self._mailbox.letters.content(entry.key, entry.message, entry.prefix, entry.size)
+        return self._mailbox.letters.content(entry.key, entry.message, entry.prefix, entry.size, entry.omitted)
 
     async def store(self, uids: Sequence[int], add: frozenset[str], remove: frozenset[str]) -> None:
         add, remove = _allowed(add), _allowed(remove)
@@ -154,6 +154,7 @@ class Folder:
     async def expunge(self, uids: Sequence[int]) -> None:
         keys = [entry.key for entry in self._living(uids)]
         await self._mailbox.commit(Expunged(batch) for batch in _batches(keys))
+        self._mailbox.letters.forget(keys)
 
     async def copy(self, uids: Sequence[int], target: str) -> Copied:
         return await self._mailbox.copy(self._living(uids), target)
@@ -364,7 +365,9 @@ class Mailbox:
             raise FolderRefused("INBOX stays")
         if any(other.startswith(folder.name + SEPARATOR) for other in self.state.by_name):
             raise FolderRefused(f"{name} has folders in it")
+        keys = [entry.key for entry in folder.entries()]
         await self.commit([FolderDeleted(folder.id)])
+        self.letters.forget(keys)
 
     async def rename(self, old: str, new: str) -> None:
         folder = self._named(old)
@@ -452,7 +455,7 @@ class Mailbox:
                 return folder.uid_validity, entry.uid
         uid = entry.uid
         # Our copy may be still on its way to the ring.
-        await self._known(entry.key)
+        await self.has_filed(entry.key)
         return folder.uid_validity, uid
 
     def _filed_by_us(self, folder: MailFolder, fingerprint: bytes) -> MailEntry | None:
@@ -476,14 +479,15 @@ class Mailbox:
         fingerprint: bytes = b"",
         prefix: bytes = b"",
         proof: Proof | None = None,
+        omitted: tuple[tuple[int, int], ...] = (),
         also: tuple[AnyOperation, ...] = (),
     ) -> MailEntry:
         """
         Insert a message and wait until the ring keeps the record.
         """
-        size = letter.size + len(prefix)
+        size = len(prefix) + letter.size - sum(stop - start for start, stop in omitted)
         inserted = Inserted(
-            key, folder.id, folder.uid_next, date, size, letter.reference, flags, prefix, fingerprint, proof
+            key, folder.id, folder.uid_next, date, size, letter.reference, flags, prefix, fingerprint, proof, omitted
         )
         number = self._append((*also, inserted))
         entry = self.state.by_key[key]
@@ -496,7 +500,7 @@ class Mailbox:
 
         @raise PostError: if the ring does not keep it now.
         """
-        if await self._known(key):
+        if await self.has_filed(key):
             return
         sent = next((f for f in self.state.folders.values() if f.special_use == "\\Sent"), None)
         folder = sent or self._named("INBOX")
@@ -504,14 +508,20 @@ class Mailbox:
         await self._file(folder, key, letter, date, ("\\Seen",), fingerprint)
 
     async def file_arrival(
-        self, key: bytes, letter: Letter, arrival: Arrival, prefix: bytes, flags: frozenset[str]
+        self,
+        key: bytes,
+        letter: Letter,
+        arrival: Arrival,
+        prefix: bytes,
+        omitted: tuple[tuple[int, int], ...],
+        flags: frozenset[str],
     ) -> None:
         """
-        File what has been sent to us, with the evidence of who sent it.
+        File what has been sent to us, with the evidence of who sent it.  C{omitted} of its header is not shown.
 
         @raise PostError: if the ring does not keep it now.
         """
-        if await self._known(key):
+        if await self.has_filed(key):
             return
         signed = arrival.signed
         named = tagged(Purpose.CERTIFICATE_BLOCK, *signed.chain)[:16]
@@ -521,12 +531,22 @@ class Mailbox:
         proof = Proof(1, signed.body, signed.signature, named)
         date = int(self._clock.seconds() * 1000)
         await self._file(
-            self._named("INBOX"), key, letter, date, tuple(sorted(flags)), prefix=prefix, proof=proof, also=also
+            self._named("INBOX"),
+            key,
+            letter,
+            date,
+            tuple(sorted(flags)),
+            prefix=prefix,
+            proof=proof,
+            omitted=omitted,
+            also=also,
         )
 
-    async def _known(self, key: bytes) -> bool:
+    async def has_filed(self, key: bytes) -> bool:
         """
         Whether C{key} was filed before; if so, only after the ring keeps everything up to now.
+
+        @raise PostError: if it was, and the ring does not keep it now.
         """
         if key not in self.state.by_key and key not in self.state.seen:
             return False
@@ -534,12 +554,6 @@ class Mailbox:
         if self._log.count:
             await self._log.kept_to(self._log.count - 1)
         return True
-
-    def is_known(self, key: bytes) -> bool:
-        """
-        Whether a message with this key is, or was, in this mailbox.
-        """
-        return key in self.state.by_key or key in self.state.seen
 
 
 def _seen(entry: MailEntry) -> Entry:

@@ -241,6 +241,15 @@ def _declared(header: bytes, default: str) -> tuple[str, tuple[tuple[str, str], 
     return kind, parameters, encoding[:40]
 
 
+def header_end(message: bytes | mmap.mmap) -> int:
+    """
+    Where the header of a whole message ends, its blank line included; at a limit if there is none.
+    """
+    window = bytes(message[: 2 * HEADER_LIMIT])
+    found = _BLANK.search(window)
+    return found.end() if found else len(window)
+
+
 def scan(message: bytes | mmap.mmap) -> MimePart:
     """
     The tree of a whole message.

@@ -12,16 +12,17 @@ from __future__ import annotations
 import binascii
 import mmap
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from post.crypto.convergent import Reference
 from post.errors import PeerError
 from post.hashes import Purpose, tagged
 from post.mail import headers
-from post.mail.mime import Hole, MimePart, scan
+from post.mail.mime import Hole, MimePart, header_end, scan
 from post.wire import Document, unpack
 
 CUT_BYTES = 64 * 1024
@@ -94,6 +95,26 @@ class Skeleton(Document, frozen=True):
         """
         return [Hole(part.position, part.length, part.lines) for part in self.parts]
 
+    def without(self, omitted: Sequence[tuple[int, int]]) -> Skeleton:
+        """
+        The message without some octets C{start, stop} of its header, in order.
+
+        @raise PeerError: if they are not in front of all that was cut out.
+        """
+        if not omitted:
+            return self
+        end = self.parts[0].position if self.parts else len(self.literals)
+        kept, position = [], 0
+        for start, stop in omitted:
+            if not position <= start <= stop <= end:
+                raise PeerError("something omitted that is not in the header")
+            kept.append(self.literals[position:start])
+            position = stop
+        literals = b"".join([*kept, self.literals[position:]])
+        gone = len(self.literals) - len(literals)
+        parts = (msgspec.structs.replace(part, position=part.position - gone) for part in self.parts)
+        return Skeleton(self.version, literals, tuple(parts))
+
 
 def read_skeleton(data: bytes) -> Skeleton:
     """
@@ -102,6 +123,8 @@ def read_skeleton(data: bytes) -> Skeleton:
     @raise PeerError: if it is none, or contradicts itself.
     """
     skeleton = unpack(Skeleton, data)
+    if skeleton.version != 1:
+        raise PeerError(f"a skeleton of version {skeleton.version}")
     last = -1
     for part in skeleton.parts:
         if not last < part.position <= len(skeleton.literals):
@@ -256,14 +279,22 @@ def fingerprint(message: Octets) -> bytes:
     By which a mail program's own copy of what it submitted is recognised: Message-ID and body.  (It may add Bcc to its
     copy, or order fields otherwise.)  Empty if there is no Message-ID.
     """
-    end = message.find(b"\r\n\r\n", 0, 64 * 1024)
-    if end < 0:
-        return b""
+    end = header_end(message)
     named = headers.field(bytes(message[:end]), b"message-id")
     if not named:
         return b""
     with memoryview(message) as view:
-        return tagged(Purpose.MESSAGE_BODY, named, view[end + 4 :])
+        return tagged(Purpose.MESSAGE_BODY, named, view[end:])
+
+
+_BLIND = frozenset({b"bcc", b"resent-bcc"})
+
+
+def blind_fields(header: bytes) -> list[tuple[int, int]]:
+    """
+    Where in a header stands who else gets the message without the others knowing (RFC 5322, 3.6.3).
+    """
+    return [(start, stop) for name, start, stop in headers.spans(header) if name in _BLIND]
 
 
 def whole_hash(message: Octets) -> bytes:

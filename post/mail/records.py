@@ -112,6 +112,8 @@ class Inserted(Operation, frozen=True, tag=6):
     prefix: Annotated[bytes, Meta(max_length=8192)] = b""
     fingerprint: Annotated[bytes, Meta(max_length=32)] = b""
     proof: Proof | None = None
+    omitted: Annotated[tuple[tuple[int, int], ...], Meta(max_length=100)] = ()
+    """Octets of the message's header that are not shown: results that the sender made up.  Not counted in C{size}."""
 
 
 class Copied(Operation, frozen=True, tag=7):

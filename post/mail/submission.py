@@ -31,8 +31,9 @@ from post.mail.interfaces import (
 )
 from post.mail.letter import Letter, LetterBox
 from post.mail.mailbox import Mailbox
+from post.mail.mime import HEADER_LIMIT, header_end
 from post.mail.notice import APPLICATION, SUBJECT_LIMIT, TRACE_LIMIT, MailNotice
-from post.mail.parts import fingerprint, whole_hash
+from post.mail.parts import blind_fields, fingerprint, whole_hash
 from post.messaging.account import Account
 from post.messaging.dispatch import Dispatch
 from post.tasks import gather
@@ -97,14 +98,19 @@ class Submission:
         if len(message) > self.size_limit:
             raise MessageTooLarge(f"{len(message)} octets")
         self.check_sender(sender)
+        header = header_end(message)
+        if header > HEADER_LIMIT:
+            raise MessageTooLarge(f"a header of {header} octets or more")
         # Two addresses of one account get one notification, addressed as the first of them.
         accounts: dict[AccountId, str] = {}
         for recipient in recipients:
             accounts.setdefault(self._find(recipient), recipient)
         content = whole_hash(message)
         letter = await self._letters.store(message)
+        # What Bcc says is for nobody but the sender, whose own copy has it.
+        shown = await self._letters.without(letter, blind_fields(bytes(message[:header])))
         notices = [
-            self._notify(account, self._notice(sender, recipient, letter, trace), content)
+            self._notify(account, self._notice(sender, recipient, shown, trace), content)
             for account, recipient in accounts.items()
         ]
         await gather([*notices, self._file_sent(content, letter, message)])
