@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from post.errors import Conflict, NotFound, TooFewReplicas
 from post.ids import Handle
 from post.interfaces import Stored
-from post.past.blocks import BlockKind, ContentKind, PublicKeyKind
+from post.past.blocks import PUBLIC_KEY, BlockKind, ContentKind, PublicKeyKind
 from post.wire import StorageClass
 
 
@@ -56,7 +56,9 @@ class FakePast:
         item = Stored(handle, kind, storage_class, expires, order, data)
         old = self.objects.get(handle)
         if old is not None and old.data != data and not self.kinds[kind].supersedes(item, old):
-            raise Conflict(old.data)
+            if order < old.order or kind == PUBLIC_KEY:
+                raise Conflict(old.data)
+            item = old
         self.inserts.append((kind, handle))
         self.objects[handle] = item
         self.kinds[kind].stored(item)

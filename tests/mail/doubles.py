@@ -1,0 +1,184 @@
+"""
+People on one imaginary node: mailbox, submission, arrival and notification as they are, on a ring in a dict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any, TypeVar, cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from post.complaints import Complaints
+from post.crypto.entropy import SeededEntropy
+from post.journal import MemoryJournal
+from post.mail.arrival import MailArrival
+from post.mail.letter import LetterBox
+from post.mail.mailbox import Folder, Mailbox
+from post.mail.submission import Submission
+from post.messaging.account import Account
+from post.messaging.dispatch import Dispatch, Signer
+from post.messaging.identities import Identities
+from post.messaging.log import Log
+from post.messaging.pending import PENDING, PendingKind, envelope_in
+from post.messaging.reception import Reception
+from post.messaging.storage import SecureStore
+from post.past.node import Past
+from post.pastry.node import Pastry
+from post.rpc import Rpc
+from post.sim.authority import Authority
+from post.tasks import Tasks
+from tests.messaging.doubles import FakePast
+from tests.messaging.test_dispatch import BOB_NODE, FakePastry, FakeRpc
+
+NOW = 1_800_000_000
+SIZE_LIMIT = 3_000_000
+_T = TypeVar("_T")
+
+
+class Place:
+    """
+    The node, and the ring.
+    """
+
+    def __init__(self, seed: bytes) -> None:
+        self.clock = Clock()
+        self.clock.advance(NOW)
+        self.authority = Authority(seed, NOW, size_limit=SIZE_LIMIT)
+        self.past = FakePast(self.clock, self.authority.root)
+        self.ring = cast(Past, self.past)
+        self.entropy = SeededEntropy(seed)
+        self.tasks = Tasks()
+        root = self.authority.root
+        self.identities = Identities(self.ring, self.clock, root, Complaints(self.clock), self.tasks)
+        self.reception = Reception(cast(Rpc, FakeRpc()), self.clock, root)
+        self.past.register(PendingKind(root, lambda item: None))
+        self.pastry = FakePastry()
+        self.pastry.alive = False
+        key, chain, _ = self.authority.node("somebody")
+        self.dispatch = Dispatch(
+            cast(Rpc, FakeRpc()),
+            cast(Pastry, self.pastry),
+            self.ring,
+            self.identities,
+            self.reception,
+            self.clock,
+            root,
+            Signer(key, chain),
+            100 * 86400,
+            self.tasks,
+        )
+
+    def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        """
+        What C{coroutine} returns, or raises, when time goes on.
+        """
+        work = Deferred.fromCoroutine(coroutine)
+        outcome: list[Any] = []
+        work.addBoth(outcome.append)
+        for _ in range(2000):
+            if outcome:
+                break
+            self.clock.advance(0.001)
+        if not outcome:
+            raise AssertionError("it hangs")
+        if isinstance(outcome[0], Failure):
+            outcome[0].raiseException()
+        return cast(_T, outcome[0])
+
+    def waiting(self) -> list[bytes]:
+        """
+        The envelopes that wait in the ring.
+        """
+        found = (envelope_in(item.data) for item in self.past.objects.values() if item.kind == PENDING)
+        return [envelope for envelope in found if envelope is not None]
+
+
+class Person:
+    """
+    An account that is open on the node, with its journal.
+    """
+
+    def __init__(self, place: Place, name: str) -> None:
+        self.place = place
+        self.name = name
+        self.credentials = place.authority.account(name)
+        self.journal = MemoryJournal(place.clock, 0.001)
+        self.open()
+        place.run(self.account.publish(BOB_NODE, 86400))
+
+    def open(self) -> None:
+        """
+        As a node does when it starts.
+        """
+        place = self.place
+        self.tasks = Tasks()
+        self.account = Account(self.credentials, place.ring, place.identities, place.clock)
+        self.store = SecureStore(place.ring, place.clock, place.entropy, place.authority.convergence)
+        self.letters = LetterBox(self.store, self.journal, place.clock, 86400, SIZE_LIMIT)
+        self.mailbox = Mailbox(self.account, self.letters, self.journal, place.clock, place.entropy, self.tasks)
+        self.log = Log(
+            place.ring,
+            self.store,
+            self.journal,
+            place.clock,
+            place.entropy,
+            self.credentials.master,
+            b"device-0",
+            0,
+            86400,
+            self.mailbox,
+            self.tasks,
+        )
+        place.run(self.mailbox.open(self.log))
+        self.arrival = MailArrival(self.account, self.mailbox, self.letters)
+        place.reception.open(self.account.id, self.arrival)
+        self.submission = Submission(
+            self.account,
+            self.mailbox,
+            self.letters,
+            place.dispatch,
+            place.authority.directory,
+            place.authority.policy,
+            place.clock,
+        )
+
+    def leave(self) -> None:
+        """
+        The node stops, or dies.
+        """
+        self.place.reception.close(self.account.id)
+        self.log.stop()
+        self.tasks.stop()
+
+    def restart(self, forget: bool = False) -> None:
+        """
+        After a crash; with C{forget} on a new disk.
+        """
+        self.leave()
+        self.journal = MemoryJournal(self.place.clock, 0.001) if forget else self.journal.crash()
+        self.open()
+
+    def folder(self, name: str = "INBOX") -> Folder:
+        """
+        An open folder.
+        """
+        return self.mailbox.folder(name)
+
+    def texts(self, name: str = "INBOX") -> list[bytes]:
+        """
+        The octets of all messages in a folder.
+        """
+        folder = self.folder(name)
+        contents = [folder.content(entry.uid) for entry in folder.entries()]
+        return [self.place.run(content.read(0, content.size)) for content in contents]
+
+    def send(self, message: bytes, *names: str, sender: str | None = None, trace: bytes = b"Received: x\r\n") -> str:
+        """
+        Submit C{message} to the people called C{names}.
+        """
+        recipients = [f"{name}@example.org" for name in names]
+        own = f"{self.name}@example.org" if sender is None else sender
+        return self.place.run(self.submission.submit(own, recipients, message, trace))
