@@ -20,10 +20,13 @@ FORGET_S = 900.0
 """After so long without a wrong password a source begins anew."""
 DELAY_S = 0.5
 """For the first wrong password; doubled for each further one, up to the limit."""
-DELAY_LIMIT_S = 30.0
-PLACES = 16
+DELAY_LIMIT_S = 15.0
+"""Shorter than any mail program waits: it is to be told that its password is wrong, not that the server is dead."""
+PLACES = 12
 """Passwords of one source that are being judged, or were wrong and not yet answered.  A mail program has five or so
-connections; with all places taken by wrong passwords, 16 can be guessed in half a minute."""
+connections; with all places taken by wrong passwords, that many can be guessed in L{DELAY_LIMIT_S}."""
+NAME_KEPT = 64
+"""Characters of a name that is remembered."""
 
 
 class BadAnswer(Exception):
@@ -35,11 +38,13 @@ class BadAnswer(Exception):
 @dataclass(slots=True)
 class _Source:
     """
-    What is known of one source: wrong passwords, when the last one came, and until when each place is taken.
+    What is known of one source: how many passwords were wrong, when the last one was, whose they were (C{None} if of
+    several people), and until when each place is taken.
     """
 
     failures: int = 0
     last: float = 0.0
+    name: str | None = ""
     places: list[float] = field(default_factory=list)
 
 
@@ -77,25 +82,34 @@ class Throttle:
         """
         self._known(source).places.append(math.inf)
 
-    def failed(self, source: str) -> float:
+    def failed(self, source: str, name: str = "") -> float:
         """
-        It was wrong; returns how long to keep the answer back.
+        It was wrong, and said to be that of C{name}; returns how long to keep the answer back.
         """
         known = self._known(source)
         now = self._clock.seconds()
-        known.failures = 1 if now - known.last > FORGET_S else known.failures + 1
+        if now - known.last > FORGET_S:
+            known.failures = 0
+        if not known.failures:
+            known.name = _person(name)
+        elif known.name != _person(name):
+            known.name = None
+        known.failures += 1
         known.last = now
         delay_s: float = min(DELAY_LIMIT_S, DELAY_S * 2.0 ** (min(known.failures, 16) - 1))
         self._leave(known)
         known.places.append(now + delay_s)
         return delay_s
 
-    def succeeded(self, source: str) -> None:
+    def succeeded(self, source: str, name: str = "") -> None:
         """
-        It was right.  What was wrong before is not forgotten: otherwise who has one account could go on guessing at
-        another.
+        It was right: whoever mistyped a password is forgiven.  But who has one account cannot go on guessing at another
+        by logging in from time to time.
         """
-        self._leave(self._known(source))
+        known = self._known(source)
+        if known.name == _person(name):
+            known.failures = 0
+        self._leave(known)
 
     def abandoned(self, source: str) -> None:
         """
@@ -114,6 +128,13 @@ class Throttle:
     def _leave(self, known: _Source) -> None:
         if math.inf in known.places:
             known.places.remove(math.inf)
+
+
+def _person(name: str) -> str:
+    """
+    One may log in by full address or by name.
+    """
+    return name.casefold().partition("@")[0][:NAME_KEPT]
 
 
 def _network(source: str) -> str:

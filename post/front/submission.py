@@ -354,13 +354,13 @@ class SubmissionProtocol(Protocol):
         try:
             address = await accounts.authenticate(name, password)
         except Refused:
-            await self._wait(throttle.failed(source))
+            await self._wait(throttle.failed(source, name))
             self._refuse_login()
             return
         except BaseException:
             throttle.abandoned(source)
             raise
-        throttle.succeeded(source)
+        throttle.succeeded(source, name)
         try:
             self._submission = accounts.submission(address)
         except NotFound:

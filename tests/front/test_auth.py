@@ -37,42 +37,65 @@ class ThrottleTests(SynchronousTestCase):
         self.clock = Clock()
         self.throttle = Throttle(self.clock)
 
-    def guess(self, source: str) -> float:
+    def guess(self, source: str, name: str = "alice") -> float:
         """
         A wrong password; how long its answer is kept back.
         """
         self.throttle.begin(source)
-        return self.throttle.failed(source)
+        return self.throttle.failed(source, name)
+
+    def log_in(self, source: str, name: str) -> None:
+        """
+        A right password.
+        """
+        self.throttle.begin(source)
+        self.throttle.succeeded(source, name)
 
     def test_doubles(self) -> None:
         """
         Each wrong password is answered later than the one before, up to a limit, whatever other sources do.
         """
         delays = [self.guess(HERE) for _ in range(10)]
-        self.assertEqual([0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0, 30.0], delays)
+        self.assertEqual([0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0, 15.0, 15.0], delays)
         self.assertEqual(DELAY_S, self.guess(THERE))
 
     def test_forgets(self) -> None:
         """
         Wrong passwords are forgotten after a while without any.
         """
-        for _ in range(5):
-            self.guess(HERE)
+        self.guess(HERE)
         self.clock.advance(FORGET_S)
-        self.assertEqual(DELAY_S * 2**5, self.guess(HERE))
+        self.assertEqual(2 * DELAY_S, self.guess(HERE))
         self.clock.advance(FORGET_S + 1)
         self.assertEqual(DELAY_S, self.guess(HERE))
 
     def test_right_is_not_slow(self) -> None:
         """
-        A right password is judged at once, after however many wrong ones; but it does not make others' guesses cheaper.
+        A right password is judged at once, after however many wrong ones.
         """
         for _ in range(5):
             self.guess(HERE)
         self.assertEqual(0.0, self.throttle.delay_s(HERE))
-        self.throttle.begin(HERE)
-        self.throttle.succeeded(HERE)
-        self.assertEqual(DELAY_S * 2**5, self.guess(HERE))
+
+    def test_forgives(self) -> None:
+        """
+        Whoever mistyped, and then did not, begins anew; by name or by address.
+        """
+        for _ in range(5):
+            self.guess(HERE)
+        self.log_in(HERE, "Alice@example.org")
+        self.assertEqual(DELAY_S, self.guess(HERE))
+
+    def test_does_not_forgive(self) -> None:
+        """
+        Logging in to one account does not make guesses at another cheaper, nor does one wrong password for one's own.
+        """
+        self.assertEqual(DELAY_S, self.guess(HERE))
+        self.log_in(HERE, "mallory")
+        self.assertEqual(2 * DELAY_S, self.guess(HERE))
+        self.guess(HERE, "mallory")
+        self.log_in(HERE, "mallory")
+        self.assertEqual(8 * DELAY_S, self.guess(HERE))
 
     def test_places(self) -> None:
         """
@@ -107,8 +130,7 @@ class ThrottleTests(SynchronousTestCase):
         self.assertEqual(DELAY_S, self.throttle.delay_s(HERE))
         self.throttle.abandoned(HERE)
         self.assertEqual(0.0, self.throttle.delay_s(HERE))
-        self.throttle.begin(HERE)
-        self.throttle.succeeded(HERE)
+        self.log_in(HERE, "alice")
         self.assertEqual(0.0, self.throttle.delay_s(HERE))
 
     def test_bounded(self) -> None:
