@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Coroutine, Sequence
-from ipaddress import IPv6Address, ip_address
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from post.errors import NotFound, Overloaded, PostError, Refused, TooFewReplicas, Unconfirmed, Unreachable
-from post.front.auth import BadAnswer, Throttle, decode, plain, text
+from post.front.auth import MECHANISMS, BadAnswer, Exchange, Throttle, on_loopback, text
 from post.front.imap import commands
 from post.front.imap.assembler import Assembler, Command, Continue
 from post.front.imap.grammar import Parser, Syntax
@@ -95,6 +94,7 @@ class ImapProtocol(Protocol):
         self._later: IDelayedCall | None = None
         self._keepalive: IDelayedCall | None = None
         self._asked: Deferred[Command] | None = None
+        self._asleep: Deferred[None] | None = None
         self._drained: list[Deferred[None]] = []
 
     # The connection.
@@ -118,6 +118,8 @@ class ImapProtocol(Protocol):
         if self._asked is not None:
             asked, self._asked = self._asked, None
             asked.errback(Unreachable("the client has gone"))
+        if self._asleep is not None:
+            self._asleep.cancel()
 
     def drop(self) -> None:
         """
@@ -192,9 +194,21 @@ class ImapProtocol(Protocol):
             self._drained.append(waiting)
             await waiting
         if self._overdue():
-            await sleep(self.factory.clock, 0)
+            await self._sleep(0)
             self._turn = self.factory.clock.seconds()
         self._check_here()
+
+    async def _sleep(self, seconds: float) -> None:
+        """
+        @raise Unreachable: if the client goes meanwhile.
+        """
+        self._asleep = sleep(self.factory.clock, seconds)
+        try:
+            await self._asleep
+        except CancelledError:
+            raise Unreachable("the client has gone") from None
+        finally:
+            self._asleep = None
 
     def _overdue(self) -> bool:
         return abs(self.factory.clock.seconds() - self._turn) > TURN_S
@@ -383,7 +397,7 @@ class ImapProtocol(Protocol):
         if self.mailbox is None:
             if self.factory.tls is not None and not self.tls:
                 words.append(b"STARTTLS")
-            words += [b"AUTH=PLAIN", b"AUTH=LOGIN"] if self._may_log_in() else [b"LOGINDISABLED"]
+            words += [b"AUTH=" + name for name in MECHANISMS] if self._may_log_in() else [b"LOGINDISABLED"]
             return b" ".join(words)
         words += [b"ENABLE", b"IDLE", b"NAMESPACE", b"CHILDREN", b"UNSELECT", b"UIDPLUS", b"MOVE"]
         words += [b"SPECIAL-USE", b"CREATE-SPECIAL-USE", b"LIST-EXTENDED", b"LIST-STATUS", b"STATUS=SIZE"]
@@ -391,7 +405,7 @@ class ImapProtocol(Protocol):
 
     def _may_log_in(self) -> bool:
         # Whoever listens to the network does not hear what stays within this machine.
-        return self.tls or is_loopback(self.source)
+        return self.tls or on_loopback(self.source)
 
     def _starttls(self, tag: bytes, parser: Parser) -> None:
         parser.end()
@@ -435,48 +449,46 @@ class ImapProtocol(Protocol):
         parser.end()
         if self._must_not_log_in(tag):
             return None
-        if mechanism == "PLAIN":
-            return self._plain(tag, initial)
-        if mechanism == "LOGIN":
-            return self._name_and_password(tag, initial)
-        self.write(tag + b" NO [CANNOT] PLAIN, please.\r\n")
-        return None
+        steps = MECHANISMS.get(mechanism.encode())
+        if steps is None:
+            self.write(tag + b" NO [CANNOT] PLAIN, please.\r\n")
+            return None
+        return self._exchange(tag, steps(), initial)
 
-    async def _plain(self, tag: bytes, initial: bytes | None) -> None:
-        name, password = plain(await self._answered(b"", initial))
+    async def _exchange(self, tag: bytes, exchange: Exchange, answer: bytes | None) -> None:
+        """
+        Ask what the mechanism asks; C{answer} is the first one if the client gave it at once (RFC 4959).
+        """
+        challenge = next(exchange)
+        try:
+            while True:
+                if answer is None:
+                    answer = await self._ask(b64encode(challenge))
+                if answer == b"*":
+                    raise BadAnswer("given up")
+                challenge, answer = exchange.send(answer), None
+        except StopIteration as end:
+            name, password = end.value
         await self._log_in(tag, name, password)
-
-    async def _name_and_password(self, tag: bytes, initial: bytes | None) -> None:
-        name = text(await self._answered(b"Username:", initial))
-        await self._log_in(tag, name, await self._answered(b"Password:", None))
-
-    async def _answered(self, challenge: bytes, initial: bytes | None) -> bytes:
-        """
-        The octets with which the client answers C{challenge}, unless it has done so at once.
-
-        @raise BadAnswer: if they are none.
-        """
-        answer = initial if initial is not None else await self._ask(b64encode(challenge))
-        if answer == b"*":
-            raise BadAnswer("given up")
-        return decode(answer)
 
     async def _log_in(self, tag: bytes, name: str, password: bytes) -> None:
         throttle = self.factory.throttle
-        delay_s = throttle.delay_s(self.source)
-        if delay_s:
-            await sleep(self.factory.clock, delay_s)
-            self._check_here()
+        while (delay_s := throttle.delay_s(self.source)) > 0:
+            await self._sleep(delay_s)
+        throttle.begin(self.source)
         try:
             address = await self.factory.accounts.authenticate(name, password)
         except Refused:
-            throttle.failed(self.source)
-            self._logins += 1
+            await self._sleep(throttle.failed(self.source))
             self.write(tag + b" NO [AUTHENTICATIONFAILED] Wrong name or password.\r\n")
+            self._logins += 1
             if self._logins >= LOGINS_LIMIT:
                 self.write(b"* BYE too many wrong passwords\r\n")
                 self.leave()
             return
+        except BaseException:
+            throttle.abandoned(self.source)
+            raise
         throttle.succeeded(self.source)
         self._check_here()
         try:
@@ -513,19 +525,6 @@ class ImapProtocol(Protocol):
     def _stay_alive(self) -> None:
         self.write(b"* OK still here\r\n")
         self._keepalive = self.factory.clock.callLater(KEEPALIVE_S, self._stay_alive)
-
-
-def is_loopback(source: str) -> bool:
-    """
-    Whether a connection from C{source} does not leave this machine.
-    """
-    try:
-        address = ip_address(source)
-    except ValueError:
-        return False
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return address.is_loopback
 
 
 def refusal(error: PostError) -> bytes:

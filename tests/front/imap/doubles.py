@@ -111,6 +111,7 @@ class FakeFolder:
         return list(self._stored.entries.values())
 
     def entry(self, uid: int) -> Entry | None:
+        self._mailbox.work()
         return self._stored.entries.get(uid)
 
     def content(self, uid: int) -> IContent:
@@ -166,7 +167,7 @@ class FakeFolder:
 class FakeMailbox:
     """
     Folders in memory.  While C{held} is a list, whoever waits is put on it; C{lost} messages cannot be read; C{full}
-    refuses what comes in.
+    refuses what comes in.  To look at an entry takes C{effort_s}.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -175,6 +176,7 @@ class FakeMailbox:
         self.lost: set[bytes] = set()
         self.full = False
         self.read = 0
+        self.effort_s = 0.0
         self._clock = clock
         self._validity = 70
         self._stored: dict[str, Stored] = {}
@@ -188,6 +190,12 @@ class FakeMailbox:
         if self.held is not None:
             self.held.append(Deferred())
             await self.held[-1]
+
+    def work(self) -> None:
+        """
+        Time goes by, and nothing else can happen.
+        """
+        self._clock.rightNow += self.effort_s
 
     def release(self) -> None:
         """
