@@ -69,12 +69,14 @@ class Insertion:
         self._under_way: set[NodeId] = set()
         self._choosing = False
         self._exhausted = False
+        self._unknown: PostError | None = None
         self._done: Deferred[Inserted] = Deferred()
 
     async def run(self) -> Inserted:
         """
         @raise TooFewReplicas: if fewer than the minimum are kept elsewhere.
         @raise Conflict: if a holder has something that must not give way.
+        @raise Unreachable: if there are too few because it cannot be known who the others are.
         """
         await self._fill()
         return await self._done
@@ -96,7 +98,8 @@ class Insertion:
                 for contact in fresh[: max(0, self._wanting())]:
                     self._ask(contact)
         except PostError as error:
-            self._finish(error)
+            # Those who were asked before may be enough.
+            self._exhausted, self._unknown = True, error
         finally:
             self._choosing = False
         self._settle()
@@ -157,8 +160,9 @@ class Insertion:
         elif self._exhausted and not self._choosing:
             if elsewhere >= self._minimum and not self._under_way - self._slow:
                 self._finish(None)
-            elif not self._under_way:
-                self._finish(TooFewReplicas(elsewhere, self._minimum))
+            elif elsewhere < self._minimum and not self._under_way - {self._local}:
+                # Our own copy would not help, and our own disk knows no deadline.
+                self._finish(self._unknown or TooFewReplicas(elsewhere, self._minimum))
 
     def _finish(self, error: BaseException | None) -> None:
         if self._done.called:
