@@ -5,7 +5,7 @@ Tests for L{post.complaints}.
 from __future__ import annotations
 
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, globalLogPublisher
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from post.complaints import PEERS_LIMIT, Complaints
@@ -20,13 +20,7 @@ class ComplaintsTests(SynchronousTestCase):
         self.clock = Clock()
         self.clock.advance(1_000_000)
         self.complaints = Complaints(self.clock)
-        self.seen: list[LogEvent] = []
-        globalLogPublisher.addObserver(self.observe)
-        self.addCleanup(globalLogPublisher.removeObserver, self.observe)
-
-    def observe(self, event: LogEvent) -> None:
-        if event.get("log_namespace") == "post.complaints.Complaints":
-            self.seen.append(event)
+        self.seen = self.enterContext(capturedLogs())
 
     def test_once_a_minute(self) -> None:
         """
