@@ -180,10 +180,17 @@ class LeafSet:
             return self._overflow()
         if place < self._split or (place == self._split and self._joins_successors(place, sides)):
             self._split += 1
+        predecessors = len(self._ids) - self._split
+        # Whoever has no place on one side may be wanted on the other: it stands between C{node} and our last member
+        # there, so the same word vouches for it.
         if self._split > self.half:
-            return self._drop(self._split - 1)
-        if len(self._ids) - self._split > self.half:
-            return self._drop(self._split)
+            if not sides & Side.BEFORE or predecessors >= self.half:
+                return self._drop(self._split - 1)
+            self._split -= 1
+        elif predecessors > self.half:
+            if not sides & Side.AFTER or self._split >= self.half:
+                return self._drop(self._split)
+            self._split += 1
         return None
 
     def remove(self, node: NodeId) -> bool:

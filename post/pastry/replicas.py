@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from post.ids import RING, Key, NodeId
+from post.ids import RING, Id, Key, NodeId
 from post.pastry.leafset import LeafSet
 
 _MASK = RING - 1
@@ -56,24 +56,24 @@ def choose(key: int, count: int, leaves: LeafSet, owner_of: OwnerOf, avoid: Coll
 def span(key: Key, nodes: Collection[NodeId], leaves: LeafSet) -> tuple[Key, Key]:
     """
     The range of keys, from the first clockwise to the second, to which the same C{nodes} are the nearest ones.  They
-    are neighbors on the ring, chosen for C{key} without passing anybody over.
+    were chosen for C{key} without passing anybody over.
 
-    A key leaves the range where the node beyond one end becomes nearer than the one at the other end.
+    One of them is nearer than some other node on just half of the ring: from the middle between the two, past itself,
+    to the point opposite.  The range is what all these halves have in common.
     """
-    around = [leaves.owner, *leaves]
-    if len(nodes) >= len(around) or not nodes:
-        return key, key
-    by_way = sorted(around, key=lambda node: (node - key) & _MASK)
-    clockwise = [node for node in by_way if node in nodes]
-    # The chosen ones stand together around the key: some at the start of this order, the others at its end.
-    ahead = 0
-    while ahead < len(by_way) and by_way[ahead] in nodes:
-        ahead += 1
-    behind = len(clockwise) - ahead
-    first, last = by_way[-behind] if behind else by_way[0], by_way[ahead - 1] if ahead else by_way[-1]
-    before, after = by_way[-behind - 1], by_way[ahead]
-    low = (before + (((last - before) & _MASK) + 1) // 2 + 1) & _MASK
-    high = (first + ((after - first) & _MASK) // 2 - 1) & _MASK
-    if ((key - low) & _MASK) > ((high - low) & _MASK):
-        return key, key  # The key is itself on the border.
-    return Key(type(key)(low)), Key(type(key)(high))
+    others = {int(node) for node in (leaves.owner, *leaves) if node not in nodes}
+    if not leaves.whole:
+        # Somebody may live right behind our farthest members.
+        after, before = leaves.ends()
+        others |= {(after + 1) & _MASK, (before - 1) & _MASK}
+    behind = ahead = _MASK
+    for node in nodes:
+        for other in others:
+            way = (node - other) & _MASK
+            low, high = other + way // 2 + 1, node + (RING - way - 1) // 2
+            if ((key - low) & _MASK) > ((high - low) & _MASK):
+                return key, key  # It is itself in the middle.
+            behind, ahead = min(behind, (key - low) & _MASK), min(ahead, (high - key) & _MASK)
+    if behind + ahead >= _MASK:
+        return key, key  # The nodes are the whole ring; no range need be remembered for that.
+    return Key(Id((key - behind) & _MASK)), Key(Id((key + ahead) & _MASK))
