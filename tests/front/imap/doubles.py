@@ -237,17 +237,20 @@ class FakeMailbox:
 
     def receive(self, message: bytes = SIMPLE, *flags: str, folder: str = "INBOX") -> int:
         """
-        A message comes in.
+        A message comes in, and who listens hears of it.
         """
-        return self.put(self.named(folder), message, frozenset(flags), NOON)
+        uid = self.put(self.named(folder), message, frozenset(flags), NOON)
+        self._clock.advance(0)
+        return uid
 
     def vanish(self, uid: int, folder: str = "INBOX") -> None:
         """
-        Somebody else expunges a message.
+        Somebody else expunges a message, and who listens hears of it.
         """
         stored = self.named(folder)
         del stored.entries[uid]
         self.tell(stored)
+        self._clock.advance(0)
 
     def flags(self, uid: int, folder: str = "INBOX") -> set[str]:
         """
