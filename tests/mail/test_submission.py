@@ -24,6 +24,7 @@ from post.mail.letter import Letter
 from post.messaging.notification import Delivered, Receipt, acknowledge, disclose, letter_in
 from post.past.blocks import CONTENT
 from post.wire import unpack
+from tests.messaging.doubles import backup
 
 from .doubles import SIZE_LIMIT, Person, Place
 
@@ -105,11 +106,10 @@ class SubmissionTests(SynchronousTestCase):
         """
         What arrived after the backup was made does not arrive again on the restored disk.
         """
-        backup = self.bob.journal.crash()
-        self.bob.restart()
+        disk = backup(self.bob.journal, self.place.clock)
         self.alice.send(MAIL, "bob")
         self.bob.leave()
-        self.bob.journal = backup.crash()
+        self.bob.journal = disk
         self.bob.open()
         self.alice.send(MAIL, "bob")
         self.assertEqual(1, len(self.bob.texts()))

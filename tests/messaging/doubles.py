@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from post.errors import Conflict, NotFound, TooFewReplicas
 from post.ids import Handle
 from post.interfaces import Stored
+from post.journal import MemoryJournal
 from post.past.blocks import PUBLIC_KEY, BlockKind, ContentKind, PublicKeyKind
 from post.wire import StorageClass
 
@@ -84,6 +85,16 @@ class FakePast:
 
     def rank(self, handle: Handle) -> int:
         return 0
+
+
+def backup(journal: MemoryJournal, clock: Clock) -> MemoryJournal:
+    """
+    A copy of a disk, as of now.
+    """
+    copy = MemoryJournal(clock, 0.001)
+    copy._rows, copy._values = dict(journal._durable_rows), dict(journal._durable_values)
+    copy._durable_rows, copy._durable_values = dict(copy._rows), dict(copy._values)
+    return copy
 
 
 class FakeJournal:
