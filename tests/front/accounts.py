@@ -24,6 +24,8 @@ class Gate:
     def __init__(self) -> None:
         self.closed = False
         self.waiting: list[Deferred[None]] = []
+        self.reached: Deferred[None] = Deferred()
+        """Fires when the first one waits."""
 
     async def passed(self) -> None:
         """
@@ -31,6 +33,8 @@ class Gate:
         """
         if self.closed:
             self.waiting.append(Deferred())
+            if not self.reached.called:
+                self.reached.callback(None)
             await self.waiting[-1]
 
     def let_one(self) -> None:

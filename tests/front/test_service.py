@@ -134,6 +134,28 @@ class SmtplibTests(MailServicesCase):
         self.assertEqual([552, 552, 250], await self.outside(work))
         self.assertEqual([], self.accounts.alice.taken)
 
+    async def test_ahead(self) -> None:
+        """
+        A client that sends far ahead, under TLS, loses nothing: it is held up, and goes on when the ring has answered.
+        """
+        said = b"RCPT TO:<bob@example.org>\r\n" + (b"NOOP " + b"x" * 1000 + b"\r\n") * 3000 + b"QUIT\r\n"
+
+        def work() -> bytes:
+            client = self.start_tls()
+            client.login("alice", PASSWORD.decode())
+            client.mail(ALICE)
+            assert client.sock is not None and client.file is not None
+            client.sock.sendall(said)
+            heard: bytes = client.file.read()
+            client.close()
+            return heard
+
+        self.accounts.gate.closed = True
+        answered = self.outside(work)
+        await self.accounts.gate.reached
+        self.accounts.gate.let_one()
+        self.assertEqual(b"250 2.1.5 Ok.\r\n" + b"250 2.0.0 Ok.\r\n" * 3000 + b"221 2.0.0 Goodbye.\r\n", await answered)
+
 
 class SocketTests(MailServicesCase):
     """

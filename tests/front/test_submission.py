@@ -462,8 +462,10 @@ class DataTests(SubmissionCase):
         self.factory = self.port(spool_dir=str(directory))
         self.factory.size_limit = 2 * MEMORY_BYTES
         client = self.connect()
+        before = set(Path("/proc/self/fd").iterdir())
         client.say(ENVELOPE + b"x" * (MEMORY_BYTES + 1) + b"\r\n.")
         client.hang_up()
+        self.assertEqual(before, set(Path("/proc/self/fd").iterdir()))
         self.assertEqual(([], [], []), (self.taken, list(directory.iterdir()), self.clock.getDelayedCalls()))
 
     def test_gone_before_reply(self) -> None:
@@ -780,11 +782,14 @@ class LimitTests(SubmissionCase):
 
     def test_after_quit(self) -> None:
         """
-        Whatever comes behind QUIT is not looked at, and not kept.
+        Whatever comes behind QUIT is not looked at, and does not keep the connection.
         """
         client = self.connect()
         self.assertEqual([221], client.codes(b"QUIT\r\nNOOP\r\n"))
-        self.assertEqual([], client.say(b"NOOP\r\n" * 1000))
+        for _ in range(3):
+            self.assertEqual([], client.say(b"NOOP\r\n" * 1000))
+            self.clock.advance(LINGER_S / 3)
+        self.assertTrue(client.wire.disconnected)
         client.hang_up()
         self.assertEqual([], self.clock.getDelayedCalls())
 
