@@ -1,0 +1,159 @@
+"""
+Tests for L{post.cli.founding} and L{post.cli.greeting}.
+"""
+
+from __future__ import annotations
+
+import stat
+import time
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from post.cli.founding import LOCK, check_unused, found, read_plan, who
+from post.cli.greeting import describe
+from post.config import load
+from post.crypto.certificates import read_node
+from post.errors import ConfigError
+from post.home import Home
+from tests.scratch import scratch
+
+
+class WhoTests(SynchronousTestCase):
+    """
+    Tests of L{who}.
+    """
+
+    def test_usual(self) -> None:
+        """
+        Of a ring of which nothing is said, alice and bob live in it, as many as it has nodes, each with a password that
+        nobody can guess.
+        """
+        for nodes, names in ((1, ["alice"]), (2, ["alice", "bob"]), (5, ["alice", "bob"])):
+            domain, people = who(nodes, "example.org", [])
+            self.assertEqual(
+                ("example.org", [f"{name}@example.org" for name in names]), (domain, [a for a, _ in people])
+            )
+        self.assertNotEqual(who(2, "example.org", [])[1], people)
+
+    def test_given(self) -> None:
+        """
+        Names are brought into their canonical form, full addresses too, and a password may have colons.
+        """
+        domain, people = who(2, "BÜCHER.example", ["Alice:a:b:", "bob@bücher.example: x "])
+        self.assertEqual("xn--bcher-kva.example", domain)
+        self.assertEqual([(f"alice@{domain}", "a:b:"), (f"bob@{domain}", " x ")], people)
+
+    def test_refused(self) -> None:
+        """
+        What cannot be is named, in one line.
+        """
+        for nodes, domain, users, said in (
+            (1, "example.org", ["a:x", "b:x"], "--user: 2 users need as many nodes, and --nodes is 1"),
+            (2, "a b", [], "--domain a b: is not a domain"),
+            (2, "example.org", ["alice"], "--user alice: is not NAME:PASSWORD"),
+            (2, "example.org", [":x"], "--user : is not NAME:PASSWORD"),
+            (2, "example.org", ["alice:"], "--user alice: the password has to be"),
+            (2, "example.org", ["alice:a\nb"], "--user alice: the password has to be"),
+            (2, "example.org", ["a b:x"], "--user a b: cannot be the name of a mail account"),
+            (2, "example.org", ["..:x"], "--user ..: cannot be the name"),
+            (2, "example.org", ["jörg:x"], "--user jörg: has a letter that certificates cannot hold"),
+            (2, "example.org", ["a@example.com:x"], "--user a@example.com: is not of the domain example.org"),
+            (2, "example.org", ["alice:x", "ALICE+y:z"], "--user alice@example.org: is there twice"),
+        ):
+            error = self.assertRaises(ConfigError, who, nodes, domain, users)
+            self.assertTrue(str(error).startswith(said), str(error))
+
+
+class FoundTests(SynchronousTestCase):
+    """
+    Tests of L{found}.
+    """
+
+    def setUp(self) -> None:
+        self.directory = scratch(self) / "ring"
+        self.domain, self.people = who(3, "example.org", ["a/b:x:y", "bob:z"])
+
+    def found(self) -> None:
+        found(self.directory, 3, self.domain, self.people)
+
+    def test_found(self) -> None:
+        """
+        Every node has an owner of its own, settings that load, and the accounts that live on it; everybody is in the
+        directory of each.
+        """
+        self.found()
+        plan = read_plan(self.directory)
+        self.assertEqual(["node1", "node2", "node3"], [node.name for node in plan.nodes])
+        self.assertEqual([["a/b@example.org"], ["bob@example.org"], []], [node.accounts for node in plan.nodes])
+        self.assertEqual({"a/b@example.org": "x:y", "bob@example.org": "z"}, plan.passwords)
+        owners, now = set(), int(time.time())
+        for node in plan.nodes:
+            config = load(self.directory / node.name / "node.toml")
+            home = Home(config.directory)
+            credentials = home.credentials(now)
+            certificate = read_node(credentials.chain[0])
+            owners.add(certificate.owner)
+            self.assertEqual((node.node_id, node.link), (certificate.node_id.hex(), config.settings.links.listen))
+            self.assertEqual(node.accounts, [account.address for account in home.accounts(credentials.root)])
+            directory = home.directory(credentials.root, now)
+            self.assertEqual((2, 3), (len(directory.entries), len(directory.members)))
+        self.assertEqual(3, len(owners))
+        services = [service for node in plan.nodes for service in (node.link, node.submission, node.imap, node.imaps)]
+        self.assertEqual(12, len(set(services)))
+
+    def test_secret(self) -> None:
+        """
+        The passwords are kept where nobody else can read them.
+        """
+        self.found()
+        plan = self.directory / "plan.json"
+        self.assertEqual(0o600, stat.S_IMODE(plan.stat().st_mode))
+        plan.chmod(0o644)
+        self.assertRaises(ConfigError, read_plan, self.directory)
+
+    def test_interrupted(self) -> None:
+        """
+        A ring whose making was cut short is made anew.
+        """
+        self.found()
+        (self.directory / "plan.json").unlink()
+        (self.directory / "authority" / "root.der").unlink()
+        check_unused(self.directory)
+        self.found()
+        self.assertEqual(3, len(read_plan(self.directory).nodes))
+
+    def test_not_ours(self) -> None:
+        """
+        A directory with something else in it is left alone, whatever that is called.
+        """
+        check_unused(self.directory)
+        self.directory.mkdir()
+        (self.directory / LOCK).touch()
+        check_unused(self.directory)
+        (self.directory / "node_modules").mkdir()
+        self.assertRaises(ConfigError, check_unused, self.directory)
+        self.assertRaises(ConfigError, check_unused, self.directory / LOCK)
+
+    def test_damaged(self) -> None:
+        """
+        A damaged plan is said to be so.
+        """
+        self.directory.mkdir()
+        for data in (b"", b"{}", b"\xff", b"[1]"):
+            (self.directory / "plan.json").write_bytes(data)
+            (self.directory / "plan.json").chmod(0o600)
+            self.assertIn("is damaged", str(self.assertRaises(ConfigError, read_plan, self.directory)))
+
+    def test_describe(self) -> None:
+        """
+        The table names every node, who lives there and the ports; what is to be pasted into a shell is quoted.
+        """
+        self.people = [("it's@example.org", "p w'$"), *self.people[1:]]
+        self.found()
+        plan = read_plan(self.directory)
+        text = describe(plan)
+        for node in plan.nodes:
+            for service in (node.submission, node.submissions, node.imap, node.imaps):
+                self.assertIn(service.rpartition(":")[2], text)
+        self.assertIn("""curl --user 'it'"'"'s@example.org:p w'"'"'$' 'imap://""", text)
+        self.assertIn("imap://it%27s:p%20w%27%24@127.0.0.1:", text)
