@@ -75,6 +75,7 @@ SEEN_KEPT_S = 500 * 86400
 """How long the key of an expunged message is remembered: longer than any notification lives."""
 FOLDERS_LIMIT = 5000
 NAME_LIMIT = 200
+SPECIAL_USE_LIMIT = 40
 FLAGS_LIMIT = 100
 FLAG_LENGTH = 100
 """Of one message, and of each; far beyond what mail programs use, and what a record surely holds."""
@@ -334,6 +335,8 @@ class Mailbox:
             raise FolderExists(name)
         _check_name(name)
         uses = {folder.special_use for folder in self.state.folders.values()}
+        if len(special_use) > SPECIAL_USE_LIMIT:
+            raise FolderRefused("not a use of a folder")
         if special_use and special_use in uses:
             raise FolderRefused(f"there is a {special_use} folder already")
         await self._journaled(self._append(self._creations(name, special_use)))
