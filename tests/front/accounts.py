@@ -32,10 +32,11 @@ class Gate:
         Returns at once, or when the test says so.
         """
         if self.closed:
-            self.waiting.append(Deferred())
+            turn: Deferred[None] = Deferred()
+            self.waiting.append(turn)
             if not self.reached.called:
                 self.reached.callback(None)
-            await self.waiting[-1]
+            await turn
 
     def let_one(self) -> None:
         """
