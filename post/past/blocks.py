@@ -18,7 +18,7 @@ from typing import Annotated, Protocol
 
 from msgspec import Meta
 
-from post.crypto.certificates import verify_identity
+from post.crypto.certificates import read_identity, verify_identity
 from post.crypto.convergent import BLOCK_LIMIT
 from post.crypto.keys import LogKey, SigningKey, verify
 from post.crypto.names import canonical
@@ -64,6 +64,10 @@ class BlockKind(Protocol):
         """
 
 
+_Chain = Annotated[tuple[Annotated[bytes, Meta(max_length=4096)], ...], Meta(max_length=4)]
+"""A leaf, its issuer, and room for two in between one day."""
+
+
 class SignedBlock(Document, frozen=True):
     """
     A version of a public-key block.
@@ -79,7 +83,7 @@ class SignedBlock(Document, frozen=True):
     parent: Annotated[bytes, Meta(min_length=32, max_length=32)]
     payload: Annotated[bytes, Meta(max_length=PAYLOAD_LIMIT)]
     owner: Annotated[bytes, Meta(max_length=128)]
-    chain: Annotated[tuple[Annotated[bytes, Meta(max_length=4096)], ...], Meta(max_length=4)]
+    chain: _Chain
 
 
 class _Signature(Document, frozen=True):
@@ -109,6 +113,18 @@ def read_signed_block(data: bytes) -> SignedBlock:
     @raise PeerError: if it is none.
     """
     return unpack(SignedBlock, unpack(_Signature, data).body)
+
+
+def contradict(kind: int, data: bytes, other: bytes) -> bool:
+    """
+    Whether two authentic objects of equal order under one handle cannot both be right.
+
+    Of public-key blocks what is signed counts: a signature has more than one form, and who makes another one of it has
+    not written another version.
+    """
+    if kind == PUBLIC_KEY:
+        return unpack(_Signature, data).body != unpack(_Signature, other).body
+    return kind == CONTENT and data != other
 
 
 def block_hash(data: bytes) -> bytes:
@@ -184,6 +200,8 @@ class PublicKeyKind(_Quiet):
         @raise PeerError: unless the owner of C{handle} signed it.
         """
         signature = unpack(_Signature, data)
+        if pack(signature) != data:
+            raise PeerError("a public-key block in another than its only form")
         block = unpack(SignedBlock, signature.body)
         if block.version != 1:
             raise PeerError(f"a public-key block of version {block.version}")
@@ -196,6 +214,20 @@ class PublicKeyKind(_Quiet):
             raise BadSignature("a public-key block under another key")
         verify(owner, Purpose.SIGN_BLOCK, signature.body, signature.signature)
         return block.number
+
+    def place(self, handle: Handle, data: bytes, now: float) -> tuple[int, int, bytes]:
+        """
+        Where a version stands among all there ever were: number, epoch, hash.
+
+        Unlike for L{check}, a certificate may have run out since: its owner, back after a long time, has to know which
+        number comes next.  Nothing is stored or believed on this alone.
+
+        @raise PeerError: unless it was the owner of C{handle} who signed it.
+        """
+        block = read_signed_block(data)
+        if block.chain:
+            now = min(now, read_identity(block.chain[0]).not_after)
+        return self.check(handle, data, now), block.epoch, block_hash(data)
 
     def supersedes(self, new: Stored, old: Stored) -> bool:
         """
@@ -220,7 +252,7 @@ class CertificateKind(_Quiet):
 
         @raise PeerError: unless it is a valid identity certificate for the name under C{handle}.
         """
-        identity = verify_identity(unpack(tuple[bytes, ...], data), self._root, int(now))
+        identity = verify_identity(unpack(_Chain, data), self._root, int(now))
         try:
             expected = certificate_handle(identity.address)
         except ValueError:
