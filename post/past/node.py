@@ -6,7 +6,9 @@ Routing finds the replica set of a handle; data then goes straight to its k hold
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from random import Random
 
@@ -28,8 +30,10 @@ from post.past.blocks import (
     CertificateKind,
     ContentKind,
     PublicKeyKind,
+    contradict,
+    read_signed_block,
 )
-from post.past.holder import Holder
+from post.past.holder import LIFE_LIMIT_S, Holder
 from post.past.insertion import BYTES_PER_S, PATIENCE_S, Inserted, Insertion
 from post.past.messages import OFFER_LIMIT, Fetch, Found, Kept, Renew, Rival, Store, Want
 from post.past.reading import Cache, Newest, Race
@@ -42,9 +46,26 @@ from post.wire import Message, Priority, RefusalCode, StorageClass
 
 STORE_DEADLINE_S = 10.0
 READ_DEADLINE_S = 3.0
+RENEW_DEADLINE_S = 60.0
+"""For a thousand leases, each of whose data the holder reads."""
 SEEN_LIMIT = 100_000
-"""Public-key blocks of which the highest number seen is remembered."""
+"""Public-key blocks of which the highest number seen is remembered: about 20 MB."""
 LARGE_BYTES = 32 * 1024
+WRITE_BACK_S = 86400
+"""For so long at least a version is kept by a holder who lagged behind, whatever the others say."""
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """
+    What a holder shows under a handle: a version and its place among all versions, or none.
+    """
+
+    contact: Contact
+    data: bytes | None = None
+    place: tuple[int, int, bytes] = (0, 0, b"")
+    storage_class: int = StorageClass.HEAD
+    expires: int = 0
 
 
 @implementer(IApplication)
@@ -78,13 +99,14 @@ class Past:
         self._complaints = complaints
         self._local = certificate.node_id
         self._kinds: dict[int, BlockKind] = {}
-        for kind in (ContentKind(), PublicKeyKind(root), CertificateKind(root)):
+        self._versions = PublicKeyKind(root)
+        for kind in (ContentKind(), self._versions, CertificateKind(root)):
             self.register(kind)
         self._tasks = Tasks()
         self._holder = Holder(rpc, store, clock, key, self._kinds, self._is_ours)
         self._verifier = Verifier()
         self._cache = Cache()
-        self._highest: dict[Handle, int] = {}
+        self._highest: OrderedDict[Handle, int] = OrderedDict()
         self._replication = Replication(rpc, store, clock, random, self._local, self._replicas, self._tasks)
         pastry.add_application(self)
 
@@ -182,15 +204,13 @@ class Past:
         if kind == CONTENT:
             self._cache.put(handle, data)
         elif kind == PUBLIC_KEY:
-            self._see(handle, self._kinds[kind].check(handle, data, self._clock.seconds()))
+            self._see(handle, read_signed_block(data).number)
         return inserted
 
     def _store_at(self, contact: Contact, message: Store, digest: bytes, patience_s: float) -> Deferred[Kept]:
         if contact.id == self._local:
             try:
-                return self._holder.keep(
-                    message.kind, message.handle, message.data, message.storage_class, message.expires
-                )
+                return self._holder.keep(message, digest)
             except PostError as error:
                 return fail(error)
         priority = Priority.BULK if len(message.data) > LARGE_BYTES else Priority.NORMAL
@@ -203,11 +223,7 @@ class Past:
         """
         try:
             if isinstance(answer, Rival):
-                knows = self._kinds[message.kind]
-                now = self._clock.seconds()
-                theirs, ours = (knows.check(message.handle, data, now) for data in (answer.data, message.data))
-                if theirs < ours or answer.data == message.data:
-                    raise PeerError("a rival that is none")
+                self._check_rival(answer.data, message)
                 raise Conflict(answer.data)
             kept = expect(Kept, answer)
             certificate = self._rpc.transport.certificate(contact.id)
@@ -221,6 +237,15 @@ class Past:
             self._complaints.note(contact, "worthless receipt", error)
             raise
 
+    def _check_rival(self, data: bytes, message: Store) -> None:
+        kind, handle, now = message.kind, message.handle, self._clock.seconds()
+        if kind == PUBLIC_KEY:
+            theirs, ours = (self._versions.place(handle, each, now)[0] for each in (data, message.data))
+        else:
+            theirs, ours = (self._kinds[kind].check(handle, each, now) for each in (data, message.data))
+        if theirs < ours or (theirs == ours and not contradict(kind, data, message.data)):
+            raise PeerError("a rival that is none")
+
     # Reading.
 
     async def lookup(self, kind: int, handle: Handle) -> bytes:
@@ -230,10 +255,10 @@ class Past:
         @raise NotFound: if nobody has it who should.
         @raise Unreachable: if those who might did not answer.
         """
-        data = self._cache.get(handle)
+        data = self._cache.get(handle) if kind == CONTENT else None
         if data is not None:
             return data
-        item = self._store.get(handle)
+        item = self._held_intact(handle)
         if item is not None and item.kind == kind:
             return item.data
         # Beyond the replica set, because it may have moved since the object was stored.
@@ -249,9 +274,18 @@ class Past:
         found = await race.run()
         if kind == CONTENT:
             self._cache.put(handle, found.data)
-        if race.lacking:
-            self._tasks.spawn(self._repair(kind, handle, found, race.lacking))
+        self._tasks.spawn(self._repair(kind, handle, found, [*race.lacking, self._pastry.local]))
         return found.data
+
+    def _held_intact(self, handle: Handle) -> Stored | None:
+        """
+        From our own disk, if it can be read; the ring has other copies.
+        """
+        try:
+            return self._store.get(handle)
+        except PostError as error:
+            self.log.warn("{handle}: {error}", handle=handle, error=error)
+            return None
 
     def _fetch(self, contact: Contact, kind: int, handle: Handle) -> Deferred[Found]:
         asked = self._rpc.ask(contact, Fetch(kind, handle), READ_DEADLINE_S)
@@ -268,14 +302,26 @@ class Past:
         """
         Give an object to those in its replica set who lack it.
         """
-        nearest = {contact.id for contact in await self._choose(handle, self.k, set())}
-        message = Store(kind, handle, found.storage_class, found.expires, found.data)
+        if found.expires > self._clock.seconds():
+            message = Store(kind, handle, found.storage_class, found.expires, found.data)
+            await self._hand_out(message, lacking)
+
+    async def _hand_out(self, message: Store, lacking: Iterable[Contact]) -> None:
+        """
+        To those of C{lacking} who are of the replica set.
+        """
+        digest = sha256(message.data).digest()
+        try:
+            nearest = {contact.id for contact in await self._choose(message.handle, self.k, set())}
+        except PostError as error:
+            self.log.debug("repair of {handle}: {error}", handle=message.handle, error=error)
+            return
         for contact in lacking:
-            if contact.id in nearest and found.expires > self._clock.seconds():
+            if contact.id in nearest:
                 try:
-                    await self._store_at(contact, message, sha256(found.data).digest(), PATIENCE_S)
+                    await self._store_at(contact, message, digest, PATIENCE_S)
                 except PostError as error:
-                    self.log.debug("repair of {handle}: {error}", handle=handle, error=error)
+                    self.log.debug("repair of {handle}: {error}", handle=message.handle, error=error)
 
     async def newest(self, handle: Handle) -> Newest:
         """
@@ -283,70 +329,86 @@ class Past:
 
         It is confirmed if all k of them answered, or all there are and at least the policy's minimum of others.
         """
-        shown: dict[NodeId, bytes | None] = {}
-        contacts: dict[NodeId, Contact] = {}
+        shown: dict[NodeId, _Shown] = {}
         failed: set[NodeId] = set()
         while len(shown) < self.k:
-            chosen = await self._choose(handle, self.k, failed)
-            fresh = [contact for contact in chosen if contact.id not in shown and contact.id not in failed]
-            if not fresh:
+            if not await self._ask_for_versions(handle, self.k, shown, failed):
                 break
-            contacts.update((contact.id, contact) for contact in fresh)
-            answers = await gather(self._version_at(contact, handle) for contact in fresh)
-            for contact, (answered, data) in zip(fresh, answers, strict=True):
-                if answered:
-                    shown[contact.id] = data
-                else:
-                    failed.add(contact.id)
-        return self._judge(handle, shown, contacts)
+        beyond: set[NodeId] = set()
+        if any(each.data is None for each in shown.values()):
+            # Who has none may be new in the replica set.  Those who were in it before have not let go of theirs, and if
+            # one of them does not answer, there may be a version that nobody here has seen.
+            beyond.update(failed)
+            await self._ask_for_versions(handle, 2 * self.k, shown, beyond)
+            if any(each.data is not None for each in shown.values()):
+                beyond -= failed
+        return self._judge(handle, list(shown.values()), sure=not beyond)
 
-    async def _version_at(self, contact: Contact, handle: Handle) -> tuple[bool, bytes | None]:
+    async def _ask_for_versions(
+        self, handle: Handle, count: int, shown: dict[NodeId, _Shown], failed: set[NodeId]
+    ) -> bool:
         """
-        Whether C{contact} answered, and with which version, if any.
+        Ask those of the C{count} nearest who were not asked yet; C{False} if there are none.
         """
-        if contact.id == self._local:
-            item = self._store.get(handle)
-            return True, item.data if item is not None and item.kind == PUBLIC_KEY else None
+        chosen = await self._choose(handle, count, failed)
+        fresh = [contact for contact in chosen if contact.id not in shown and contact.id not in failed]
+        answers = await gather(self._version_at(contact, handle) for contact in fresh)
+        for contact, answer in zip(fresh, answers, strict=True):
+            if answer is not None:
+                shown[contact.id] = answer
+            else:
+                failed.add(contact.id)
+        return bool(fresh)
+
+    async def _version_at(self, contact: Contact, handle: Handle) -> _Shown | None:
+        """
+        What C{contact} shows; C{None} if that is nothing to rely on.
+        """
         try:
-            data = (await self._fetch(contact, PUBLIC_KEY, handle)).data
-            self._check_found(contact, PUBLIC_KEY, handle, data)
+            if contact.id == self._local:
+                item = self._store.get(handle)
+                if item is None or item.kind != PUBLIC_KEY:
+                    return _Shown(contact)
+                found = Found(StorageClass(item.storage_class), item.expires, item.data)
+            else:
+                found = await self._fetch(contact, PUBLIC_KEY, handle)
+            place = self._versions.place(handle, found.data, self._clock.seconds())
         except Refused as refused:
-            return refused.code == RefusalCode.NOT_FOUND, None
+            return _Shown(contact) if refused.code == RefusalCode.NOT_FOUND else None
         except Unreachable:
             self._pastry.suspect(contact)
-            return False, None
+            return None
+        except PeerError as error:
+            self._complaints.note(contact, "corrupt block", error)
+            return None
         except PostError:
-            return False, None
-        return True, data
+            return None
+        return _Shown(contact, found.data, place, found.storage_class, found.expires)
 
-    def _judge(self, handle: Handle, shown: dict[NodeId, bytes | None], contacts: dict[NodeId, Contact]) -> Newest:
-        knows, now = self._kinds[PUBLIC_KEY], self._clock.seconds()
-        orders = {data: knows.check(handle, data, now) for data in shown.values() if data is not None}
-        best = max(orders, key=lambda data: (orders[data], sha256(data).digest()), default=None)
-        number = orders[best] if best is not None else 0
-        elsewhere = len(shown) - (self._local in shown)
+    def _judge(self, handle: Handle, shown: Sequence[_Shown], sure: bool) -> Newest:
+        best = max(shown, key=lambda each: each.place, default=None)
+        number = best.place[0] if best is not None else 0
+        elsewhere = sum(each.contact.id != self._local for each in shown)
         # With fewer than k answers there were no more candidates.
-        confirmed = elsewhere >= self.minimum and number >= self._highest.get(handle, 0)
-        if best is not None:
-            self._see(handle, number)
-            lagging = [contacts[node] for node, data in shown.items() if data is None or orders[data] < number]
-            if lagging:
-                self._tasks.spawn(self._write_back(handle, best, lagging))
-        return Newest(best, number, confirmed)
+        confirmed = sure and elsewhere >= self.minimum and number >= self._highest.get(handle, 0)
+        if best is None or best.data is None:
+            return Newest(None, 0, confirmed)
+        self._see(handle, number)
+        lagging = [each.contact for each in shown if each.place[0] < number]
+        if lagging:
+            until = max(each.expires for each in shown if each.place == best.place)
+            self._tasks.spawn(self._write_back(handle, best.data, until, lagging))
+        return Newest(best.data, number, confirmed)
 
-    async def _write_back(self, handle: Handle, data: bytes, lagging: Sequence[Contact]) -> None:
-        expires = int(self._clock.seconds()) + 30 * 86400
-        for contact in lagging:
-            message = Store(PUBLIC_KEY, handle, StorageClass.HEAD, expires, data)
-            try:
-                await self._store_at(contact, message, sha256(data).digest(), PATIENCE_S)
-            except PostError as error:
-                self.log.debug("write-back of {handle}: {error}", handle=handle, error=error)
+    async def _write_back(self, handle: Handle, data: bytes, until: int, lagging: Sequence[Contact]) -> None:
+        now = int(self._clock.seconds())
+        expires = min(max(until, now + WRITE_BACK_S), now + LIFE_LIMIT_S - 86400)
+        await self._hand_out(Store(PUBLIC_KEY, handle, StorageClass.HEAD, expires, data), lagging)
 
     def _see(self, handle: Handle, number: int) -> None:
-        if len(self._highest) >= SEEN_LIMIT:
-            self._highest.clear()
-        self._highest[handle] = max(number, self._highest.get(handle, 0))
+        self._highest[handle] = max(number, self._highest.pop(handle, 0))
+        if len(self._highest) > SEEN_LIMIT:
+            self._highest.popitem(last=False)
 
     # Looking after.
 
@@ -355,21 +417,30 @@ class Past:
         Have C{handles} kept until C{expires}; returns how many copies were found wanting.
         """
         lists: dict[NodeId, tuple[Contact, list[Handle]]] = {}
-        for handle in handles:
-            for contact in await self._choose(handle, self.k, set()):
-                lists.setdefault(contact.id, (contact, []))[1].append(handle)
         wanting = 0
-        for contact, named in lists.values():
-            for start in range(0, len(named), OFFER_LIMIT):
-                wanting += await self._renew_at(contact, named[start : start + OFFER_LIMIT], expires)
-        return wanting
+        for handle in handles:
+            try:
+                chosen = await self._choose(handle, self.k, set())
+            except PostError:
+                wanting += self.k
+                continue
+            for contact in chosen:
+                lists.setdefault(contact.id, (contact, []))[1].append(handle)
+        return wanting + sum(await gather(self._renew_at(*each, expires) for each in lists.values()))
 
     async def _renew_at(self, contact: Contact, handles: Sequence[Handle], expires: int) -> int:
-        try:
-            answer = await self._rpc.ask(contact, Renew(tuple(handles), expires), 60.0, Priority.BULK)
-            return len(expect(Want, answer).missing)
-        except PostError:
-            return len(handles)
+        wanting = 0
+        for start in range(0, len(handles), OFFER_LIMIT):
+            page = handles[start : start + OFFER_LIMIT]
+            try:
+                if contact.id == self._local:
+                    wanting += len(await self._holder.renew(page, expires))
+                else:
+                    answer = await self._rpc.ask(contact, Renew(tuple(page), expires), RENEW_DEADLINE_S, Priority.BULK)
+                    wanting += len(expect(Want, answer).missing)
+            except PostError:
+                wanting += len(page)
+        return wanting
 
     async def holders(self, kind: int, handle: Handle) -> list[tuple[Contact, bool]]:
         """
@@ -378,7 +449,8 @@ class Past:
 
         async def has(contact: Contact) -> tuple[Contact, bool]:
             if contact.id == self._local:
-                return contact, self._store.holding(handle) is not None
+                item = self._held_intact(handle)
+                return contact, item is not None and item.kind == kind
             try:
                 found = await self._fetch(contact, kind, handle)
                 self._check_found(contact, kind, handle, found.data)

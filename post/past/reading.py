@@ -102,8 +102,7 @@ class Race:
     def _go_on(self) -> None:
         if self._done.called:
             return
-        if self._next is not None and self._next.active():
-            self._next.cancel()
+        self._stop_waiting()
         if self._contacts:
             contact = self._contacts.pop(0)
             self._open += 1
@@ -117,16 +116,16 @@ class Race:
 
     def _found(self, found: Found, contact: Contact) -> None:
         self._open -= 1
+        if self._done.called:
+            return
         try:
             self._check(contact, found.data)
         except PeerError:
             self.lacking.append(contact)
             self._go_on()
             return
-        if self._next is not None and self._next.active():
-            self._next.cancel()
-        if not self._done.called:
-            self._done.callback(found)
+        self._stop_waiting()
+        self._done.callback(found)
 
     def _failed(self, failure: Failure, contact: Contact) -> None:
         self._open -= 1
@@ -141,6 +140,11 @@ class Race:
                 self._suspect(contact)
         self._go_on()
 
+    def _stop_waiting(self) -> None:
+        if self._next is not None and self._next.active():
+            self._next.cancel()
+
     def _broken(self, failure: Failure) -> None:
+        self._stop_waiting()
         if not self._done.called:
             self._done.errback(failure)
