@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from random import Random
 
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from post.errors import PostError
+from post.errors import PostError, Unreachable
 from post.ids import RING, Contact, Handle, NodeId
 from post.interfaces import Holding, IBlockStore
 from post.past.messages import OFFER_LIMIT, Kept, Offer, Offered, Rival, Store, Want
@@ -85,7 +86,11 @@ class Replication:
             while self._changed:
                 await sleep(self._clock, SETTLE_S * self._random.uniform(1.0, 1.5))
                 self._changed = False
-                await self._walk()
+                try:
+                    await self._walk()
+                except PostError as error:
+                    # Our disk, say.  The periodic walk tries again; what changed meanwhile is another occasion.
+                    self.log.warn("copies were not looked after: {error}", error=error)
         finally:
             self._walking = False
 
@@ -96,11 +101,16 @@ class Replication:
         offers: dict[NodeId, tuple[Contact, list[Offered]]] = {}
         now = self._clock.seconds()
         for page in _pages(self._store.scan(0, RING)):
+            dropped: list[Deferred[None]] = []
             for holding in page:
-                if holding.expires + GRACE_S < now and holding.storage_class != StorageClass.FOREVER:
-                    await self._store.delete(holding.handle)
+                if _is_over(holding, now):
+                    # A scan shows what was there some turns ago: it may have been renewed since.
+                    current = self._store.holding(holding.handle)
+                    if current is not None and _is_over(current, now):
+                        dropped.append(self._store.delete(holding.handle))
                 else:
                     self._consider(holding, offers, now)
+            await DeferredList(dropped, consumeErrors=True)
             for contact, items in list(offers.values()):
                 if len(items) >= OFFER_LIMIT - PAGE:
                     del offers[contact.id]
@@ -119,7 +129,7 @@ class Replication:
     async def _offer(self, contact: Contact, items: list[Offered]) -> None:
         try:
             answer = await self._rpc.ask(contact, Offer(tuple(items)), 30.0, Priority.BULK)
-            missing = [items[index] for index in expect(Want, answer).missing if index < len(items)]
+            missing = [items[index] for index in sorted(set(expect(Want, answer).missing)) if index < len(items)]
             for start in range(0, len(missing), SENDING):
                 await gather(self._send(contact, offered) for offered in missing[start : start + SENDING])
         except PostError as error:
@@ -127,14 +137,28 @@ class Replication:
             self.log.debug("offer to {contact}: {error}", contact=contact, error=error)
 
     async def _send(self, contact: Contact, offered: Offered) -> None:
-        item = self._store.get(offered.handle)
-        if item is None:
-            return
-        message = Store(item.kind, item.handle, StorageClass(item.storage_class), item.expires, item.data)
-        answer = await self._rpc.ask(contact, message, 30.0, Priority.BULK)
-        if not isinstance(answer, Rival):
-            expect(Kept, answer)
-            self.sent += 1
+        """
+        One object; that C{contact} refuses it must not keep the others from it.
+
+        @raise Unreachable: if C{contact} is gone.
+        """
+        try:
+            item = self._store.get(offered.handle)
+            if item is None:
+                return
+            message = Store(item.kind, item.handle, StorageClass(item.storage_class), item.expires, item.data)
+            answer = await self._rpc.ask(contact, message, 30.0, Priority.BULK)
+            if not isinstance(answer, Rival):
+                expect(Kept, answer)
+                self.sent += 1
+        except Unreachable:
+            raise
+        except PostError as error:
+            self.log.debug("{handle} for {contact}: {error}", handle=offered.handle, contact=contact, error=error)
+
+
+def _is_over(holding: Holding, now: float) -> bool:
+    return holding.expires + GRACE_S < now and holding.storage_class != StorageClass.FOREVER
 
 
 def _pages(holdings: Iterator[Holding]) -> Iterator[list[Holding]]:
