@@ -302,6 +302,7 @@ def unsubscribe(session: ImapProtocol, tag: bytes, parser: Parser) -> Work:
 
 async def _then(session: ImapProtocol, tag: bytes, work: Work, words: bytes) -> None:
     await work
+    session.touch()  # Renaming INBOX, for one, empties it.
     session.done(tag, words)
 
 

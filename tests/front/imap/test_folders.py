@@ -229,6 +229,15 @@ class FolderTests(SynchronousTestCase):
         self.assertIn("a NO [ALREADYEXISTS]", self.client.last("a RENAME c Sent"))
         self.assertIn("a NO [NONEXISTENT]", self.client.last("a RENAME nowhere x"))
 
+    def test_rename_of_selected_inbox(self) -> None:
+        """
+        Who has INBOX selected is told at once that its messages have gone.
+        """
+        self.mailbox.receive()
+        self.client.say("a SELECT INBOX")
+        self.client.protocol.dataReceived(b"b RENAME INBOX Old\r\n")
+        self.assertEqual(["* 1 EXPUNGE", "b OK Renamed."], self.client.heard())
+
     def test_status(self) -> None:
         """
         STATUS says what is asked, in the order asked, of INBOX in any spelling.

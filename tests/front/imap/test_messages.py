@@ -113,8 +113,9 @@ class FetchTests(SynchronousTestCase):
         client = self.world.enter()
         client.send(b"a UID FETCH 1:* BODY[]\r\n")
         said = client.octets()
+        number = BATCH + 4
         self.assertIn(
-            b"* %d FETCH (UID %d BODY[] {%d}\r\n%b FLAGS (\\Seen))\r\n" % (*[BATCH + 4] * 2, len(large), large), said
+            b"* %d FETCH (UID %d BODY[] {%d}\r\n%b FLAGS (\\Seen))\r\n" % (number, number, len(large), large), said
         )
         self.assertLess(said.index(b"* 19 FETCH"), said.index(b"* 20 FETCH"))
         self.assertTrue(said.endswith(b"* 21 FETCH (UID 21 BODY[] {4}\r\nlast FLAGS (\\Seen))\r\na OK Fetched.\r\n"))
