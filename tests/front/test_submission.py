@@ -15,6 +15,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.logger import capturedLogs, eventAsText
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -712,6 +713,35 @@ class LoginTests(SubmissionCase):
         self.assertEqual([], client.codes(LOGIN + b"MAIL FROM:<>\r\n"))
         self.accounts.door.let_one()
         self.assertEqual(["235 2.7.0 Welcome.", "250 2.1.0 Ok."], client.heard())
+
+
+class SecrecyTests(SubmissionCase):
+    """
+    What is logged.
+    """
+
+    def test_logs(self) -> None:
+        """
+        Whatever goes wrong, no password and nothing of a message is in the log.
+        """
+        with capturedLogs() as events:
+            client = self.connect(login=False)
+            client.say(WRONG)
+            self.clock.advance(DELAY_S)
+            self.accounts.error = RuntimeError("broken")
+            client.say(LOGIN)
+            self.accounts.error = None
+            client.say(LOGIN)
+            for error in (RuntimeError("broken"), PostError("odd")):
+                self.accounts.alice.errors["submit"] = error
+                self.assertEqual([250, 250, 354, 451], client.codes(ENVELOPE + b"Subject: private\r\n.\r\n"))
+            client.hang_up()
+        logged = "\n".join(eventAsText(event) for event in events)
+        self.assertEqual(2, len(self.flushLoggedErrors(RuntimeError)))
+        self.assertIn("submission failed: PostError", logged)
+        encoded = [each.split()[-1].decode() for each in (LOGIN, WRONG)]
+        for secret in (PASSWORD.decode(), "guess", *encoded, "private"):
+            self.assertNotIn(secret, logged)
 
 
 class LimitTests(SubmissionCase):
