@@ -95,11 +95,11 @@ class SecureStore:
         anew = _recut(pieces)
         while batch := list(islice(anew, WINDOW)):
             length += sum(map(len, batch))
+            if length > PIECES_LIMIT * BLOCK_LIMIT:
+                raise ValueError(f"an object of more than {PIECES_LIMIT} blocks")
             references += await gather(self._store_block(piece, lease, shared) for piece in batch)
         if len(references) == 1:
             return references[0]
-        if len(references) > PIECES_LIMIT:
-            raise ValueError(f"an object of {length} bytes")
         manifest = pack(Manifest(1, length, BLOCK_LIMIT, tuple(references)))
         return await self._store_block(manifest, lease, shared, MANIFEST)
 
@@ -158,6 +158,8 @@ class SecureStore:
         manifest = unpack(Manifest, await self._fetch_block(reference))
         whole, rest = divmod(manifest.length, manifest.piece_bytes)
         lengths = [piece.length for piece in manifest.pieces]
+        if manifest.version != 1:
+            raise PeerError(f"a manifest of version {manifest.version}")
         if lengths != [manifest.piece_bytes] * whole + ([rest] if rest else []) or any(p.kind for p in manifest.pieces):
             raise PeerError("a manifest that contradicts itself")
         self._manifests[reference.ciphertext_hash] = manifest
