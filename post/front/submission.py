@@ -248,6 +248,9 @@ class SubmissionProtocol(Protocol):
             return
         verb, _, argument = line.partition(b" ")
         command = _COMMANDS.get(verb.upper())
+        if verb.upper() in _WEB:
+            self.leave(554, "5.7.0", "This is no web server.")
+            return
         if command is None:
             raise Syntax("that is not a command here", 500, "5.5.2")
         work = command(self, argument)
@@ -524,6 +527,9 @@ _COMMANDS: dict[bytes, _Command] = {
     b"HELP": SubmissionProtocol._do_help,
     b"QUIT": SubmissionProtocol._do_quit,
 }
+_WEB = frozenset({b"CONNECT", b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PUT"})
+"""What a browser says when a web page makes it: the page may have put commands of mail into what follows, and a browser
+reaches our port on loopback from behind every firewall."""
 
 
 class SubmissionFactory(Factory):

@@ -775,6 +775,16 @@ class LimitTests(SubmissionCase):
         self.assertEqual(([250], 421), (sorted(set(heard[:-1])), heard[-1]))
         self.assertTrue(client.wire.disconnecting)
 
+    def test_browser(self) -> None:
+        """
+        A web page that makes a browser speak to us gets no further than the first line, whatever it puts behind it.
+        """
+        for verb in (b"POST / HTTP/1.1", b"GET / HTTP/1.1", b"options *"):
+            client = self.connect(hello=False)
+            self.assertEqual([554], client.codes(verb + b"\r\nHost: localhost\r\n\r\nEHLO x\r\n" + LOGIN + ENVELOPE))
+            self.assertTrue(client.wire.disconnecting)
+        self.assertEqual([], self.accounts.judged)
+
     def test_long_line(self) -> None:
         """
         A line without end is one mistake, and no part of it is a command.
