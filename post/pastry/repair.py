@@ -38,6 +38,8 @@ WIDER_ATTEMPTS = 2
 VAIN_ATTEMPTS = 7
 """Attempts that change nothing, after which those we reach must be the whole ring, unless one of them says that there
 are more: about half a minute, so that everybody else has had the time to repair what we would learn from."""
+GROPE_LIMIT = 100
+"""Nodes asked on the way to a side of our leaf set that is lost; twelve further each time."""
 
 Locate = Callable[[Contact | None], Coroutine[Any, Any, None]]
 
@@ -74,6 +76,7 @@ class Repair:
         self._idle: list[Deferred[None]] = []
         self._mending = False
         self._relocating = False
+        self._strangers: dict[NodeId, Contact] = {}  # Heard of while we lack members; nobody vouches for them.
         self._others_exist = False  # Somebody said in this attempt that the ring is larger than its leaf set.
 
     # Candidates.
@@ -91,7 +94,10 @@ class Repair:
                 continue
             _, before = self._pool.get(node, (contact, Side.NEITHER))
             sides = before | self.sides(node, seen)
-            if self._ring.leaves.wants(node, sides):
+            if not self._ring.leaves.wants(node, sides):
+                if len(self._strangers) < POOL_LIMIT and not self._ring.leaves.complete:
+                    self._strangers[node] = contact
+            else:
                 fresh = fresh or node not in self._pool or sides != before
                 self._pool[node] = (contact, sides)
         if fresh:
@@ -182,10 +188,13 @@ class Repair:
             while True:
                 version = leaves.version
                 await self.attempt(vain >= WIDER_ATTEMPTS)
+                if vain >= WIDER_ATTEMPTS:
+                    await self._grope(Side.AFTER)
+                    await self._grope(Side.BEFORE)
                 if leaves.complete:
                     return
                 vain = vain + 1 if leaves.version == version else 0
-                if vain >= VAIN_ATTEMPTS and not self._others_exist:
+                if vain >= VAIN_ATTEMPTS and not self._others_exist and not self._in_gap():
                     self.log.info("the others are gone: {count} nodes are the whole ring", count=len(leaves) + 1)
                     leaves.close()
                     return
@@ -193,6 +202,40 @@ class Repair:
                 pause_s = min(2 * pause_s, self._config.mend_most_s) if vain else MEND_FIRST_S
         finally:
             self._mending = False
+            self._strangers.clear()
+
+    async def _grope(self, side: Side) -> None:
+        """
+        Nobody sees what lies next to our last member on C{side}: all who did are dead.  So go towards it from afar,
+        from each node to the nearest one that it knows; the last has to be the one.
+        """
+        ring = self._ring
+        asked: set[NodeId] = set()
+        while ring.leaves.missing()[0 if side is Side.AFTER else 1] and len(asked) < GROPE_LIMIT:
+            after, before = ring.leaves.ends()
+            there = self._in_gap()
+            if not there:
+                return
+            ways = {node: after.clockwise(node) if side is Side.AFTER else node.clockwise(before) for node in there}
+            node = min(there, key=ways.__getitem__)
+            if node in asked:
+                ring.admit(there[node], side)
+                return
+            asked.add(node)
+            if not await self._liveness.examine(there[node]):
+                self._strangers.pop(node, None)
+
+    def _in_gap(self) -> dict[NodeId, Contact]:
+        """
+        Of all whom we know, those who would be members if somebody vouched for them.
+        """
+        leaves = self._ring.leaves
+        known = self._strangers | {contact.id: contact for contact in self._ring.members()}
+        return {
+            node: contact
+            for node, contact in known.items()
+            if leaves.wants(node, Side.BOTH) and not leaves.wants(node) and node not in self._ring.absent
+        }
 
     async def attempt(self, wide: bool = False) -> None:
         """
@@ -223,7 +266,7 @@ class Repair:
         if opened:
             # It has lost nobody, and yet does not see all: so neither do we.
             leaves.open()
-        self.consider(answer.news, seen)
+        self.consider([contact, *answer.news], seen)
         if opened or (is_wider and self._is_misplaced(contact.id, seen)):
             self._relocate(contact)
         elif not leaves.complete and self._is_told_all(contact.id, probe) and self._spans_gap(contact.id, answer):

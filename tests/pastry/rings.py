@@ -55,13 +55,16 @@ class Recorder:
     @ivar members: the leaf set, if every change has been told.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, delivering: Callable[[Key], None] | None = None) -> None:
+        self._delivering = delivering
         self.delivered: list[tuple[Key, int]] = []
         self.passed: list[tuple[Key, NodeId]] = []
         self.members: set[NodeId] = set()
 
     def deliver(self, key: Key, message: Message, origin: Contact) -> None:
         assert isinstance(message, Parcel)
+        if self._delivering is not None:
+            self._delivering(key)
         self.delivered.append((key, message.number))
 
     def forward(self, key: Key, message: Message, next_hop: Contact) -> bool:
@@ -87,6 +90,7 @@ class Member:
         self.address = f"host{number}:1"
         self.id = node
         self.up = False
+        self.frozen = False
         self._rings = rings
         self._boots = 0
 
@@ -103,7 +107,7 @@ class Member:
         self.rpc = Rpc(rings.network.transport(self.contact, certificate), self.clock, self.complaints)
         random = Random(f"{rings.seed} {self.address} {self._boots}")
         self.pastry = Pastry(self.rpc, self.clock, random, self.complaints, rings.config)
-        self.recorder = Recorder()
+        self.recorder = Recorder(lambda key: rings.check(self, key))
         self.pastry.add_application(self.recorder)
         self.rpc.start()
         self.up = True
@@ -130,6 +134,7 @@ class Member:
         """
         The computer falls asleep.
         """
+        self.frozen = True
         self._rings.network.freeze(self.id)
         self.clock.pause()
 
@@ -137,6 +142,7 @@ class Member:
         """
         It wakes up.
         """
+        self.frozen = False
         self.clock.resume()
         self._rings.network.thaw(self.id)
 
@@ -146,6 +152,7 @@ class Rings:
     All computers.
 
     @ivar failures: of what was to succeed.
+    @ivar usurped: deliveries by a node while another one, active and reachable, was nearer to the key.
     """
 
     def __init__(self, seed: int, count: int, config: PastryConfig | None = None, owners: int = 0) -> None:
@@ -158,6 +165,7 @@ class Rings:
         self.network = SimNetwork(self.clock, self.random)
         self.config = config or PastryConfig()
         self.failures: list[Failure] = []
+        self.usurped: list[str] = []
         self._owners = owners
         self.members = [Member(self, number, self.point()) for number in range(count)]
         self.by_id = {member.id: member for member in self.members}
@@ -227,16 +235,37 @@ class Rings:
         for member in self.members if members is None else members:
             member.boot(self.seeds() if seeds is None else seeds)
 
-    def formed(self, count: int, owners: int = 0) -> list[Member]:
+    def enter(self, member: Member) -> None:
         """
-        Let the first C{count} members form a ring, quickly: one by one, each as soon as the one before is in it.
+        Start C{member} and wait until it is in the ring.
         """
-        for member in self.members[:count]:
-            member.boot(self.seeds())
-            assert self.until(lambda member=member: member.pastry.active, 60), "not in the ring"  # type: ignore[misc]
-        return self.members[:count]
+        member.boot(self.seeds())
+        assert self.until(lambda: member.pastry.active, 60), f"{member.id} is not in the ring"
+
+    def formed(self, count: int | None = None) -> list[Member]:
+        """
+        Let the first C{count} members (all by default) form a ring, one by one.
+        """
+        founders = self.members[:count]
+        for member in founders:
+            self.enter(member)
+        return founders
 
     # Judging.
+
+    def check(self, member: Member, key: Key) -> None:
+        """
+        C{member} delivers under C{key}: note it if it should not.
+        """
+        active = [
+            other
+            for other in self.living()
+            if other is member
+            or (other.pastry.active and not other.frozen and self.network.passes(member.id, other.id))
+        ]
+        root = self.root(key, active)
+        if root is not member:
+            self.usurped.append(f"{member.id} delivers {key}, whose root is {root.id}")
 
     def living(self) -> list[Member]:
         """
