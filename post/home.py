@@ -145,6 +145,44 @@ class Home:
         )
         write_secret(self._account_directory(credentials.address) / "account", pack(account))
 
+    def renew(self, where: Path, chain: tuple[bytes, ...], now: int) -> NodeCertificate:
+        """
+        Replace the node's certificates by those that were found at C{where}.
+
+        @raise ConfigError: if they are not for its key and its place on the ring, or not valid C{now}.
+        """
+        root = read_file(self.path / self._files.root)
+        key_file, chain_file = self.path / self._files.key, self.path / self._files.chain
+        fresh = check_node(where, chain, self._key(key_file), root, now)
+        try:
+            # It may have ended: then it is renewed late, but it is renewed.
+            before = read_node(_read(tuple[bytes, ...], chain_file)[0])
+        except (PeerError, IndexError) as error:
+            raise ConfigError(str(chain_file), f"is damaged: {error}") from None
+        if fresh.node_id != before.node_id:
+            raise ConfigError(str(where), "is of another owner or index than this node")
+        write_file(chain_file, pack(chain))
+        return fresh
+
+    def renew_account(self, where: Path, chain: tuple[bytes, ...], root: bytes) -> IdentityCertificate:
+        """
+        The same for the account that C{chain} names.
+
+        @raise ConfigError: if it does not live here, or they are not for its key, or older than what it has.
+        """
+        try:
+            address = read_identity(chain[0]).address
+        except (PeerError, IndexError) as error:
+            raise ConfigError(str(where), f"cannot be used: {error}") from None
+        if not self.has_account(address):
+            raise ConfigError(address, f"does not live in {self.path}")
+        account = self._account(self._account_directory(address) / "account", root)
+        fresh = check_identity(where, chain, account.key, root)
+        if fresh.serial < read_identity(account.chain[0]).serial or fresh.account != account.account:
+            raise ConfigError(str(where), f"is older than what {address} has, or of another account")
+        self.write_account(dataclasses.replace(account, chain=chain))
+        return fresh
+
     def write_policy(self, policy: bytes) -> None:
         """
         Replace the signed policy.
@@ -185,15 +223,19 @@ class Home:
             belong together, or are not valid C{now}.
         """
         key_file, chain_file = self.path / self._files.key, self.path / self._files.chain
-        try:
-            key = SigningKey.from_pem(read_secret(key_file))
-        except ValueError as error:
-            raise ConfigError(str(key_file), f"is no private key: {error}") from None
+        key = self._key(key_file)
         shared = _read(_Convergence, self.path / self._files.convergence, secret=True)
         chain = _read(tuple[bytes, ...], chain_file)
         root = read_file(self.path / self._files.root)
         check_node(chain_file, chain, key, root, now)
         return NodeCredentials(key, chain, root, Convergence(shared.generation, shared.secret))
+
+    @staticmethod
+    def _key(path: Path) -> SigningKey:
+        try:
+            return SigningKey.from_pem(read_secret(path))
+        except ValueError as error:
+            raise ConfigError(str(path), f"is no private key: {error}") from None
 
     def policy(self, root: bytes, now: int) -> Policy:
         """

@@ -25,6 +25,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
+
 from post.ca.membership import Membership
 from post.crypto.certificates import (
     issue_identity,
@@ -167,6 +169,23 @@ class Authority:
         The domain, in its canonical form.
         """
         return self._opened(now)[0].domain
+
+    def change_policy(self, now: int, **changes: int) -> Policy:
+        """
+        Sign a policy that differs in some fields, and return it.
+
+        @raise ConfigError: if nobody could keep it.
+        """
+        with self._alone():
+            policy, _ = self._opened(now)
+            changed = msgspec.structs.replace(policy, serial=policy.serial + 1, issued=now, **changes)
+            signed = sign_policy(changed, self.issuing, self._key)
+            try:
+                policy = open_policy(signed, self.root, now)
+            except PeerError as error:
+                raise ConfigError("policy", str(error)) from None
+            write_file(self.path / "policy", signed)
+        return policy
 
     def membership(self, now: int) -> Membership:
         """

@@ -11,6 +11,7 @@ import click
 
 from post.ca.authority import NODES_PER_OWNER, Authority
 from post.crypto.certificates import fingerprint, make_request
+from post.crypto.documents import open_policy
 from post.crypto.entropy import system_entropy
 from post.crypto.keys import SigningKey
 from post.errors import ConfigError
@@ -127,3 +128,22 @@ def export(where: Path, membership: Path) -> None:
     write_secret(membership, authority.membership(int(time.time())).to_bytes())
     click.echo(f"Wrote {membership}, for members only.  The authority's fingerprint is")
     click.echo(f"  {fingerprint(authority.root)}")
+
+
+@ca.command()
+@_where
+@click.option("--copies", "k", type=click.IntRange(1, 20), help="Of everything stored.")
+@click.option("--minimum", type=click.IntRange(0, 20), help="Copies on other nodes, without which mail is refused.")
+@click.option("--size-limit", type=click.IntRange(1024, 1 << 31), metavar="OCTETS", help="Of a message.")
+def policy(where: Path, **changes: int | None) -> None:
+    """
+    Show the policy, or change it: what is given, and nothing else.
+
+    Members have to be given it anew (export), and use it when their nodes are started again.
+    """
+    given = {name: value for name, value in changes.items() if value is not None}
+    authority = Authority.open(where, system_entropy)
+    now = int(time.time())
+    found = authority.change_policy(now, **given) if given else open_policy(authority.policy(), authority.root, now)
+    click.echo(f"{found.domain}: {found.k} copies, at least {found.minimum} on other nodes; ", nl=False)
+    click.echo(f"messages up to {found.size_limit:,} octets")

@@ -65,10 +65,7 @@ def init(
     home = Home(directory)
     key = _read_key(directory / "node.key")
     membership = _read_membership(membership_file, now)
-    try:
-        chain = unpack(tuple[bytes, ...], read_file(chain_file))
-    except PeerError:
-        raise ConfigError(str(chain_file), 'is not what "post ca issue-node" writes') from None
+    chain = read_chain(chain_file, "post ca issue-node")
     certificate = check_node(chain_file, chain, key, membership.root, now)
     config = _write_settings(directory / "node.toml", name, listen, addresses, seeds)
     home.create(key, chain, membership.root, membership.convergence, membership.policy, membership.directory)
@@ -102,6 +99,32 @@ def update(config: Path | None, membership_file: Path) -> None:
         home.write_policy(membership.policy)
     home.write_directory(membership.directory)
     click.echo(f"The directory names {len(fresh.entries)} people and {len(fresh.members)} nodes.")
+
+
+@node.command()
+@config_option
+@click.option("--chain", "chain_file", type=_path, required=True, help='What "post ca issue-node" wrote.')
+def renew(config: Path | None, chain_file: Path) -> None:
+    """
+    Use newer certificates for the key that the node has, from its next start on.
+
+    The authority makes them from the same request, owner and index as the first.
+    """
+    settings = node_config(config)
+    home = Home(settings.directory, settings.settings.files)
+    home.check()
+    certificate = home.renew(chain_file, read_chain(chain_file, "post ca issue-node"), int(time.time()))
+    click.echo(f"The certificate is valid until {time.strftime('%Y-%m-%d', time.gmtime(certificate.not_after))}.")
+
+
+def read_chain(path: Path, maker: str) -> tuple[bytes, ...]:
+    """
+    The certificates that the command C{maker} wrote to C{path}; what they are worth is not looked at.
+    """
+    try:
+        return unpack(tuple[bytes, ...], read_file(path))
+    except PeerError:
+        raise ConfigError(str(path), f'is not what "{maker}" writes') from None
 
 
 def _read_key(path: Path) -> SigningKey:

@@ -12,6 +12,7 @@ from typing import TextIO
 import click
 
 from post import control
+from post.cli.node import read_chain
 from post.cli.status import config_option, node_config
 from post.config import Config
 from post.crypto.certificates import IdentityCertificate
@@ -20,11 +21,10 @@ from post.crypto.keys import SigningKey
 from post.crypto.names import canonical
 from post.crypto.passwords import hash_password
 from post.crypto.sealing import SealingKey
-from post.errors import ConfigError, PeerError, Unreachable
-from post.files import read_file, read_secret
+from post.errors import ConfigError, Unreachable
+from post.files import read_secret
 from post.home import Home, check_identity
 from post.messaging.account import AccountCredentials, HeldKey
-from post.wire import unpack
 
 PASSWORD_LIMIT = 1000
 """Characters; mail programs and the protocols they speak have lines of about that length."""
@@ -59,10 +59,7 @@ def add(config: Path | None, key_file: Path, chain_file: Path, password_file: Te
         key = SigningKey.from_pem(read_secret(key_file))
     except ValueError as error:
         raise ConfigError(str(key_file), f"is no private key: {error}") from None
-    try:
-        chain = unpack(tuple[bytes, ...], read_file(chain_file))
-    except PeerError:
-        raise ConfigError(str(chain_file), 'is not what "post ca issue-user" writes') from None
+    chain = read_chain(chain_file, "post ca issue-user")
     certificate = check_identity(chain_file, chain, key, root)
     if home.has_account(certificate.address):
         raise ConfigError(certificate.address, "lives here already")
@@ -90,6 +87,21 @@ def password(config: Path | None, address: str, password_file: TextIO | None) ->
     home.write_password(name, hashed, root)
     click.echo(f"{name} has another password.")
     _tell(settings)
+
+
+@user.command()
+@config_option
+@click.option("--chain", "chain_file", type=_path, required=True, help='What "post ca issue-user" wrote.')
+def renew(config: Path | None, chain_file: Path) -> None:
+    """
+    Use newer certificates for a person who lives here, from the node's next start on.
+
+    The authority makes them from the same request and address as the first.
+    """
+    _, home, root = _open(config, int(time.time()))
+    certificate = home.renew_account(chain_file, read_chain(chain_file, "post ca issue-user"), root)
+    until = time.strftime("%Y-%m-%d", time.gmtime(certificate.not_after))
+    click.echo(f"The certificate of {certificate.address} is valid until {until}.")
 
 
 @user.command("list")

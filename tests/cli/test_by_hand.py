@@ -14,6 +14,7 @@ from post.cli import VERBS
 from post.crypto.documents import open_directory
 from post.crypto.passwords import check_password
 from post.home import Home
+from post.wire import pack
 from tests.cli.commands import Organisation, post
 from tests.scratch import scratch
 
@@ -81,6 +82,19 @@ class AuthorityTests(SynchronousTestCase):
         """
         self.organisation.export()
         self.assertEqual(0o600, stat.S_IMODE(self.organisation.membership.stat().st_mode))
+
+    def test_policy(self) -> None:
+        """
+        The policy is shown, and changed in what is given; what nobody could keep is refused.
+        """
+        show = ("ca", "policy", "--authority", self.organisation.authority)
+        before = self.organisation.run(*show)
+        self.assertEqual("example.org: 3 copies, at least 2 on other nodes; messages up to 50,000,000 octets\n", before)
+        self.assertEqual(78, post(*show, "--copies", "1").exit_code)
+        self.assertEqual(before, self.organisation.run(*show))
+        after = self.organisation.run(*show, "--copies", "5", "--size-limit", "1024")
+        self.assertEqual("example.org: 5 copies, at least 2 on other nodes; messages up to 1,024 octets\n", after)
+        self.assertEqual(after, self.organisation.run(*show))
 
     def test_no_request(self) -> None:
         """
@@ -178,6 +192,23 @@ class NodeTests(SynchronousTestCase):
         data = home.directory_file.read_bytes()
         self.assertIsNotNone(open_directory(data, root, now).account("bob@example.org"))
 
+    def test_renew(self) -> None:
+        """
+        Newer certificates for the same key and place take the place of the old; no others do.
+        """
+        self.organisation.init_node(self.home, "--listen", "127.0.0.1:7654")
+        bob = self.organisation.certify_node("bob")
+        config = ("node", "renew", "--config", self.home / "node.toml", "--chain")
+        issue = ("ca", "issue-node", "--authority", self.organisation.authority, "--owner", "alice")
+        self.organisation.run(*issue, self.home / "request", self.home / "fresh", "--role", "always-on")
+        self.assertIn("valid until", self.organisation.run(*config, self.home / "fresh"))
+        fresh = (self.home / "fresh").read_bytes()
+        self.assertEqual(fresh, (self.home / "node.chain").read_bytes())
+        self.organisation.run(*issue, self.home / "request", self.home / "second", "--index", "1")
+        for chain in (self.home / "second", bob / "chain", self.home / "node.toml", self.home / "none"):
+            self.assertEqual(78, post(*config, chain).exit_code)
+        self.assertEqual(fresh, (self.home / "node.chain").read_bytes())
+
 
 class UserTests(SynchronousTestCase):
     """
@@ -237,3 +268,22 @@ class UserTests(SynchronousTestCase):
         for key, chain in ((alice[0], bob[1]), (other[0], other[1]), (alice[0], alice[0]), (alice[1], alice[1])):
             add = ("user", "add", *self.config, "--key", key, "--chain", chain, "--password-file", "-")
             self.assertEqual(78, post(*add, stdin="x\n").exit_code)
+
+    def test_renew(self) -> None:
+        """
+        Newer certificates for the key of somebody who lives here are used; older ones and other people's are not.
+        """
+        self.organisation.add_user(self.home, "alice", "x")
+        directory = self.organisation.directory
+        before = (directory / "alice.chain").read_bytes()
+        (directory / "old.chain").write_bytes(before)
+        self.organisation.certify_user("alice")
+        renew = ("user", "renew", *self.config, "--chain")
+        self.assertIn("valid until", self.organisation.run(*renew, directory / "alice.chain"))
+        home = Home(self.home)
+        (account,) = home.accounts(home.credentials(int(time.time())).root)
+        self.assertNotEqual(before, pack(account.chain))
+        self.organisation.certify_user("bob")
+        for chain in ("old.chain", "bob.chain", "alice.key", "none"):
+            self.assertEqual(78, post(*renew, directory / chain).exit_code, chain)
+        self.assertTrue(check_password(b"x", account.password_hash))
