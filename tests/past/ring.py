@@ -54,6 +54,8 @@ class Wire:
         return succeed(self.local)
 
     def send(self, peer: Contact, frame: bytes, priority: Priority) -> bool:
+        if peer.id == self.local.id:
+            return False  # Nobody links with itself.
         self._ring.clock.callLater(LATENCY_S, self._ring.carry, self.local, peer.id, frame)
         return True
 

@@ -214,6 +214,14 @@ class StoreTests(HolderCase):
         self.assertIsInstance(self.put(b"\1second", kind=STATES, expires=EXPIRES + 5), Kept)
         self.assertEqual((b"\1first", EXPIRES + 5), (self.held().data, self.held().expires))
 
+    def test_older(self) -> None:
+        """
+        What comes earlier in its kind's order finds what is held in its way: an envelope comes too late for a receipt.
+        """
+        self.put(b"\2", kind=STATES)
+        self.assertEqual(Rival(b"\2"), self.put(b"\1", kind=STATES))
+        self.assertEqual(b"\2", self.held().data)
+
     def test_another_kind(self) -> None:
         """
         Nothing takes the place of an object of another kind.
