@@ -112,7 +112,7 @@ class AssemblerTests(SynchronousTestCase):
         The literal at the end of a line that is too long is swallowed with it: its octets are no commands.
         """
         line = b"a SEARCH " + b"x" * LINE_LIMIT + b" {15+}\r\nb DELETE Sent\r\n\r\nc NOOP\r\n"
-        for pieces in ([line], [line[at : at + 1000] for at in range(0, len(line), 1000)]):
+        for pieces in ([line], [line[at : at + 7] for at in range(0, len(line), 7)]):
             out = all_of(known(), *pieces)
             self.assertEqual(["line", ""], [each[2] for each in out])  # type: ignore[index]
             self.assertEqual((b"c NOOP", [], ""), out[1])

@@ -23,6 +23,12 @@ from tests.front.imap.doubles import SIMPLE, SIZE_LIMIT, FakeAccounts, FakeMailb
 LARGE = b"Subject: large\r\n\r\n" + bytes(range(256)).replace(b"\n", b"").replace(b"\r", b"") * 10_000
 
 
+def _reactor() -> Any:  # TCP and time.
+    from twisted.internet import reactor
+
+    return reactor
+
+
 class SocketTests(TestCase):
     """
     Tests for a real connection.
@@ -31,9 +37,7 @@ class SocketTests(TestCase):
     timeout = 30
 
     def setUp(self) -> None:
-        from twisted.internet import reactor
-
-        self.reactor: Any = reactor  # TCP and time.
+        self.reactor = _reactor()
         directory = Path(self.mktemp())
         directory.mkdir()
         tls = mail_certificate(directory, int(self.reactor.seconds()))
