@@ -156,6 +156,25 @@ class SmtplibTests(MailServicesCase):
         self.accounts.gate.let_one()
         self.assertEqual(b"250 2.1.5 Ok.\r\n" + b"250 2.0.0 Ok.\r\n" * 3000 + b"221 2.0.0 Goodbye.\r\n", await answered)
 
+    async def test_much_said(self) -> None:
+        """
+        A client that asks for more than it reads gets every reply in the end, under TLS and without.
+        """
+
+        def work(client: smtplib.SMTP) -> int:
+            assert client.sock is not None
+            client.ehlo()
+            client.sock.sendall(b"EHLO desk\r\n" * 9000 + b"QUIT\r\n")
+            assert client.file is not None
+            heard: bytes = client.file.read()
+            client.close()
+            self.assertTrue(heard.endswith(b"\r\n221 2.0.0 Goodbye.\r\n"))
+            return heard.count(b"250 ENHANCEDSTATUSCODES\r\n")
+
+        self.assertEqual(9000, await self.outside(lambda: work(self.start_tls())))
+        bound = self.services.bound["submission"]
+        self.assertEqual(9000, await self.outside(lambda: work(smtplib.SMTP(*bound, timeout=10))))
+
 
 class SocketTests(MailServicesCase):
     """
