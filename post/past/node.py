@@ -22,7 +22,7 @@ from post.crypto.certificates import NodeCertificate
 from post.crypto.keys import SigningKey
 from post.errors import Conflict, PeerError, PostError, Refused, Unreachable
 from post.ids import Contact, Handle, Key, NodeId
-from post.interfaces import IApplication, IBlockStore, Stored
+from post.interfaces import Holding, IApplication, IBlockStore, Stored
 from post.past.blocks import (
     CONTENT,
     PUBLIC_KEY,
@@ -39,6 +39,7 @@ from post.past.messages import OFFER_LIMIT, Fetch, Found, Kept, Renew, Rival, St
 from post.past.reading import Cache, Newest, Race
 from post.past.receipts import Verifier
 from post.past.replication import Replication
+from post.past.scrub import Scrub
 from post.pastry.node import Pastry
 from post.rpc import Rpc, expect
 from post.tasks import Tasks, gather
@@ -108,6 +109,7 @@ class Past:
         self._cache = Cache()
         self._highest: OrderedDict[Handle, int] = OrderedDict()
         self._replication = Replication(rpc, store, clock, random, self._local, self._replicas, self._tasks)
+        self._scrub = Scrub(store, clock, self._tasks, self._mend)
         pastry.add_application(self)
 
     def register(self, kind: BlockKind) -> None:
@@ -118,9 +120,10 @@ class Past:
 
     def start(self) -> None:
         """
-        Begin to look after the copies.
+        Begin to look after the copies, here and elsewhere.
         """
         self._replication.start()
+        self._scrub.start()
 
     def stop(self) -> None:
         """
@@ -261,6 +264,12 @@ class Past:
         item = self._held_intact(handle)
         if item is not None and item.kind == kind:
             return item.data
+        return (await self._look_elsewhere(kind, handle)).data
+
+    async def _look_elsewhere(self, kind: int, handle: Handle) -> Found:
+        """
+        In the ring.  Those who lack it get it, ourselves included.
+        """
         # Beyond the replica set, because it may have moved since the object was stored.
         contacts = [each for each in await self._choose(handle, 2 * self.k, set()) if each.id != self._local]
         race = Race(
@@ -275,7 +284,20 @@ class Past:
         if kind == CONTENT:
             self._cache.put(handle, found.data)
         self._tasks.spawn(self._repair(kind, handle, found, [*race.lacking, self._pastry.local]))
-        return found.data
+        return found
+
+    async def _mend(self, holding: Holding) -> None:
+        """
+        Our copy is damaged: get another one.
+        """
+        try:
+            if holding.kind == PUBLIC_KEY:
+                await self.newest(holding.handle)
+            else:
+                await self._look_elsewhere(holding.kind, holding.handle)
+        except PostError as error:
+            # It is missing now, and the other holders offer it when they walk.
+            self.log.info("{handle} cannot be mended now: {error}", handle=holding.handle, error=error)
 
     def _held_intact(self, handle: Handle) -> Stored | None:
         """
