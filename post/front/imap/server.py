@@ -87,7 +87,7 @@ class ImapProtocol(Protocol):
         self.read_only = False
         self._assembler = Assembler(factory.size_limit, factory.spool_dir)
         self._busy = self._paused = self._gone = False
-        self._working = self._full = self._changed = self._idling = False
+        self._working = self._full = self._changed = self._idling = self._doomed = False
         self._bad = self._logins = 0
         self._turn = 0.0
         self._timer: IDelayedCall | None = None
@@ -320,6 +320,9 @@ class ImapProtocol(Protocol):
             self.log.failure("a command failed")
             self.write(tag + b" NO [SERVERBUG] Something is wrong here.\r\n")
         self._busy = False
+        if self._doomed and self.folder is not None:
+            # Not before: the command may have been in the middle of a literal.
+            self._end_doomed()
         self._work()
 
     async def _ask(self, invitation: bytes) -> bytes:
@@ -361,6 +364,7 @@ class ImapProtocol(Protocol):
         if self.folder is not None:
             self.folder.unlisten(self)
         self.folder = self.view = None
+        self._doomed = False
 
     def changed(self) -> None:
         self._changed = True
@@ -368,9 +372,13 @@ class ImapProtocol(Protocol):
             self.tell(True)
 
     def deleted(self) -> None:
-        if self.folder is not None:
-            self.write(b"* BYE the folder has been deleted\r\n")
-            self.leave()
+        self._doomed = True
+        if self._idling or not self._busy:
+            self._end_doomed()
+
+    def _end_doomed(self) -> None:
+        self.write(b"* BYE the folder has been deleted\r\n")
+        self.leave()
 
     def tell(self, may_expunge: bool) -> None:
         """

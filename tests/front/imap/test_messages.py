@@ -343,6 +343,23 @@ class SessionsTests(SynchronousTestCase):
         self.assertIn("* 4 EXISTS", self.one.say("b NOOP"))
         self.assertEqual(["* 4 FETCH (UID 4)", "c OK Fetched."], self.one.say("c UID FETCH 4:* UID"))
 
+    def test_folder_deleted_meanwhile(self) -> None:
+        """
+        Whose folder is deleted during a command is sent away when the command has ended: until then the client takes
+        every octet for its answer.
+        """
+        self.mailbox.receive(b"x\r\n\r\ny", folder="Sent")
+        reader = self.world.enter("Sent")
+        self.mailbox.held = []
+        reader.say("a FETCH 1 BODY.PEEK[TEXT]", "b NOOP")
+        held, self.mailbox.held = self.mailbox.held, None
+        self.one.say("c DELETE Sent")
+        self.assertEqual([], reader.heard())
+        held[0].callback(None)
+        self.assertEqual(
+            ["* 1 FETCH (BODY[TEXT] {1}", "y)", "a OK Fetched.", "* BYE the folder has been deleted"], reader.heard()
+        )
+
 
 class SearchTests(SynchronousTestCase):
     """
