@@ -105,7 +105,7 @@ class PastryConfig:
     """Between two attempts to complete a leaf set, at most."""
 
     seek_s: float = 60.0
-    """Between two looks at whether a seed that we do not know is in another ring.  Rings that arose apart are one after
+    """Between two looks at whether a seed that is not near us is in another ring.  Rings that arose apart are one after
     about so long; a seed that is off costs one attempt to link."""
 
     row_s: float = 1200.0

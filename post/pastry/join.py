@@ -164,6 +164,8 @@ class Join:
             self._wake()
             return
         self._ring.tabulate(peer)
+        if self._ring.leaves.whole and peer.id not in self._ring.leaves:
+            self._liveness.examine(peer)  # It is active, and not in our ring.
         if self._askers:
             # It came in beside us, so there is room for another.
             asker, *_ = self._askers.pop(next(iter(self._askers)))
@@ -365,11 +367,12 @@ class Join:
         """
         See whether a seed that we do not know is in another ring; then both become one.
         """
-        known = {address for contact in self._ring.contacts.values() for address in contact.addresses}
-        strangers = [seed for seed in self._seeds if seed not in known]
+        # Not all of whom we know: there may be nodes of another ring in our table.
+        near = {address for contact in self._ring.leaf_contacts() for address in contact.addresses}
+        strangers = [seed for seed in self._seeds if seed not in near]
         if not strangers:
             return
         answer = await self._ask_seed(self._random.choice(strangers))
-        if answer is None or not answer.located.active or answer.contact.id in self._ring.contacts:
+        if answer is None or not answer.located.active or answer.contact.id in self._ring.leaves:
             return
         await self._follow(answer.contact, answer.located)
