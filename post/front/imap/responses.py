@@ -49,25 +49,24 @@ def envelope(part: MimePart) -> bytes:
     for name, line in headers.raw_fields(part.header):
         if name not in found:
             found[name] = re.sub(rb"\r?\n(?=[ \t])", b"", line.partition(b":")[2]).strip()
-    sender = _addresses(found.get(b"from")) if _given(found, b"from") else _NOBODY
+    sender = _addresses(found.get(b"from")) or _NOBODY
     lists = [
         sender,
-        _addresses(found.get(b"sender")) if _given(found, b"sender") else sender,
-        _addresses(found.get(b"reply-to")) if _given(found, b"reply-to") else sender,
-        *(_addresses(found.get(name)) for name in (b"to", b"cc", b"bcc")),
+        _addresses(found.get(b"sender")) or sender,
+        _addresses(found.get(b"reply-to")) or sender,
+        *(_addresses(found.get(name)) or b"NIL" for name in (b"to", b"cc", b"bcc")),
     ]
     parts = [nstring(found.get(b"date")), nstring(found.get(b"subject")), *lists]
     parts += [nstring(found.get(b"in-reply-to")), nstring(found.get(b"message-id"))]
     return b"(" + b" ".join(parts) + b")"
 
 
-def _given(found: dict[bytes, bytes], name: bytes) -> bool:
-    return bool(headers.address_list(found.get(name, b"")))
-
-
 def _addresses(value: bytes | None) -> bytes:
-    listed = headers.address_list(value) if value is not None else []
-    return b"(" + b"".join(_address(each) for each in listed) + b")" if listed else b"NIL"
+    """
+    The addresses of a field in parentheses, or nothing if there are none.
+    """
+    listed = headers.address_list(value) if value else []
+    return b"(" + b"".join([_address(each) for each in listed]) + b")" if listed else b""
 
 
 def _address(address: Address) -> bytes:
