@@ -35,8 +35,6 @@ BOUNDARY_LIMIT = 200
 """Octets of a boundary that are compared; RFC 2046 allows 70."""
 _LINE_LIMIT = 1000
 
-_BLANK = re.compile(rb"(?:\A|\n)\r?\n")
-
 
 class MimePart(msgspec.Struct, frozen=True, array_like=True):
     """
@@ -98,13 +96,13 @@ class _Delimiter:
 
 
 @lru_cache(maxsize=256)
-def _pattern(boundaries: tuple[bytes, ...]) -> re.Pattern[bytes]:
+def _pattern(boundaries: tuple[bytes, ...], closing: bool) -> re.Pattern[bytes]:
     """
-    A delimiter line of any of C{boundaries}, with the line break before it.  One pattern for all open multiparts, so
-    that lines that begin with hyphens and are no delimiters cost next to nothing, however many there are.
+    A delimiter line of any of C{boundaries}, or only a closing one, with the line break before it.  One pattern for all
+    open multiparts, so that lines that begin with hyphens and are no delimiters cost next to nothing.
     """
     any_of = b"|".join(re.escape(each) for each in boundaries)
-    return re.compile(rb"\n--(" + any_of + rb")(--)?[ \t\r]{0,500}(?:\n|\Z)")
+    return re.compile(rb"\n--(" + any_of + rb")" + (rb"(--)" if closing else rb"(--)?") + rb"[ \t\r]{0,500}(?:\n|\Z)")
 
 
 class _Scanner:
@@ -123,13 +121,11 @@ class _Scanner:
         position = self._stack[-1].body_start
         while found := self._delimiter(position, self._size):
             position = found.end
-            if not found.closes and self._parts >= PARTS_LIMIT:
-                continue
             self._end_parts(found.level + 1, self._before(found.start))
             part = self._stack[found.level]
             if found.closes:
                 part.epilogue = True
-            elif not part.epilogue:
+            else:
                 digest = part.kind == "multipart/digest"
                 self._begin(found.end, "message/rfc822" if digest else "text/plain")
                 # Its header has been looked through for delimiters of what is around it, and has none of its own.
@@ -140,10 +136,13 @@ class _Scanner:
         """
         The first delimiter line that begins within C{start:stop}, which are beginnings of lines.
         """
-        boundaries = tuple(part.boundary for part in self._stack)
+        # What has been closed is not closed again, and nothing is opened in it; when there are too many parts, nothing
+        # is opened at all.  So lines that change nothing are not even found, however many there are.
+        boundaries = tuple(None if part.epilogue else part.boundary for part in self._stack)
         if not any(boundaries):
             return None
-        pattern = _pattern(tuple(sorted({each for each in boundaries if each is not None})))
+        living = tuple(sorted({each for each in boundaries if each is not None}))
+        pattern = _pattern(living, self._parts >= PARTS_LIMIT)
         # As far as the last line can reach, and no further: each part looks through its header only.
         reach = min(self._size, stop + _LINE_LIMIT)
         match = pattern.match(b"\n" + self._message[:_LINE_LIMIT]) if start == 0 else None
@@ -181,12 +180,12 @@ class _Scanner:
         """
         Behind the blank line; at a delimiter of an enclosing multipart if that comes first.
         """
-        window = bytes(self._message[start : start + 2 * HEADER_LIMIT])
-        found = _BLANK.search(window)
-        end = start + found.end() if found else min(self._size, start + len(window))
+        end = min(self._size, start + 2 * HEADER_LIMIT)
         delimiter = self._delimiter(start, end)
-        # The blank line may be the line break that belongs to the delimiter.
-        return end if delimiter is None else min(end, max(start, self._before(delimiter.start)))
+        if delimiter is not None:
+            # The blank line may be the line break that belongs to the delimiter.
+            end = max(start, self._before(delimiter.start))
+        return start + _blank_line(bytes(self._message[start:end]))
 
     def _end_parts(self, level: int, end: int) -> MimePart:
         """
@@ -245,9 +244,18 @@ def header_end(message: bytes | mmap.mmap) -> int:
     """
     Where the header of a whole message ends, its blank line included; at a limit if there is none.
     """
-    window = bytes(message[: 2 * HEADER_LIMIT])
-    found = _BLANK.search(window)
-    return found.end() if found else len(window)
+    return _blank_line(bytes(message[: 2 * HEADER_LIMIT]))
+
+
+def _blank_line(window: bytes) -> int:
+    """
+    Where the first blank line of C{window} ends, or where C{window} does.
+    """
+    if window.startswith((b"\n", b"\r\n")):
+        return 1 + window.startswith(b"\r")
+    first = window.find(b"\n\n")
+    second = window.find(b"\n\r\n", 0, first + 2 if first >= 0 else len(window))
+    return second + 3 if second >= 0 else first + 2 if first >= 0 else len(window)
 
 
 def scan(message: bytes | mmap.mmap) -> MimePart:

@@ -181,6 +181,8 @@ def cuttings(message: Octets) -> Iterator[Cutting | None]:
     for leaf in _leaves(scan(message)):
         if leaf.body_end - leaf.body_start < CUT_BYTES or found == HOLES_LIMIT:
             continue
+        if leaf.kind.startswith("multipart/"):
+            continue  # Without parts; but a line that closes it may be in it, and has to be seen in the skeleton.
         found += 1
         shared = not leaf.kind.startswith("text/")
         if leaf.encoding == "base64":

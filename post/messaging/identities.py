@@ -83,7 +83,7 @@ class Identities:
                 if not waiting.called:
                     waiting.errback(error)
             return
-        self.remember(account, identity)
+        identity = self.remember(account, identity)
         for waiting in self._asking.pop(account):
             if not waiting.called:
                 waiting.callback(identity)
@@ -101,9 +101,9 @@ class Identities:
             raise PeerError("an identity block of another account")
         return Identity(certificate, parse(block.payload), block.number)
 
-    def remember(self, account: AccountId, identity: Identity) -> None:
+    def remember(self, account: AccountId, identity: Identity) -> Identity:
         """
-        What we just read, or published ourselves.
+        What we just read, or published ourselves; returns the newest that is known.
         """
         known = self._known.get(account)
         if known is not None and known.identity.number > identity.number:
@@ -111,3 +111,4 @@ class Identities:
         if len(self._known) >= KNOWN_LIMIT:
             self._known.clear()
         self._known[account] = _Known(identity, self._clock.seconds())
+        return identity

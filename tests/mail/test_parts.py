@@ -170,6 +170,29 @@ class CuttingTests(SynchronousTestCase):
         self.assertEqual(skeleton, read_skeleton(pack(skeleton)))
         self.assertEqual(tree(scan(message)), tree(scan_skeleton(skeleton.literals, skeleton.holes)))
 
+    def test_found_by_chance(self) -> None:
+        """
+        The same of messages that were once cut or scanned wrongly.
+        """
+        long = lines(DATA, 76) + b"\r\n"
+        nested = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n"
+        for message in (
+            # A body that is cut out whole and does not end with a line end.
+            b"Subject: x\r\n\r\n" + b"x" * (CUT_BYTES + 1),
+            b"Subject: x\r\n\r\n" + b"x" * (CUT_BYTES + 1) + b"\n",
+            nested + b"Content-Type: message/rfc822\r\n\r\n\r\n" + b"x" * (CUT_BYTES + 1),
+            # An embedded message whose blank line is the line break of the next delimiter.
+            nested + b"Content-Type: message/rfc822\r\n\r\n--b--\r\n" + long,
+            # A multipart without parts, and what closes what is around it.
+            nested + b"Content-Type: multipart/digest; boundary=b\r\n--b--\r\n" + long + b"--b--\r\n",
+            # A header without end, and a blank line of either kind.
+            b"Content-Type: multipart/mixed; boundary=b\r\n" + long * 2,
+            b"Content-Type: multipart/mixed; boundary=b\r\n--b\r\n" + long + b"\n\r\n\n" + long,
+        ):
+            skeleton, _, stored = cut(message)
+            self.assertEqual(message, joined(skeleton, stored))
+            self.assertEqual(tree(scan(message)), tree(scan_skeleton(skeleton.literals, skeleton.holes)))
+
     @given(st.integers(1, 300), st.sampled_from([4, 60, 76]), st.data())
     def test_ranges(self, length: int, width: int, data: st.DataObject) -> None:
         """

@@ -9,19 +9,21 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, cast
 
-from twisted.internet.defer import Deferred, fail, succeed
+import msgspec
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from post.complaints import Complaints
-from post.errors import NotFound, PeerError, TooFewReplicas, Unreachable
+from post.errors import NotFound, PeerError, TooFewReplicas, Unconfirmed, Unreachable
 from post.ids import Contact, Id, NodeId
+from post.messaging import delegates as delegates_module
 from post.messaging.account import Account
 from post.messaging.delegates import Delegates
 from post.messaging.dispatch import HEDGE_S, Dispatch, Outcome, Signer
 from post.messaging.identities import Identities
 from post.messaging.messages import Filed, Push
-from post.messaging.notification import ENVELOPE_LIMIT
+from post.messaging.notification import ENVELOPE_LIMIT, acknowledge, envelope_hash, letter_in
 from post.messaging.pending import DELIVERED, PENDING, PendingKind, envelope_in
 from post.messaging.reception import Arrival, Reception
 from post.past.node import Past
@@ -388,3 +390,153 @@ class NotificationTests(SynchronousTestCase):
         first, second = [self.successResultOf(each) for each in both]
         self.assertEqual(first, second)
         self.assertEqual(1, len(self.inbox.arrived))
+
+    def envelopes(self) -> list[bytes]:
+        found = [envelope_in(item.data) for item in self.past.objects.values() if item.kind == PENDING]
+        return [envelope for envelope in found if envelope is not None]
+
+    def test_receipt_of_the_nodes_owner(self) -> None:
+        """
+        A node that Bob has left cannot take his mail by answering with a receipt of its owner's.
+        """
+        mallory = self.account("mallory")
+
+        def answers(push: Push) -> Deferred[Message]:
+            letter = msgspec.structs.replace(letter_in(push.envelope), recipient=mallory.id)
+            receipt = acknowledge(envelope_hash(push.envelope), letter, NOW, mallory.key, mallory.chain)
+            return succeed(Filed(receipt))
+
+        self.rpc.answer = answers
+        self.assertFalse(self.successResultOf(self.notify()).delivered)
+        self.assertEqual([0], self.pending())
+
+    def test_one_pusher_gives_up(self) -> None:
+        """
+        The deadline of the delegate that pushed first does not end what a second one waits for, nor the filing.
+        """
+        self.pastry.alive = False
+        self.successResultOf(self.notify())
+        [envelope] = self.envelopes()
+        gate: Deferred[None] = Deferred()
+        deliver = self.inbox.deliver
+
+        async def slow(arrival: Arrival) -> None:
+            await gate
+            await deliver(arrival)
+
+        self.inbox.deliver = slow  # type: ignore[method-assign]
+        first, second = (Deferred.fromCoroutine(self.bobs.receive(envelope)) for _ in range(2))
+        first.cancel()
+        self.failureResultOf(first, CancelledError)
+        gate.callback(None)
+        self.assertTrue(self.successResultOf(second))
+        self.assertEqual(1, len(self.inbox.arrived))
+
+    def test_bug_while_filing(self) -> None:
+        """
+        When filing or inserting fails by a bug of ours, the sender is told that it failed, and does not wait for ever.
+        """
+
+        async def broken(*_: object) -> None:
+            raise RuntimeError("a bug")
+
+        self.inbox.deliver = broken  # type: ignore[method-assign, assignment]
+        self.rpc.answer = self.bob_answers
+        self.past.insert = broken  # type: ignore[method-assign, assignment]
+        self.failureResultOf(self.notify(), Unreachable)
+        self.flushLoggedErrors(RuntimeError)
+
+    def test_stopping(self) -> None:
+        """
+        Nor when the node stops.
+        """
+        never: Deferred[Message] = Deferred()
+        self.rpc.answer = lambda push: never
+
+        async def forever(*_: object) -> None:
+            await Deferred()
+
+        self.past.insert = forever  # type: ignore[method-assign, assignment]
+        told = self.notify()
+        self.clock.advance(HEDGE_S)
+        self.tasks.stop()
+        self.failureResultOf(told, Unreachable)
+
+    def test_nobody_is_remembered_in_vain(self) -> None:
+        """
+        When nothing waits any more, delegates know nothing of anybody; a node seen after the stop changes nothing.
+        """
+        self.pastry.alive = False
+        for number in range(5):
+            self.successResultOf(self.notify(b"%d" % number))
+        self.clock.pump([1.0] * 10)
+        self.assertEqual({BOB_NODE.id: {self.bob.id}}, self.delegates._by_node)
+        self.rpc.answer = self.bob_answers
+        self.delegates.seen(BOB_NODE)
+        self.clock.pump([0.5] * 10)
+        self.assertEqual((5, 0), (len(self.inbox.arrived), self.delegates.waiting))
+        for remembered in (self.delegates._by_node, self.delegates._by_recipient, self.delegates._at):
+            self.assertEqual({}, remembered)
+        self.rpc.answer = lambda push: fail(Unreachable("off"))
+        self.successResultOf(self.notify(b"another"))
+        self.clock.pump([1.0] * 5)
+        self.delegates.stop()
+        self.delegates.seen(BOB_NODE)
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_all_at_once_when_seen(self) -> None:
+        """
+        However long somebody was away, all that waits is offered within a second when their node is seen.
+        """
+        self.pastry.alive = False
+        for number in range(20):
+            self.successResultOf(self.notify(b"%d" % number))
+        self.clock.pump([10.0] * 30)
+        self.rpc.answer = self.bob_answers
+        self.delegates.seen(BOB_NODE)
+        self.clock.pump([0.1] * 10)
+        self.assertEqual(20, len(self.inbox.arrived))
+
+    def test_more_than_at_once(self) -> None:
+        """
+        What is more than the limit is taken up when the rest is done.
+        """
+        self.patch(delegates_module, "ERRANDS_LIMIT", 4)
+        self.pastry.alive = False
+        for number in range(9):
+            self.successResultOf(self.notify(b"%d" % number))
+        self.assertEqual(4, self.delegates.waiting)
+        self.rpc.answer = self.bob_answers
+        self.clock.pump([1.0] * 60)
+        self.assertEqual((9, 0), (len(self.inbox.arrived), self.delegates.waiting))
+
+    def test_pauses_grow(self) -> None:
+        """
+        Somebody who stays away costs ever fewer offers.
+        """
+        self.pastry.alive = False
+        self.successResultOf(self.notify())
+        self.clock.pump([1.0] * 120)
+        early = len(self.rpc.asked)
+        self.clock.pump([1.0] * 120)
+        self.assertLess(len(self.rpc.asked) - early, early)
+
+    def test_identity_that_cannot_be_read(self) -> None:
+        """
+        Somebody whose identity nobody shows is unknown only if enough holders answered.
+        """
+        stranger = self.account("stranger")
+        self.failureResultOf(Deferred.fromCoroutine(self.identities.find(stranger.id)), NotFound)
+        self.past.confirmed = False
+        self.failureResultOf(Deferred.fromCoroutine(self.identities.find(stranger.id)), Unconfirmed)
+
+    def test_identity_does_not_go_back(self) -> None:
+        """
+        An older identity block, shown by a holder that lags, does not replace the one that is known.
+        """
+        old = dict(self.past.objects)
+        moved = Contact(NodeId(Id(78)), ("127.0.0.1:10",), 2)
+        self.run_coroutine(self.bob.publish(moved, 1000))
+        self.past.objects.update(old)
+        found = self.run_coroutine(self.identities.find(self.bob.id, older_than_s=-1))
+        self.assertEqual(moved, found.card.contact)
