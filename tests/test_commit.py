@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from post.commit import BATCH_BYTES, DiskError, GroupCommit, open_database
 from post.errors import ConfigError
-from tests.past.disk import Brake, Calls
+from tests.past.calls import Brake, Calls
 
 OURS = 0x1234
 SCHEMA = ("CREATE TABLE words(word TEXT PRIMARY KEY) WITHOUT ROWID",)

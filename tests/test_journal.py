@@ -19,7 +19,7 @@ from post.commit import DiskError
 from post.errors import ConfigError
 from post.interfaces import IJournal
 from post.journal import MemoryJournal, SqliteJournal
-from tests.past.disk import Calls
+from tests.past.calls import Calls
 
 _T = TypeVar("_T")
 

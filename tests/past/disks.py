@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from post.ids import Handle
 from post.past.memory import MemoryBlockStore
 from post.past.store import SqliteBlockStore
-from tests.past.disk import Brake, Calls
+from tests.past.calls import Brake, Calls
 
 _T = TypeVar("_T")
 

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from post.ids import RING
 from post.past.store import SqliteBlockStore
-from tests.past.disk import PATIENCE_S, Calls
+from tests.past.calls import PATIENCE_S, Calls
 from tests.past.writer import AT_ONCE, block
 from tests.programs import need
 
