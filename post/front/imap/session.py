@@ -9,9 +9,37 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from post.front.imap.grammar import SYSTEM_FLAGS
-from post.mail.interfaces import Entry
+from post.mail.interfaces import Entry, IFolder, IMailbox
+
+if TYPE_CHECKING:
+    from post.front.imap.server import ImapProtocol
+
+
+def mailbox_of(session: ImapProtocol) -> IMailbox:
+    """
+    The mailbox of a session that has logged in.
+    """
+    assert session.mailbox is not None
+    return session.mailbox
+
+
+def folder_of(session: ImapProtocol) -> IFolder:
+    """
+    The folder that a session has selected.
+    """
+    assert session.folder is not None
+    return session.folder
+
+
+def view_of(session: ImapProtocol) -> View:
+    """
+    What a session believes about the folder that it has selected.
+    """
+    assert session.view is not None
+    return session.view
 
 
 class View:

@@ -1,5 +1,5 @@
 """
-Tests for L{post.front.imap.commands}: folders, and putting messages into them, as transcripts.
+Tests for L{post.front.imap.folders}, L{post.front.imap.listing} and L{post.front.imap.commands}, as transcripts.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """
-Tests for L{post.front.imap.commands}: messages, and what sessions see of one another, as transcripts.
+Tests for L{post.front.imap.messages}, and what sessions see of one another, as transcripts.
 """
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from post.front.imap.commands import BATCH, BATCH_BYTES
+from post.front.imap.messages import BATCH, BATCH_BYTES
 from tests.front.imap.doubles import SIMPLE, World
 
 
