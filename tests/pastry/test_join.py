@@ -1,0 +1,152 @@
+"""
+Tests for L{post.pastry.join}.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from post.ids import Key
+from post.pastry.config import PastryConfig
+from post.pastry.messages import Locate, Located
+from post.rpc import expect
+from tests.pastry.rings import Member, Rings
+
+SMALL = PastryConfig(half=3)
+
+
+class JoinTests(SynchronousTestCase):
+    """
+    Tests for L{Join}.
+    """
+
+    def ask(self, rings: Rings, asker: Member, asked: Member, question: Locate) -> Located:
+        return expect(Located, rings.finish(asker.rpc.ask(asked.contact, question)))
+
+    def test_smallest_founds(self) -> None:
+        """
+        Of several seeds that are switched on together the one with the smallest id founds the ring, and nobody else.
+        """
+        rings = Rings(1, 5)
+        rings.boot()
+        first: list[Member] = []
+        for member in rings.members:
+            member.joined.addCallback(lambda _, founder: first.append(founder), member)
+        rings.advance(5)
+        self.assertEqual(min(rings.members[:3], key=lambda member: member.id), first[0])
+        self.assertEqual([], rings.wrong())
+
+    def test_waits_for_the_others(self) -> None:
+        """
+        A seed does not found a ring before it has heard from the others or waited for them.
+        """
+        rings = Rings(2, 3)
+        rings.members[0].boot(rings.seeds())
+        rings.advance(4)
+        self.assertFalse(rings.members[0].pastry.active)
+        rings.advance(4)
+        self.assertTrue(rings.members[0].pastry.active)
+
+    def test_alias(self) -> None:
+        """
+        A node that stands in the list under a name which it does not know is in the list all the same.
+        """
+        rings = Rings(3, 1)
+        rings.network._addresses["alias:1"] = rings.members[0].id
+        rings.boot(seeds=["alias:1"])
+        rings.advance(3)
+        self.assertTrue(rings.members[0].pastry.active)
+
+    def test_not_ready(self) -> None:
+        """
+        Who is not in the ring yet says so, knows no way, and has learned that it stands in a list of seeds.
+        """
+        rings = Rings(4, 2)
+        one, two = rings.members
+        one.boot(["nobody:1"])
+        two.boot(["nobody:2"])
+        answer = self.ask(rings, two, one, Locate(Key(two.id), 0))
+        self.assertEqual(Located(False, True), answer)
+
+    def test_a_few_at_a_time(self) -> None:
+        """
+        Beside one node only a few come in at once; the next is told to wait, and a place that is not taken is free
+        again after some seconds.
+        """
+        rings = Rings(5, 8)
+        rings.enter(rings.members[0])
+        for member in rings.members[1:]:
+            member.boot(["nobody:1"])
+        root = rings.members[0]
+        answers = [self.ask(rings, member, root, Locate(Key(member.id), 0)) for member in rings.members[1:6]]
+        self.assertEqual([False] * 4 + [True], [answer.busy for answer in answers])
+        again = rings.members[1]
+        self.assertFalse(self.ask(rings, again, root, Locate(Key(again.id), 0)).busy)
+        rings.advance(4)
+        last = rings.members[7]
+        self.assertFalse(self.ask(rings, last, root, Locate(Key(last.id), 0)).busy)
+
+    def test_active_need_no_place(self) -> None:
+        """
+        Who is in a ring and only looks for its place is never told to wait.
+        """
+        rings = Rings(6, 8)
+        rings.enter(rings.members[0])
+        for member in rings.members[1:]:
+            member.boot(["nobody:1"])
+            answer = self.ask(rings, member, rings.members[0], Locate(Key(member.id), 0, active=True))
+            self.assertFalse(answer.busy)
+
+    def test_way(self) -> None:
+        """
+        The way to an id leads, hop by hop, to the node that is its root when the asker is left out.
+        """
+        rings = Rings(7, 20, SMALL)
+        rings.formed()
+        self.assertEqual([], rings.settle(15))
+        for asker in rings.members[1:8]:
+            hop, passed = rings.members[0], 0
+            while True:
+                answer = self.ask(rings, asker, hop, Locate(Key(asker.id), 0, active=True))
+                self.assertTrue(passed < 6)
+                if answer.next_hop is None:
+                    break
+                hop, passed = rings.by_id[answer.next_hop.id], passed + 1
+            self.assertEqual(rings.root(asker.id, [member for member in rings.members if member is not asker]), hop)
+
+    def test_around_the_dead(self) -> None:
+        """
+        A newcomer finds its way although nodes on it are dead and nobody has noticed yet.
+        """
+        rings = Rings(8, 24, SMALL)
+        rings.formed(23)
+        self.assertEqual([], rings.settle(15))
+        for member in rings.members[8:14]:
+            member.crash(silent=True)
+        rings.enter(rings.members[23])
+        self.assertEqual([], rings.settle(60))
+
+    def test_announced(self) -> None:
+        """
+        Who waits for a ring is told when there is one, and does not wait out its pause.
+        """
+        rings = Rings(9, 2)
+        late = rings.members[1]
+        late.boot(rings.seeds(1))
+        rings.advance(120)
+        rings.members[0].boot(rings.seeds(1))
+        self.assertFalse(late.pastry.active)
+        self.assertTrue(rings.until(lambda: late.pastry.active, 10.5))
+
+    def test_seek_finds_nothing(self) -> None:
+        """
+        To look for other rings where there is none costs a question or two and changes nothing.
+        """
+        rings = Rings(10, 12, SMALL)
+        rings.formed()
+        self.assertEqual([], rings.settle(15))
+        versions = [member.pastry.ring.leaves.version for member in rings.members]
+        for member in rings.members:
+            rings.finish(Deferred.fromCoroutine(member.pastry._join.seek()))
+        self.assertEqual(versions, [member.pastry.ring.leaves.version for member in rings.members])

@@ -1,0 +1,148 @@
+"""
+Tests for L{post.pastry.liveness}.
+"""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from post.pastry.config import PastryConfig
+from post.pastry.messages import Heartbeat, Rumor
+from post.wire import Priority
+from tests.pastry.rings import Member, Rings
+
+SMALL = PastryConfig(half=3)
+
+
+class LivenessTests(SynchronousTestCase):
+    """
+    Tests for L{Liveness}.
+    """
+
+    def setUp(self) -> None:
+        self.rings = Rings(3, 6, SMALL)
+        self.rings.formed()
+        self.assertEqual([], self.rings.settle(15))
+        self.rings.advance(30)
+        self.one = self.rings.members[0]
+
+    def next_to(self, member: Member) -> Member:
+        """
+        Who follows C{member} on the ring.
+        """
+        return self.rings.by_id[member.pastry.ring.leaves.successors()[0]]
+
+    def probes(self) -> int:
+        return sum(member.pastry.liveness.probes for member in self.rings.living())
+
+    def test_false_suspicion(self) -> None:
+        """
+        Who is suspected and answers is no suspect any more, and stays where it was.
+        """
+        other = self.next_to(self.one)
+        self.one.pastry.suspect(other.contact)
+        self.assertEqual({other.id}, self.one.pastry.ring.suspects)
+        self.rings.advance(1)
+        self.assertEqual(set(), self.one.pastry.ring.suspects)
+        self.assertIn(other.id, self.one.pastry.ring.leaves)
+
+    def test_silent_death(self) -> None:
+        """
+        A node that dies without a word, and that nobody needs, is found dead by the next one, which tells the others.
+        """
+        self.next_to(self.one).crash(silent=True)
+        self.assertEqual([], self.rings.settle(25))
+
+    def test_examined_once(self) -> None:
+        """
+        However many want to know, a node is probed once, and all are told.
+        """
+        other = self.next_to(self.one)
+        before = self.one.pastry.liveness.probes
+        told = [self.one.pastry.liveness.examine(other.contact) for _ in range(5)]
+        self.rings.advance(1)
+        self.assertEqual([True] * 5, [self.successResultOf(each) for each in told])
+        self.assertEqual(before + 1, self.one.pastry.liveness.probes)
+        self.assertEqual({}, self.one.pastry.liveness._examined)
+
+    def test_refusal_is_no_second_opinion(self) -> None:
+        """
+        A link that breaks, and cannot be made again at once, is not yet a death: a second passes before the second
+        probe.
+        """
+        other = self.next_to(self.one)
+        other.crash()
+        self.rings.advance(0.5)
+        self.assertIn(other.id, self.one.pastry.ring.leaves)
+        self.assertIn(other.id, self.one.pastry.ring.suspects)
+        self.rings.advance(2)
+        self.assertNotIn(other.id, self.one.pastry.ring.leaves)
+        self.assertEqual(set(), self.one.pastry.ring.suspects)
+
+    def test_rumor(self) -> None:
+        """
+        On a rumor a node sees for itself; about those who answered lately it does not even do that.
+        """
+        other, liar = self.next_to(self.one), self.next_to(self.next_to(self.one))
+        self.rings.advance(10)
+        before = self.one.pastry.liveness.probes
+        for _ in range(50):
+            liar.rpc.tell(self.one.contact, Rumor((other.id,)), Priority.URGENT)
+            self.rings.advance(0.1)
+        self.assertIn(other.id, self.one.pastry.ring.leaves)
+        self.assertTrue(1 <= self.one.pastry.liveness.probes - before <= 3)
+
+    def test_rumor_of_oneself(self) -> None:
+        """
+        Rumors about the receiver, the sender and nobody in particular lead to nothing.
+        """
+        liar = self.next_to(self.one)
+        before = self.probes()
+        rumor = Rumor((self.one.id, liar.id, self.rings.point()))
+        liar.rpc.tell(self.one.contact, rumor, Priority.URGENT)
+        self.rings.advance(0.5)
+        self.assertEqual(before, self.probes())
+
+    def test_disagreement(self) -> None:
+        """
+        When the digests of two neighbors differ, each learns from the other.
+        """
+        other = self.next_to(self.one)
+        third = self.next_to(other)
+        for forgetful, forgotten in ((self.one, third), (other, self.next_to(third))):
+            ring = forgetful.pastry.ring
+            ring.bury(forgotten.contact, self.rings.clock.seconds())
+            ring.absent.clear()
+        digest = self.one.pastry.ring.digest(other.id)
+        self.one.rpc.tell(other.contact, Heartbeat(digest), Priority.URGENT)
+        self.rings.advance(1)
+        self.assertIn(third.id, self.one.pastry.ring.leaves)
+        self.assertIn(self.next_to(third).id, other.pastry.ring.leaves)
+
+    def test_absent_try_leaves_no_suspect(self) -> None:
+        """
+        A try whether somebody absent is back, which fails after that one has come back by itself, casts no suspicion.
+        """
+        other = self.next_to(self.one)
+        ring = self.one.pastry.ring
+        ring.bury(other.contact, self.rings.clock.seconds() - 60)
+        self.rings.network.block(other.id, self.one.id)
+        self.one.pastry.liveness._retry(self.rings.clock.seconds())
+        ring.admit(other.contact)
+        self.rings.advance(1.5)
+        self.assertEqual(set(), ring.suspects)
+
+    def test_absent_more_rarely(self) -> None:
+        """
+        Who stays away is tried more and more rarely, and never forgotten.
+        """
+        other = self.next_to(self.one)
+        other.crash(silent=True)
+        self.rings.advance(60)
+        absent = self.one.pastry.ring.absent[other.id]
+        early_s = absent.wait_s
+        self.rings.advance(3600)
+        self.assertTrue(early_s < absent.wait_s)
+        self.assertEqual(SMALL.absent_most_s, absent.wait_s)
+        other.boot(self.rings.seeds())
+        self.assertEqual([], self.rings.settle(10))

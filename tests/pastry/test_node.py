@@ -1,0 +1,182 @@
+"""
+Tests for L{post.pastry.node}: routing, and what applications see.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from post.errors import Overloaded
+from post.ids import RING, Id, Key
+from post.pastry.config import PastryConfig
+from post.pastry.messages import PAYLOAD_LIMIT, Route, Taken
+from post.rpc import expect
+from post.wire import Message, encode, message
+from tests.pastry.rings import Member, Parcel, Rings
+
+SMALL = PastryConfig(half=3, held_limit=5)
+
+
+@message(0xF011)
+class Long(Message, frozen=True):
+    """
+    Data.
+    """
+
+    data: bytes
+
+
+class PastryTests(SynchronousTestCase):
+    """
+    Tests for L{Pastry}.
+    """
+
+    def setUp(self) -> None:
+        self.rings = Rings(2, 16, SMALL)
+        self.rings.formed()
+        self.assertEqual([], self.rings.settle(15))
+
+    def key_of(self, member: Member) -> Key:
+        return Key(Id(member.id))
+
+    def hand(self, source: Member, target: Member, route: Route) -> Taken:
+        return expect(Taken, self.rings.finish(source.rpc.ask(target.contact, route)))
+
+    def test_delivered_once(self) -> None:
+        """
+        A message that comes twice, over two ways, is delivered once.
+        """
+        source, root, other = self.rings.members[:3]
+        route = Route(self.key_of(root), 7, 0, source.contact, encode(Parcel(1)))
+        self.hand(source, root, route)
+        self.hand(other, root, route)
+        self.rings.advance(1)
+        self.assertEqual([(self.key_of(root), 1)], root.recorder.delivered)
+
+    def test_local(self) -> None:
+        """
+        A message to oneself is delivered at once, and passes nobody.
+        """
+        root = self.rings.members[3]
+        root.pastry.route(self.key_of(root), Parcel(2))
+        self.assertEqual([(self.key_of(root), 2)], root.recorder.delivered)
+        self.assertEqual([], root.recorder.passed)
+
+    def test_forward_stops(self) -> None:
+        """
+        An application may stop what passes.
+        """
+        source, root = self.rings.members[:2]
+        source.recorder.forward = lambda key, message, next_hop: False  # type: ignore[method-assign]
+        source.pastry.route(self.key_of(root), Parcel(3))
+        self.rings.advance(5)
+        self.assertEqual([], root.recorder.delivered)
+
+    def test_unknown_payload(self) -> None:
+        """
+        What we cannot read we still pass on, since it may be of a later version; its root notes it, and nothing breaks.
+        """
+        source = self.rings.members[0]
+        key = Key(Id((source.id + RING // 2) % RING))
+        root = self.rings.root(key)
+        source.pastry._accept(Route(key, 9, 0, source.contact, b"\xfe\xfe?"))
+        self.rings.advance(2)
+        self.assertEqual(1, root.complaints.counts["routed what is no message"])
+        self.assertEqual([], self.flushLoggedErrors())
+
+    def test_circles(self) -> None:
+        """
+        A message with too many hops behind it is dropped.
+        """
+        source, root = self.rings.members[:2]
+        self.hand(source, root, Route(self.key_of(root), 7, 64, source.contact, encode(Parcel(4))))
+        self.rings.advance(1)
+        self.assertEqual([], root.recorder.delivered)
+        self.assertEqual(1, root.complaints.counts["message going in circles"])
+
+    def test_too_long(self) -> None:
+        """
+        Routing is not for data.
+        """
+        with self.assertRaises(ValueError):
+            self.rings.members[0].pastry.route(self.key_of(self.rings.members[1]), Long(bytes(PAYLOAD_LIMIT)))
+
+    def test_held(self) -> None:
+        """
+        While its root is suspected a message waits, a few of them; it arrives when the suspicion was wrong.
+        """
+        source = self.rings.members[0]
+        root = self.rings.by_id[source.pastry.ring.leaves.successors()[0]]
+        source.pastry.ring.suspects.add(root.id)
+        for number in range(5):
+            source.pastry.route(self.key_of(root), Parcel(number))
+        self.assertRaises(Overloaded, source.pastry.route, self.key_of(root), Parcel(5))
+        self.rings.advance(0.5)
+        self.assertEqual([], root.recorder.delivered)
+        source.pastry.suspect(root.contact)
+        self.rings.advance(0.5)
+        self.assertEqual(5, len(root.recorder.delivered))
+        self.assertEqual(0, source.pastry._held)
+
+    def test_alive(self) -> None:
+        """
+        Ourselves and members are alive; suspects, and who is dead, are not.
+        """
+        one = self.rings.members[0]
+        neighbor = self.rings.by_id[one.pastry.ring.leaves.successors()[0]]
+        self.assertTrue(one.pastry.is_alive(one.id))
+        self.assertTrue(one.pastry.is_alive(neighbor.id))
+        neighbor.crash()
+        self.rings.advance(5)
+        self.assertFalse(one.pastry.is_alive(neighbor.id))
+
+    def test_slept(self) -> None:
+        """
+        A node that was not running for a while delivers nothing before its neighbors have told it what happened.
+        """
+        sleeper = self.rings.members[4]
+        sleeper.freeze()
+        self.rings.advance(20)
+        sleeper.thaw()
+        sleeper.pastry.route(self.key_of(sleeper), Parcel(6))
+        self.assertEqual([], sleeper.recorder.delivered)
+        self.assertTrue(self.rings.until(lambda: len(sleeper.recorder.delivered) == 1, 3))
+        self.assertEqual([], self.rings.wrong())
+
+    def test_stopped(self) -> None:
+        """
+        A stopped node is in no ring, and answers for nothing.
+        """
+        member = self.rings.members[5]
+        member.stop()
+        self.assertFalse(member.pastry.active)
+        self.assertIs(None, member.pastry.nearest(self.key_of(member), 3))
+
+    def test_members(self) -> None:
+        """
+        A node names itself first, and nobody twice.
+        """
+        named = [contact.id for contact in self.rings.members[0].pastry.members()]
+        self.assertEqual(self.rings.members[0].id, named[0])
+        self.assertEqual(len(set(named)), len(named))
+
+    def test_rows_are_filled(self) -> None:
+        """
+        A hole in the table is filled by asking somebody of the same row.
+        """
+        member = self.rings.members[0]
+        ring = member.pastry.ring
+        row = max(range(ring.table.depth), key=lambda each: len(ring.table.row(each)))
+        before = set(ring.table)
+        for node in ring.table.row(row)[1:]:
+            if node not in ring.leaves:
+                ring.bury(ring.contacts[node], 0.0)
+        for _ in range(10):
+            self.rings.finish(Deferred.fromCoroutine(member.pastry._maintain_row()))
+        self.assertEqual({_place(member, node) for node in before}, {_place(member, node) for node in ring.table})
+
+
+def _place(member: Member, node: Id) -> tuple[int, int]:
+    row = member.id.shared_digits(node)
+    return row, node.digit(row)
