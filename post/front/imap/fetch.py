@@ -203,11 +203,11 @@ async def answer(items: list[Item], entry: Entry, content: IContent) -> AsyncIte
             if start < 0:
                 out += item.label + b" NIL"
                 continue
-            first = await content.read(start, min(stop, start + PIECE))
+            first = await _read(content, start, min(stop, start + PIECE))
             out += item.label + b" {%d}\r\n" % (stop - start) + first
             for at in range(start + PIECE, stop, PIECE):
                 yield out
-                out = await content.read(at, min(stop, at + PIECE))
+                out = await _read(content, at, min(stop, at + PIECE))
         elif item in ("ENVELOPE", "BODY", "BODYSTRUCTURE"):
             tree = tree or await content.structure()
             out += item.encode() + b" "
@@ -215,6 +215,15 @@ async def answer(items: list[Item], entry: Entry, content: IContent) -> AsyncIte
         else:
             out += known(item, entry)
     yield out
+
+
+async def _read(content: IContent, start: int, stop: int) -> bytes:
+    """
+    Octets for a literal.  No literal can hold NUL (RFC 3501, section 9, "CHAR8"); none of our own nodes takes a message
+    with one, but whoever runs another node may send it.
+    """
+    octets: bytes = await content.read(start, stop)
+    return octets.replace(b"\0", b"\x80")
 
 
 async def _range(item: Section, tree: MimePart | None, content: IContent) -> tuple[int, int, bytes | None]:

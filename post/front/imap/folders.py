@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from post.errors import PostError
-from post.front.imap.grammar import SYSTEM_FLAGS, Parser
+from post.front.imap.grammar import SYSTEM_FLAGS, Parser, Syntax
 from post.front.imap.session import flag_list, folder_of, mailbox_of
 from post.mail.interfaces import MessageTooLarge, NoSuchFolder
 
@@ -190,6 +190,8 @@ def append(session: ImapProtocol, tag: bytes, parser: Parser) -> Work:
         parser.space()
     message = parser.octets()
     parser.end()
+    if message.find(b"\0") >= 0:
+        raise Syntax("a literal cannot hold NUL")
 
     async def work() -> None:
         if len(message) > session.factory.size_limit:

@@ -153,6 +153,13 @@ class SectionTests(SynchronousTestCase):
         out = fetched(FLAT, 'BODY[HEADER.FIELDS (x-a "a b" "a]")]')
         self.assertEqual(b'BODY[HEADER.FIELDS (x-a "a b" "a]")] {2}\r\n\r\n', out)
 
+    def test_nul(self) -> None:
+        """
+        No literal holds a NUL, whatever a message does: octets are counted, and stand where they stood.
+        """
+        self.assertEqual(b"a\x80b", body(b"A: b\r\n\r\na\0b", "TEXT"))
+        self.assertEqual(b"X: ?\r\n\r\n", body(b"X: \0\r\n\r\n", "HEADER.FIELDS (X)"))
+
     def test_old_names(self) -> None:
         """
         RFC822 and its kin are answered under their names.
@@ -182,7 +189,7 @@ class RangeTests(SynchronousTestCase):
         """
         A range longer than a piece is made of pieces, and the same.
         """
-        message = b"A: b\r\n\r\n" + bytes(range(256)) * (PIECE // 64)
+        message = b"A: b\r\n\r\n" + bytes(range(1, 256)) * (PIECE // 60)
         expected = message[1000 : 1000 + 2 * PIECE]
         out = fetched(message, f"(UID BODY.PEEK[]<1000.{2 * PIECE}> FLAGS)")
         self.assertEqual(b"UID 1 BODY[]<1000> {%d}\r\n%b FLAGS ()" % (len(expected), expected), out)

@@ -272,12 +272,12 @@ class AppendTests(SynchronousTestCase):
         self.assertEqual(
             ["+ go on"], self.client.say('a APPEND INBOX (\\seen $Label1) " 1-Feb-2026 12:00:00 +0100" {5}')
         )
-        self.client.send(b"a\r\nb\0\r\n")
+        self.client.send(b"a\r\nb\xff\r\n")
         self.assertEqual(["* 1 EXISTS", "* 0 RECENT", "a OK [APPENDUID 71 1] Kept by the ring."], self.client.heard())
         entry = self.mailbox.named("INBOX").entries[1]
         self.assertEqual({"\\Seen", "$Label1"}, entry.flags)
         self.assertEqual(datetime(2026, 2, 1, 11, 0, tzinfo=UTC), entry.internal_date)
-        self.assertEqual(b"a\r\nb\0", self.mailbox.named("INBOX").messages[1])
+        self.assertEqual(b"a\r\nb\xff", self.mailbox.named("INBOX").messages[1])
 
     def test_without_flags(self) -> None:
         """
@@ -324,6 +324,7 @@ class AppendTests(SynchronousTestCase):
             'Sent "01-Jan-0001 00:00:00 +1400" {1+}\r\nx',
             "Sent (\\Foo) {1+}\r\nx",
             "Sent {1+}\r\nx y",
+            "Sent {1+}\r\n\0",
         ):
             self.assertIn("a BAD", self.client.last(f"a APPEND {line}"))
         self.assertEqual({}, self.mailbox.named("Sent").entries)
