@@ -119,6 +119,23 @@ class PastryTests(SynchronousTestCase):
         self.assertEqual(5, len(root.recorder.delivered))
         self.assertEqual(0, source.pastry._held)
 
+    def test_heard_of(self) -> None:
+        """
+        What belongs to somebody of whom a node has only heard is not delivered by it before that one has answered.
+        """
+        root = self.rings.members[0]
+        ring = root.pastry.ring
+        lost = self.rings.by_id[ring.leaves.successors()[0]]
+        ring.bury(lost.contact, 0.0)
+        ring.absent.clear()
+        seen = self.rings.by_id[ring.leaves.predecessors()[0]].pastry.ring.reach()
+        root.pastry._repair.consider([lost.contact], seen)
+        key = Key(Id((root.id + root.id.clockwise(lost.id) // 2 + 2) % RING))
+        root.pastry.route(key, Parcel(7))
+        self.assertEqual([], root.recorder.delivered)
+        self.assertTrue(self.rings.until(lambda: (key, 7) in lost.recorder.delivered, 3))
+        self.assertEqual([], root.recorder.delivered)
+
     def test_alive(self) -> None:
         """
         Ourselves and members are alive; suspects, and who is dead, are not.

@@ -76,7 +76,7 @@ class SpanTests(SynchronousTestCase):
         width = low.clockwise(high)
         self.assertTrue(low.clockwise(key) <= width)
         for step in (0, 1, width - 1, width, data.draw(st.integers(0, width))):
-            other = (low + max(0, step)) % RING
+            other = (low + min(width, max(0, step))) % RING
             self.assertEqual(set(choice.nodes), set(nearest(other, everybody)[: len(choice.nodes)]), other)
 
     def test_wide(self) -> None:
@@ -88,6 +88,15 @@ class SpanTests(SynchronousTestCase):
         for each in everybody:
             leaves.add(each)
         self.assertEqual((251, 349), span(Key(Id(310)), [node(300), node(200), node(400)], leaves))
+
+    def test_unknown_neighbor(self) -> None:
+        """
+        The range ends with the leaf set: right behind its last member there may be another node.
+        """
+        leaves = LeafSet(node(100), 1)
+        for point in (90, 110, 111):
+            leaves.add(node(point))
+        self.assertEqual((106, 110), span(Key(Id(108)), [node(110)], leaves))
 
     def test_border(self) -> None:
         """
