@@ -300,8 +300,8 @@ class Trace:
     """
     The fingerprint of what arrives on a network, and when: two runs with one seed have the same.
 
-    What is sealed by HPKE differs in its bytes even so, because the library draws an ephemeral key; where that is on its
-    way, C{contents} is to be C{False}, and only the sizes count.
+    What is sealed by HPKE differs in its bytes even so, because the library draws an ephemeral key; where that is on
+    its way, C{contents} is to be C{False}, and only the sizes count.
     """
 
     def __init__(self, network: SimNetwork, contents: bool = True) -> None:
