@@ -7,6 +7,7 @@ L{tests.system.soak_promise} repeats it many times, killing at random instants.
 from __future__ import annotations
 
 import random
+import smtplib
 import time
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -42,6 +43,27 @@ class PromiseTests(SynchronousTestCase):
         The recipient's computer is off.
         """
         self.tell("off", random.SystemRandom().getrandbits(32))
+
+    def test_too_few(self) -> None:
+        """
+        While too little of the ring answers, nothing is accepted; the client tries again later, and nothing is doubled.
+        """
+        with Ring() as ring:
+            for name in OTHERS:
+                ring.stop_node(name)
+            message = mail("too few")
+            for _ in range(2):
+                with ring.smtp("alice") as client, self.assertRaises(smtplib.SMTPDataError) as refused:
+                    client.sendmail("alice@example.org", ["bob@example.org"], message)
+                self.assertEqual(451, refused.exception.smtp_code)
+            for name in OTHERS:
+                ring.start_node(name)
+            ring.send("alice", "bob", message)
+            ring.send("alice", "bob", message)  # And once more: the client did not see the reply.
+            wait_for("the message", lambda: ring.count("bob", "too few"))
+            time.sleep(5)
+            self.assertEqual(1, ring.count("bob", "too few"))
+            self.assertEqual(1, ring.count("alice", "too few", "Sent"))
 
     def tell(self, state: str, seed: int) -> None:
         """

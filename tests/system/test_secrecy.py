@@ -1,0 +1,110 @@
+"""
+The third promise, on real disks: what others keep for alice and bob tells them nothing that they should not know.
+"""
+
+from __future__ import annotations
+
+import base64
+import sqlite3
+import zlib
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from post.crypto.convergent import Convergence, conceal_private
+from post.past.blocks import CERTIFICATE, CONTENT, PUBLIC_KEY
+from tests.system.rings import Ring, wait_for
+
+SUBJECT = "Quarterly figures of the Zanzibar branch"
+WORDS = (b"rosebud lantern", b"Zanzibar", b"Quarterly", b"kumquat-report.pdf", b"weathercock")
+ADDRESSES = (b"alice@example.org", b"bob@example.org", b"alice", b"bob@")
+MESSAGE = (
+    f"From: Alice <alice@example.org>\r\nTo: bob@example.org\r\nSubject: {SUBJECT}\r\n"
+    "Message-ID: <kumquat@test.example>\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
+    "--b\r\nContent-Type: text/plain\r\n\r\n"
+).encode() + (
+    b"rosebud lantern weathercock\r\n" * 4000
+    + b"--b\r\nContent-Type: application/pdf; name=kumquat-report.pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    + base64.encodebytes(b"rosebud lantern weathercock " * 30_000).replace(b"\n", b"\r\n")
+    + b"--b--\r\n"
+)
+
+
+class SecrecyTests(SynchronousTestCase):
+    """
+    Tests of what is on disk after a mail.
+    """
+
+    def test_disks(self) -> None:
+        """
+        No other node has text, subject, file name or address of a message in its directory or log; stored blocks do not
+        compress.
+        """
+        with Ring() as ring:
+            ring.stop_node("node2")
+            ring.send("alice", "bob", MESSAGE)  # First pending, then delivered: all forms that a mail takes.
+            ring.start_node("node2")
+            wait_for("the message", lambda: ring.count("bob", SUBJECT))
+            ring.stop()
+            for name in ("node3", "node4", "node5"):
+                self.check_files(ring.home(name))
+            for name in ("node1", "node2"):
+                self.check_log(ring.home(name))
+                self.check_blocks(ring.home(name) / "blocks.sqlite")
+
+    def check_files(self, home: Path) -> None:
+        """
+        A node of somebody else: every file of it.
+        """
+        self.check_log(home)
+        self.check_blocks(home / "blocks.sqlite")
+        for path in home.rglob("*"):
+            if not path.is_file() or path.name in (
+                "directory",
+                "blocks.sqlite",
+                "blocks.sqlite-wal",
+                "blocks.sqlite-shm",
+            ):
+                continue  # The directory names members openly; the blocks are looked at one by one.
+            data = path.read_bytes()
+            for word in (*WORDS, *ADDRESSES):
+                self.assertNotIn(word, data, path)
+
+    def check_log(self, home: Path) -> None:
+        """
+        Nobody's log tells of what is in messages.
+        """
+        log = (home / "node.log").read_bytes()
+        for word in WORDS:
+            self.assertNotIn(word, log)
+        if home.name not in ("node1", "node2"):
+            for word in ADDRESSES:
+                self.assertNotIn(word, log)
+
+    def check_blocks(self, path: Path) -> None:
+        """
+        Addresses are in certificate and identity blocks (and in the certificates of receipts) alone.
+        """
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        rows = connection.execute("SELECT kind, data FROM blocks").fetchall()
+        connection.close()
+        self.assertGreater(len(rows), 5)
+        for kind, data in rows:
+            for word in WORDS:
+                self.assertNotIn(word, data)
+            if kind == CONTENT:
+                for word in ADDRESSES:
+                    self.assertNotIn(word, data)
+                self.assertGreaterEqual(len(zlib.compress(data, 9)), 0.99 * len(data))
+        self.assertTrue({CONTENT, PUBLIC_KEY} <= {kind for kind, _ in rows} <= {CONTENT, PUBLIC_KEY, CERTIFICATE, 4})
+
+    def test_measure(self) -> None:
+        """
+        The measure would notice cleartext: what is concealed does not compress, what is not does.
+        """
+        text = b"rosebud lantern weathercock " * 1000
+        entropy = iter(range(256))
+        _, hidden = conceal_private(text, lambda size: bytes([next(entropy)]) * size)
+        self.assertGreaterEqual(len(zlib.compress(hidden, 9)), 0.99 * len(hidden))
+        self.assertLess(len(zlib.compress(text, 9)), 0.5 * len(text))
+        self.assertEqual(32, len(Convergence(1, b"s" * 32).secret))
