@@ -18,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import post
 from post import wire
 from post.config import Settings, load
+from post.hashes import Purpose
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "post"
@@ -227,6 +228,21 @@ class TidyTests(SynchronousTestCase):
         for kind, tag in wire._tags.items():
             if kind.__module__.startswith("post."):
                 self.assertIn(kind.__module__.split(".")[1], blocks[tag[1] & 0xF0], kind)
+
+    def test_formats(self) -> None:
+        """
+        C{docs/formats.md} names every purpose, and the tags of every message.
+        """
+        text = (ROOT / "docs" / "formats.md").read_text()
+        self.assertEqual([], [each.name for each in Purpose if f"`{each.value.decode().split(':')[1]}`" not in text])
+        for module in walk_packages(post.__path__, "post."):
+            if module.name.split(".")[1] not in ("cli", "sim"):
+                import_module(module.name)
+        named = set()
+        for first, last in re.findall(r"\| (0x[0-9A-F]{2})(?:(?: to|,) (0x[0-9A-F]{2}))? \|", text):
+            named |= set(range(int(first, 16), int(last or first, 16) + 1))
+        tags = {tag[1] for kind, tag in wire._tags.items() if kind.__module__.startswith("post.")}
+        self.assertEqual(tags, named)
 
     def test_settings(self) -> None:
         """
