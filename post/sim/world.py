@@ -59,6 +59,14 @@ class Machine:
         """
         return self.certificate.node_id
 
+    @property
+    def serves(self) -> bool:
+        """
+        Whether its people can use their mailboxes, and be found by others.
+        """
+        opened = list(self.node.accounts.opened.values()) if self.node is not None else []
+        return len(opened) == len(self.accounts) and all(each.ready and each.published for each in opened)
+
     def boot(self, seeds: Sequence[str]) -> Deferred[None]:
         """
         Start the node; fires when it is active in the ring.
@@ -156,11 +164,7 @@ class World:
         self.wait(lambda: all(each.called for each in booted), "the ring")
         for each in booted:
             self.finish(each)
-        self.wait(lambda: all(self._ready(machine) for machine in started), "the mailboxes")
-
-    def _ready(self, machine: Machine) -> bool:
-        assert machine.node is not None
-        return all(opened.ready and opened.published for opened in machine.node.accounts.opened.values())
+        self.wait(lambda: all(machine.serves for machine in started), "the mailboxes")
 
     def wait(self, happened: Callable[[], bool], what: str) -> None:
         """
