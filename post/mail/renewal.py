@@ -1,0 +1,125 @@
+"""
+Keeping a mailbox's leases alive (POST, section 2: what nobody refers to any more is given up in time).
+
+Everything stored has an expiry.  The owner of a mailbox looks after what it refers to: several times within a lease, its
+node walks through all messages, and through the log's own clusters and snapshot, and has each block kept for a whole
+lease more.  A walk that does not come to its end (too little of the ring answers, the computer is switched off) is
+begun again the next day; doing it twice costs traffic and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from random import Random
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from post.errors import NotFound, PeerError, PostError
+from post.ids import Handle
+from post.interfaces import IJournal
+from post.mail.letter import LetterBox
+from post.mail.mailbox import Mailbox
+from post.messaging.log import Log
+from post.past.node import Past
+from post.tasks import sleep
+
+WALKS_PER_LEASE = 4
+"""A walk may fail, and a person may be away for half a year; with leases of 800 days, three walks may be missed."""
+RETRY_S = 86400.0
+"""Before a walk that did not come to its end is begun again."""
+BATCH = 500
+"""Handles renewed at a time: 10 KB to each of their holders."""
+PAUSE_S = 1.0
+"""Between two batches: a walk through a million blocks may take half an hour, but disturbs nobody."""
+
+
+class Renewal:
+    """
+    Renews what one mailbox refers to.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        past: Past,
+        mailbox: Mailbox,
+        letters: LetterBox,
+        mailbox_log: Log,
+        journal: IJournal,
+        clock: IReactorTime,
+        random: Random,
+        lease_s: int,
+    ) -> None:
+        self._past = past
+        self._mailbox = mailbox
+        self._letters = letters
+        self._log = mailbox_log
+        self._journal = journal
+        self._clock = clock
+        self._random = random
+        self._lease_s = lease_s
+
+    async def run(self) -> None:
+        """
+        For as long as the mailbox is open.
+        """
+        while True:
+            now = self._clock.seconds()
+            # A mailbox that has just come from the ring is walked at once: nobody knows when it was last.
+            due_s = self._last() + self._lease_s / WALKS_PER_LEASE * self._random.uniform(0.9, 1.0) - now
+            if due_s > 0:
+                await sleep(self._clock, due_s)
+                continue
+            if await self.walk():
+                await self._journal.write([], [("renewed", int(now).to_bytes(8, "big"))])
+            else:
+                await sleep(self._clock, RETRY_S * self._random.uniform(0.8, 1.2))
+
+    def _last(self) -> int:
+        return int.from_bytes(self._journal.value("renewed") or b"", "big")
+
+    async def walk(self) -> bool:
+        """
+        Once through everything; returns whether all of it was asked for.
+        """
+        expires = int(self._clock.seconds()) + self._lease_s
+        complete, wanting, count = True, 0, 0
+        try:
+            for batch in _batches(self._log.handles()):
+                wanting += await self._past.renew(batch, expires)
+                count += len(batch)
+            waiting: list[Handle] = []
+            for reference in dict.fromkeys(entry.message for entry in self._mailbox.state.by_key.values()):
+                try:
+                    waiting += await self._letters.handles(reference)
+                except (NotFound, PeerError) as error:
+                    # Lost, or never what it should be: no later walk could do better.
+                    self.log.warn("a message cannot be renewed: {error}", error=error)
+                except PostError as error:
+                    self.log.info("a message is not renewed yet: {error}", error=error)
+                    complete = False
+                if len(waiting) >= BATCH:
+                    wanting += await self._past.renew(waiting, expires)
+                    count, waiting = count + len(waiting), []
+                    await sleep(self._clock, PAUSE_S)
+            wanting += await self._past.renew(waiting, expires)
+            count += len(waiting)
+        except PostError as error:
+            self.log.info("leases are not renewed yet: {error}", error=error)
+            return False
+        self.log.info(
+            "renewed {count} blocks; {wanting} copies were not where they should be", count=count, wanting=wanting
+        )
+        return complete
+
+
+def _batches(handles: Iterable[Handle]) -> Iterator[list[Handle]]:
+    batch: list[Handle] = []
+    for handle in handles:
+        batch.append(handle)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    yield batch
