@@ -177,7 +177,9 @@ class Ring:
         self._signal(self.node(name)["pid"], signal.SIGCONT)
 
     @staticmethod
-    def _signal(pid: int, number: int) -> None:
+    def _signal(pid: int | None, number: int) -> None:
+        if pid is None:
+            return  # Stopped, or dead.
         try:
             os.kill(pid, number)
         except ProcessLookupError:

@@ -200,7 +200,7 @@ class MailTests(SynchronousTestCase):
                 client.select(f'"{name}"', readonly=True)
                 validity = client.response("UIDVALIDITY")[1][0]
                 assert validity is not None
-                rows = client.fetch("1:*", "(UID FLAGS RFC822.SIZE INTERNALDATE)")[1]
+                rows = client.uid("FETCH", "1:*", "(UID FLAGS RFC822.SIZE INTERNALDATE)")[1]
                 found[name] = [validity, *(seen(row) for row in rows if isinstance(row, bytes))]
         self.assertIn("Works/Bridge", found)
         self.assertNotIn("Doomed", found)
