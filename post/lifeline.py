@@ -14,7 +14,9 @@ import signal
 import sys
 from collections.abc import Callable
 
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
+from twisted.internet.main import CONNECTION_DONE
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -30,9 +32,8 @@ class Lifeline:
     The child's end.
     """
 
-    def __init__(self, descriptor: int, reactor: IReactorFDSet, stop: Callable[[], object]) -> None:
+    def __init__(self, descriptor: int, stop: Callable[[], object]) -> None:
         self._descriptor = descriptor
-        self._reactor = reactor
         self._stop = stop
 
     def fileno(self) -> int:
@@ -41,13 +42,14 @@ class Lifeline:
     def logPrefix(self) -> str:
         return "lifeline"
 
-    def doRead(self) -> None:
-        # Nothing is ever written, so this is the end.
-        self._reactor.removeReader(self)
-        self._stop()
+    def doRead(self) -> ConnectionDone:  # type: ignore[override]  # Reactors look for these, not for what they declare.
+        # Nothing is ever written, so this is the end.  Some reactors say so without letting us read.
+        return CONNECTION_DONE
 
     def connectionLost(self, reason: Failure) -> None:
         os.close(self._descriptor)
+        if reason.check(ConnectionDone):  # Otherwise the reactor is ending by itself.
+            self._stop()
 
 
 def hold(reactor: IReactorFDSet, stop: Callable[[], object]) -> None:
@@ -60,4 +62,4 @@ def hold(reactor: IReactorFDSet, stop: Callable[[], object]) -> None:
     if sys.platform == "linux":
         # The process that we are to die with may have died already: then the pipe tells.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    reactor.addReader(Lifeline(int(descriptor), reactor, stop))
+    reactor.addReader(Lifeline(int(descriptor), stop))

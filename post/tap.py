@@ -137,9 +137,13 @@ class NodeService(Service):
         self._reactor.callWhenRunning(self._begin)
 
     def _begin(self) -> None:
-        lifeline.hold(self._reactor, self._reactor.stop)
+        lifeline.hold(self._reactor, self._end)
         self._starting = Deferred.fromCoroutine(self._start())
         self._starting.addErrback(self._failed)
+
+    def _end(self) -> None:
+        if self.running:  # It may be ending already.
+            self._reactor.stop()
 
     async def _start(self) -> None:
         settings = self._config.settings

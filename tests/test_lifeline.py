@@ -6,44 +6,17 @@ from __future__ import annotations
 
 import os
 
-from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor, IWriteDescriptor
+from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.pollreactor import PollReactor
+from twisted.internet.posixbase import PosixReactorBase
+from twisted.internet.selectreactor import SelectReactor
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from post import lifeline
-
-
-@implementer(IReactorFDSet)
-class Descriptors:
-    """
-    What a reactor watches.
-    """
-
-    def __init__(self) -> None:
-        self.readers: list[IReadDescriptor] = []
-
-    def addReader(self, reader: IReadDescriptor) -> None:
-        self.readers.append(reader)
-
-    def removeReader(self, reader: IReadDescriptor) -> None:
-        self.readers.remove(reader)
-
-    def addWriter(self, writer: object) -> None:
-        raise NotImplementedError("nobody writes here")
-
-    def removeWriter(self, writer: object) -> None:
-        raise NotImplementedError("nobody writes here")
-
-    def removeAll(self) -> list[IReadDescriptor | IWriteDescriptor]:
-        raise NotImplementedError("nobody asks for that here")
-
-    def getReaders(self) -> list[IReadDescriptor]:
-        return self.readers
-
-    def getWriters(self) -> list[IWriteDescriptor]:
-        return []
 
 
 class LifelineTests(SynchronousTestCase):
@@ -52,32 +25,68 @@ class LifelineTests(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        self.reactor, self.stopped = Descriptors(), list[str]()
+        self.stopped = list[str]()
         self.addCleanup(os.environ.pop, lifeline.VARIABLE, None)
+
+    def stop(self) -> None:
+        self.stopped.append("x")
 
     def test_end(self) -> None:
         """
-        When the other end closes, we stop, once.
+        Whichever way a reactor has of noticing that the other end has closed, we stop, once.
+        """
+        for reactor in (EPollReactor(), PollReactor(), SelectReactor()):
+            self.stopped.clear()
+            reading, writing = os.pipe()
+            with self.subTest(reactor=reactor):
+                reactor.addReader(lifeline.Lifeline(reading, self.stop))
+                reactor.doIteration(0)
+                self.assertEqual([], self.stopped)
+                os.close(writing)
+                reactor.doIteration(1)
+                reactor.doIteration(0)
+                self.assertEqual((["x"], False), (self.stopped, self.holds(reactor)))
+                self.assertRaises(OSError, os.fstat, reading)
+            close(reactor)
+
+    def test_own_end(self) -> None:
+        """
+        When the reactor ends by itself there is nothing left to stop.
         """
         reading, writing = os.pipe()
-        line = lifeline.Lifeline(reading, self.reactor, lambda: self.stopped.append("x"))
-        verifyObject(IReadDescriptor, line)
-        verifyObject(IReactorFDSet, self.reactor)
-        self.reactor.addReader(line)
-        os.close(writing)
-        self.assertEqual(reading, line.fileno())
-        line.doRead()
-        self.assertEqual((["x"], []), (self.stopped, self.reactor.readers))
-        line.connectionLost(Failure(OSError()))
+        self.addCleanup(os.close, writing)
+        reactor = SelectReactor()
+        self.addCleanup(close, reactor)
+        reactor.addReader(lifeline.Lifeline(reading, self.stop))
+        self.assertTrue(self.holds(reactor))
+        reactor.disconnectAll()
+        self.assertEqual([], self.stopped)
         self.assertRaises(OSError, os.fstat, reading)
 
     def test_without(self) -> None:
         """
         Who was given no lifeline, or something that is none, runs without.
         """
+        reactor = SelectReactor()
+        self.addCleanup(close, reactor)
         for value in (None, "", "x", "-1"):
             if value is not None:
                 os.environ[lifeline.VARIABLE] = value
-            lifeline.hold(self.reactor, lambda: self.stopped.append("x"))
-            self.assertEqual([], self.reactor.readers)
+            lifeline.hold(reactor, self.stop)
+            self.assertFalse(self.holds(reactor))
             self.assertNotIn(lifeline.VARIABLE, os.environ)
+
+    def holds(self, reactor: PosixReactorBase) -> bool:
+        """
+        Whether C{reactor} watches a lifeline, which then is a proper descriptor.
+        """
+        lines = [reader for reader in reactor.getReaders() if isinstance(reader, lifeline.Lifeline)]
+        return all(verifyObject(IReadDescriptor, line) for line in lines) and bool(lines)
+
+
+def close(reactor: PosixReactorBase) -> None:
+    """
+    Let go of what a reactor that never ran has opened for itself.
+    """
+    for reader in reactor.removeAll():
+        reader.connectionLost(Failure(ConnectionLost()))

@@ -281,7 +281,7 @@ class RpcTests(SynchronousTestCase):
         second = self.asker.ask(TWO, Question(b"second"))
         self.clock.advance(1)
         anew = Rpc(self.here, self.clock, self.complaints)
-        third = anew.ask(TWO, Question(b"third"))
+        later = [anew.ask(TWO, Question(text)) for text in (b"third", b"fourth")]
         self.carry()
         work[0].callback(Answer(b"first"))
         self.carry()
@@ -289,8 +289,8 @@ class RpcTests(SynchronousTestCase):
         anew.start()
         work[1].callback(Answer(b"second"))
         self.carry()
-        self.assertNoResult(third)
-        for each in (second, third):
+        for each in (second, *later):
+            self.assertNoResult(each)
             each.addErrback(lambda _: None).cancel()
 
     def test_given_up_while_lost(self) -> None:
