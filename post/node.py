@@ -29,6 +29,7 @@ from post.mail.arrival import MailArrival
 from post.mail.interfaces import IMailAccounts, IMailbox, ISubmission
 from post.mail.letter import LetterBox
 from post.mail.mailbox import Mailbox
+from post.mail.renewal import Renewal
 from post.mail.submission import Submission
 from post.messaging.account import RENEW_S, Account, AccountCredentials
 from post.messaging.delegates import Delegates
@@ -321,6 +322,17 @@ class Node:
             if not opened.ready:
                 await sleep(self._clock, OPEN_RETRY_S)
         self.reception.open(opened.account.id, MailArrival(opened.account, opened.mailbox, letters))
+        renewal = Renewal(
+            self.past,
+            opened.mailbox,
+            letters,
+            opened.log,
+            opened.journal,
+            self._clock,
+            self._random,
+            min(self.policy.mail_s, self.policy.head_s),
+        )
+        opened.tasks.spawn(renewal.run())
         while True:
             pause_s = RENEW_S * self._random.uniform(0.8, 1.0)
             try:

@@ -14,6 +14,7 @@ from zope.interface import implementer
 
 from post.crypto.convergent import BLOCK_LIMIT, Reference
 from post.errors import NotFound, PeerError, PostError
+from post.ids import Handle
 from post.interfaces import IJournal
 from post.mail.interfaces import IContent, MessageTooLarge, MessageUnavailable, Octets
 from post.mail.mime import HEADER_LIMIT, MimePart, header_end, prepend, scan_skeleton
@@ -145,6 +146,17 @@ class LetterBox:
         self._skeleton_bytes += len(skeleton.literals)
         while self._skeleton_bytes > SKELETONS_BYTES:
             self._skeleton_bytes -= len(self._skeletons.popitem(last=False)[1].literals)
+
+    async def handles(self, reference: bytes) -> list[Handle]:
+        """
+        Every block of the message under C{reference}.
+
+        @raise PeerError, NotFound, Unreachable: as L{fetch}.
+        """
+        found = await self._store.handles(unpack(Reference, reference))
+        for part in (await self._skeleton(reference)).parts:
+            found += await self._store.handles(part.reference)
+        return found
 
     def content(
         self, key: bytes, reference: bytes, prefix: bytes, size: int, omitted: Sequence[tuple[int, int]] = ()

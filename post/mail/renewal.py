@@ -1,22 +1,20 @@
 """
 Keeping a mailbox's leases alive (POST, section 2: what nobody refers to any more is given up in time).
 
-Everything stored has an expiry.  The owner of a mailbox looks after what it refers to: several times within a lease, its
-node walks through all messages, and through the log's own clusters and snapshot, and has each block kept for a whole
-lease more.  A walk that does not come to its end (too little of the ring answers, the computer is switched off) is
-begun again the next day; doing it twice costs traffic and changes nothing.
+Everything stored has an expiry.  The owner of a mailbox looks after what it refers to: several times within a lease,
+the node walks through all messages, and through the log's own clusters and snapshot, and has each block kept for a
+whole lease more.  A walk that does not come to its end (too little of the ring answers, the computer is switched off)
+is begun again the next day; doing it twice costs traffic and changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from random import Random
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from post.errors import NotFound, PeerError, PostError
-from post.ids import Handle
 from post.interfaces import IJournal
 from post.mail.letter import LetterBox
 from post.mail.mailbox import Mailbox
@@ -87,10 +85,7 @@ class Renewal:
         expires = int(self._clock.seconds()) + self._lease_s
         complete, wanting, count = True, 0, 0
         try:
-            for batch in _batches(self._log.handles()):
-                wanting += await self._past.renew(batch, expires)
-                count += len(batch)
-            waiting: list[Handle] = []
+            waiting = await self._log.handles()
             for reference in dict.fromkeys(entry.message for entry in self._mailbox.state.by_key.values()):
                 try:
                     waiting += await self._letters.handles(reference)
@@ -100,9 +95,10 @@ class Renewal:
                 except PostError as error:
                     self.log.info("a message is not renewed yet: {error}", error=error)
                     complete = False
-                if len(waiting) >= BATCH:
-                    wanting += await self._past.renew(waiting, expires)
-                    count, waiting = count + len(waiting), []
+                while len(waiting) >= BATCH:
+                    wanting += await self._past.renew(waiting[:BATCH], expires)
+                    count += BATCH
+                    del waiting[:BATCH]
                     await sleep(self._clock, PAUSE_S)
             wanting += await self._past.renew(waiting, expires)
             count += len(waiting)
@@ -112,14 +108,5 @@ class Renewal:
         self.log.info(
             "renewed {count} blocks; {wanting} copies were not where they should be", count=count, wanting=wanting
         )
-        return complete
-
-
-def _batches(handles: Iterable[Handle]) -> Iterator[list[Handle]]:
-    batch: list[Handle] = []
-    for handle in handles:
-        batch.append(handle)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    yield batch
+        # Where most copies were not found, the ring was not as it should be; somebody mends it, and we ask again.
+        return complete and wanting <= count

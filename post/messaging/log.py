@@ -34,6 +34,7 @@ from post.crypto.keys import LogKey
 from post.crypto.sealing import box, unbox
 from post.errors import Conflict, PostError, Unconfirmed, Unreachable
 from post.hashes import Purpose, handle_of, keyed, tagged
+from post.ids import Handle
 from post.interfaces import Entropy, IJournal
 from post.messaging.head import (
     CHUNKS_LIMIT,
@@ -373,6 +374,18 @@ class Log:
                 self._nudged = True
                 self._resting.cancel()
             await kept
+
+    async def handles(self) -> list[Handle]:
+        """
+        Every block that the ring keeps of this log.
+
+        @raise PostError: if a manifest cannot be had now.
+        """
+        head = self._head
+        references = [cluster.reference for cluster in head.clusters]
+        if head.snapshot.index is not None:
+            references += [head.snapshot.index, *read_index(await self._store.fetch(head.snapshot.index, INDEX_BYTES))]
+        return [self.handle, *[each for reference in references for each in await self._store.handles(reference)]]
 
     # Writing heads.
 

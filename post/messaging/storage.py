@@ -20,6 +20,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from post.crypto.convergent import BLOCK_LIMIT, Convergence, Reference, conceal_private, conceal_shared, reveal
 from post.errors import PeerError
+from post.ids import Handle
 from post.interfaces import Entropy
 from post.past.blocks import CONTENT
 from post.past.node import Past
@@ -144,6 +145,16 @@ class SecureStore:
             parts += await gather(self._fetch_block(piece) for piece in batch)
         offset = start // size * size
         return b"".join(parts)[start - offset : stop - offset]
+
+    async def handles(self, reference: Reference) -> list[Handle]:
+        """
+        Every block that C{reference} needs.
+
+        @raise PeerError, NotFound, Unreachable: if its manifest cannot be had.
+        """
+        if reference.kind == BLOCK:
+            return [reference.handle]
+        return [reference.handle, *(piece.handle for piece in (await self.manifest(reference)).pieces)]
 
     async def manifest(self, reference: Reference) -> Manifest:
         """

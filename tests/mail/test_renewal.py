@@ -1,0 +1,87 @@
+"""
+Tests for L{post.mail.renewal}.
+"""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from post.crypto.documents import DAY_S
+from post.ids import RING
+from post.messaging.storage import Lease
+from post.sim.world import World
+from post.wire import StorageClass
+
+LARGE = (
+    b"From: alice@example.org\r\nTo: bob@example.org\r\nSubject: large\r\nMIME-Version: 1.0\r\n"
+    b"Content-Type: application/octet-stream\r\n\r\n" + b"0123456789abcdef\r\n" * 40_000
+)
+LASTING = (StorageClass.MAIL, StorageClass.HEAD)
+
+
+def expiries(world: World) -> dict[int, int]:
+    """
+    When what mail and logs need expires, by handle: the latest that any holder knows.
+    """
+    found: dict[int, int] = {}
+    for machine in world.machines.values():
+        for holding in machine.store.scan(0, RING):
+            if holding.storage_class in LASTING:
+                found[holding.handle] = max(found.get(holding.handle, 0), holding.expires)
+    return found
+
+
+class RenewalTests(SynchronousTestCase):
+    """
+    Tests in a world whose leases are short.
+    """
+
+    def setUp(self) -> None:
+        self.world = World(5, mail_s=DAY_S, head_s=DAY_S, pending_s=3600)
+        self.world.start()
+
+    def test_renewed(self) -> None:
+        """
+        What mailboxes refer to (skeletons, parts, manifests and their pieces, heads) outlives its first lease, and what
+        nothing refers to does not.
+        """
+        world = self.world
+        world.finish(world.send("alice", ["bob"], LARGE))
+        world.finish(world.send("bob", ["alice"], LARGE[:200]))
+        referred = set(expiries(world))
+        orphan = world.do(world.node("node3").secure_store.store(b"of nobody", Lease(StorageClass.MAIL, DAY_S)))
+        world.clock.advance(1.5 * DAY_S)
+        now = world.clock.seconds()
+        after = expiries(world)
+        self.assertEqual(set(), {handle for handle in referred if after[handle] < now + DAY_S / 4})
+        self.assertLess(after[orphan.handle], now)
+        self.assertGreater(len(referred), 6)
+
+    def test_away(self) -> None:
+        """
+        A walk that was missed, because the computer was off, is made up for when it is on again.
+        """
+        world = self.world
+        world.finish(world.send("alice", ["alice"], LARGE[:300]))
+        world.finish(world.machines["node1"].stop())
+        world.clock.advance(0.7 * DAY_S)
+        world.start("node1")
+        world.clock.advance(600)
+        home = world.node("node1").accounts.opened["alice@example.org"]
+        entry = next(iter(home.mailbox.state.by_key.values()))
+        handles = world.do(home.mailbox.letters.handles(entry.message))
+        for handle in handles:
+            self.assertGreater(expiries(world)[handle], world.clock.seconds() + 0.9 * DAY_S)
+
+    def test_incomplete(self) -> None:
+        """
+        A walk on which too little of the ring answers does not count.
+        """
+        world = self.world
+        world.finish(world.send("alice", ["alice"], LARGE[:300]))
+        home = world.node("node1").accounts.opened["alice@example.org"]
+        for name in ("node2", "node3", "node4", "node5"):
+            world.machines[name].crash()
+        world.clock.advance(DAY_S / 2)
+        last = int.from_bytes(home.journal.value("renewed") or b"", "big")
+        self.assertLess(last, world.clock.seconds() - DAY_S / 4)
