@@ -175,8 +175,10 @@ class RingTests(RingTestCase):
 
         # While it starts, it can be told to stop.
         self.end(supervisor)
+        log = self.directory / "node1" / "node.log"
+        size = log.stat().st_size
         supervisor = self.supervise()
-        wait_until("a node", lambda: control.find(self.directory / "node1").exists() or supervisor.poll() is not None)
+        wait_until("a node", lambda: log.stat().st_size > size or supervisor.poll() is not None)
         self.assertEqual((0, ""), self.end(supervisor))
         self.assertFalse(self.state.exists())
 
