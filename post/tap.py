@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import os
 import random
+import resource
 import sqlite3
 import sys
 from pathlib import Path
@@ -47,6 +48,9 @@ from post.past.store import SqliteBlockStore
 DIRECTORY_S = 30.0
 """Between two looks at whether somebody has put a newer directory in place.  One C{stat}, so it could be often; half a
 minute is soon enough for a colleague who has just been given an address."""
+
+DESCRIPTORS = 16_384
+"""Open files that all limits on connections and links together may ask for, and some to spare."""
 
 PASSWORD_THREADS = 2
 """Passwords checked at once, each with 19 MiB and 80 ms: few, so that guessing takes neither our memory nor our CPU."""
@@ -133,6 +137,7 @@ class NodeService(Service):
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
+        _allow_descriptors()
         # Not before the reactor runs: until then it could not be stopped because of what goes wrong.
         self._reactor.callWhenRunning(self._begin)
 
@@ -155,7 +160,14 @@ class NodeService(Service):
             self._open(node, credentials)
         # Only now: nobody is told that a right password is wrong because the account is not there yet.
         mail = MailServices(
-            self._reactor, node.accounts, settings.mail, self._tls, self._policy.size_limit, self._policy.domain
+            self._reactor,
+            node.accounts,
+            settings.mail,
+            self._tls,
+            self._policy.size_limit,
+            self._policy.domain,
+            # Not the common directory for temporary files: that may be small, or in memory.
+            str(self._config.directory),
         )
         self._mail = mail
         mail.listen()
@@ -296,6 +308,17 @@ class NodeService(Service):
             await self._node.stop()
         if self._passwords.started:
             self._passwords.stop()
+
+
+def _allow_descriptors() -> None:
+    """
+    As many open files as the system lets us have: the usual soft limit is 1,024, and that many idle strangers at one
+    port would leave no descriptor for links and databases.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _end_with(code: int) -> None:

@@ -16,7 +16,7 @@ from post.ids import RING, Contact, Id, NodeId
 from post.wire import Document, Message, UnknownMessage, decode, encode, message, pack, unpack
 
 
-@message(0xF011)
+@message(0xF021)
 class Question(Message, frozen=True):
     """
     A message.
@@ -94,7 +94,7 @@ class WireTests(SynchronousTestCase):
         """
         A tag is declared once.
         """
-        self.assertRaises(ValueError, message(0xF011), Other)
+        self.assertRaises(ValueError, message(0xF021), Other)
 
     @given(st.data())
     def test_altered(self, data: st.DataObject) -> None:

@@ -79,15 +79,19 @@ class NodeProcess:
             )
         self.expected = False
 
-    def serves(self) -> bool:
+    def serves(self, published: bool = False) -> bool:
         """
-        Whether mail programs are served, for everybody who lives there.
+        Whether mail programs are served, for everybody who lives there; with C{published} also whether others can write
+        to them.
         """
         try:
             status = control.ask(control.find(self.home), {"verb": "status"}, ANSWER_S)
         except PostError:
             return False
-        return bool(status["serving"] and status["pid"] == self.pid and len(status["accounts"]) == self._accounts)
+        accounts = status["accounts"]
+        if published and not all(account["published"] for account in accounts):
+            return False
+        return bool(status["serving"] and status["pid"] == self.pid and len(accounts) == self._accounts)
 
     @property
     def log_file(self) -> Path:

@@ -153,16 +153,18 @@ class Supervisor:
     def _start_all(self, fresh: bool) -> None:
         for node in self._nodes.values():
             node.launch(self._lifeline[0])
-        self._wait_until_serving(list(self._nodes.values()))
+        # Until everybody can be written to.  Of a node that is started alone this is not asked: the ring around it may
+        # be too small just then for anything to be published.
+        self._wait_until_serving(list(self._nodes.values()), published=True)
         if fresh and not self._ending:
             try:
                 greet(self._plan)
             except OSError as error:
                 complain(f"the welcome mail was not sent: {error}")
 
-    def _wait_until_serving(self, nodes: list[NodeProcess]) -> None:
+    def _wait_until_serving(self, nodes: list[NodeProcess], published: bool = False) -> None:
         """
-        Returns early if we are to end.
+        See L{NodeProcess.serves}.  Returns early if we are to end.
 
         @raise ConfigError: if one of them ends itself, or does not come to serve in time.
         """
@@ -177,7 +179,7 @@ class Supervisor:
                 slow = waiting[0]
                 stop([slow])
                 raise ConfigError(slow.name, f"did not serve after {READY_S:.0f} s: see {slow.log_file}")
-            waiting = [node for node in waiting if not node.serves()]
+            waiting = [node for node in waiting if not node.serves(published)]
             if waiting:
                 select.select([self._woken], [], [], POLL_S)
 

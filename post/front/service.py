@@ -33,16 +33,21 @@ class MailServices:
         tls: CertificateOptions,
         size_limit: int,
         domain: str,
+        spool_dir: str | None = None,
     ) -> None:
+        """
+        @param spool_dir: where the octets of a large message are kept until it is stored, in a file without a name;
+            C{None}: where temporary files are.
+        """
         self._reactor = reactor
         self._settings = settings
         self._tls = tls
         throttle = Throttle(reactor)
         self._factories: dict[str, Factory] = {
-            "submission": SubmissionFactory(accounts, reactor, throttle, tls, False, size_limit, domain),
-            "submissions": SubmissionFactory(accounts, reactor, throttle, None, True, size_limit, domain),
-            "imap": ImapFactory(accounts, reactor, throttle, tls, False, size_limit, None),
-            "imaps": ImapFactory(accounts, reactor, throttle, None, True, size_limit, None),
+            "submission": SubmissionFactory(accounts, reactor, throttle, tls, False, size_limit, domain, spool_dir),
+            "submissions": SubmissionFactory(accounts, reactor, throttle, None, True, size_limit, domain, spool_dir),
+            "imap": ImapFactory(accounts, reactor, throttle, tls, False, size_limit, spool_dir),
+            "imaps": ImapFactory(accounts, reactor, throttle, None, True, size_limit, spool_dir),
         }
         self._ports: list[Any] = []
         self.bound: dict[str, tuple[str, int]] = {}

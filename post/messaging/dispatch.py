@@ -16,6 +16,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from post.crypto.certificates import read_node
 from post.crypto.keys import SigningKey
 from post.errors import Conflict, PeerError, PostError, Unreachable
 from post.ids import AccountId, Contact
@@ -86,6 +87,7 @@ class Dispatch:
         self._clock = clock
         self._root = root
         self._node = node
+        self._node_id = read_node(node.chain[0]).node_id
         self._pending_s = pending_s
         self._tasks = tasks
 
@@ -101,7 +103,15 @@ class Dispatch:
         key = identity.sealing_key(now)
         expires = notification.sent + self._pending_s
         envelope = enclose(
-            notification, sender.key, sender.chain, key.public, key.key_id, self._node.key, self._node.chain, expires
+            notification,
+            sender.key,
+            sender.chain,
+            key.public,
+            key.key_id,
+            self._node.key,
+            self._node_id,
+            self._node.chain,
+            expires,
         )
         errand = _Errand(self, notification.recipient, envelope, expires)
         if self._reception.is_here(notification.recipient):

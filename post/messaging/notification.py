@@ -12,10 +12,10 @@ A delegate learns who receives, which node sent, when and how much; the sender's
 The id is a MAC under the sender's key over the message's bytes and the recipient: sending again after a crash or a lost
 reply is the same notification, and the recipient files it once.
 
-Where an envelope waits follows from its recipient and its I{slot}, a hash of the id and the time, and from nothing
-that the sealing draws by chance: a run of the simulator puts it on the same nodes again.  The recipient signs the slot
-in the receipt, and takes nothing for a slot that is not its notification's own, so a delegate who knows the slot of
-somebody else's cannot have something of theirs receipted under it.
+Where an envelope waits follows from its recipient, its sending node and its I{slot}, a hash of the id and the time, and
+from nothing that the sealing draws by chance: a run of the simulator puts it on the same nodes again.  The recipient
+signs the slot in the receipt, and takes nothing for a slot that is not its notification's own, so a delegate who knows
+the slot of somebody else's cannot have something of theirs receipted under it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from post.crypto.keys import SigningKey, verify
 from post.crypto.sealing import SealingKey, seal
 from post.errors import BadSignature, PeerError
 from post.hashes import Purpose, handle_of, tagged
-from post.ids import AccountId, Handle
+from post.ids import AccountId, Handle, NodeId
 from post.wire import Document, pack, unpack
 
 PAYLOAD_LIMIT = 16 * 1024
@@ -72,11 +72,12 @@ class Signed(Document, frozen=True):
 
 class Letter(Document, frozen=True):
     """
-    What the envelope's signature covers.
+    What the envelope's signature covers.  C{node} is whose signature that is.
     """
 
     version: int
     recipient: AccountId
+    node: NodeId
     slot: Slot
     key_id: Annotated[bytes, Meta(max_length=32)]
     stamp: int
@@ -103,6 +104,7 @@ class Delivered(Document, frozen=True):
     version: int
     envelope: Id32
     recipient: AccountId
+    node: NodeId
     slot: Slot
     at: int
 
@@ -127,19 +129,20 @@ def envelope_hash(envelope: bytes) -> bytes:
 
 def slot_of(notification: Notification) -> bytes:
     """
-    The 16 bytes that say, with the recipient, where a notification waits.
+    The 16 bytes that say, with the recipient and the sending node, where a notification waits.
     """
     return tagged(Purpose.PENDING, b"slot", notification.id, str(notification.sent).encode())[:16]
 
 
-def pending_handle(recipient: AccountId, slot: bytes) -> Handle:
+def pending_handle(place: Letter | Delivered) -> Handle:
     """
     Where an envelope waits, and where its receipt replaces it.
 
     The recipient is in it, so that a receipt which somebody else signs for the same envelope belongs elsewhere: it can
-    neither end the wait nor take the envelope's place before it comes.
+    neither end the wait nor take the envelope's place before it comes.  The sending node is in it, so that nobody else
+    can sign an envelope that would take its place.
     """
-    return handle_of(Purpose.PENDING, b"handle", recipient.packed(), slot)
+    return handle_of(Purpose.PENDING, b"handle", place.recipient.packed(), place.node.packed(), place.slot)
 
 
 def enclose(
@@ -149,17 +152,18 @@ def enclose(
     sealing_key: bytes,
     key_id: bytes,
     node: SigningKey,
+    node_id: NodeId,
     node_chain: Sequence[bytes],
     expires: int,
 ) -> bytes:
     """
-    The envelope of a notification, ready to be sent.
+    The envelope of a notification, ready to be sent by the node C{node_id}, whose key C{node} is.
     """
     body = pack(notification)
     signed = pack(Signed(1, body, tuple(sender_chain), sender.sign(Purpose.SIGN_NOTIFICATION, body)))
     sealed = seal(sealing_key, _context(notification.recipient), signed)
     slot = slot_of(notification)
-    letter = pack(Letter(1, notification.recipient, slot, key_id, notification.sent, expires, sealed))
+    letter = pack(Letter(1, notification.recipient, node_id, slot, key_id, notification.sent, expires, sealed))
     return pack(Envelope(1, letter, tuple(node_chain), node.sign(Purpose.SIGN_ENVELOPE, letter)))
 
 
@@ -183,6 +187,8 @@ def check_envelope(data: bytes, root: bytes, now: float) -> tuple[Letter, NodeCe
         raise PeerError("an envelope from the future")
     # Judged by the time of acceptance: mail does not become invalid because its sender's certificate ran out since.
     node = verify_node(envelope.chain, root, letter.stamp)
+    if node.node_id != letter.node:
+        raise PeerError("an envelope in another node's name")
     verify(node.public_key, Purpose.SIGN_ENVELOPE, envelope.letter, envelope.signature)
     return letter, node
 
@@ -232,7 +238,7 @@ def acknowledge(envelope_hash: bytes, letter: Letter, at: int, key: SigningKey, 
     """
     The receipt for an envelope and the letter in it.
     """
-    body = pack(Delivered(1, envelope_hash, letter.recipient, letter.slot, at))
+    body = pack(Delivered(1, envelope_hash, letter.recipient, letter.node, letter.slot, at))
     return pack(Receipt(1, body, tuple(chain), key.sign(Purpose.SIGN_DELIVERY, body)))
 
 

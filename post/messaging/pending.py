@@ -1,9 +1,9 @@
 """
 The kind of PAST object that a pending notification is: an envelope that waits, replaced by the receipt that ends it.
 
-The data begins with one byte: C{E}, an envelope follows; C{R}, a receipt.  Both have one handle, which follows from
-the recipient and the slot.  A receipt supersedes the envelope that it names and nothing supersedes a receipt: an
-envelope that reaches a holder late finds that it has been delivered.
+The data begins with one byte: C{E}, an envelope follows; C{R}, a receipt.  Both have one handle, which follows from the
+recipient, the sending node and the slot.  A receipt supersedes the envelope that it names and nothing supersedes a
+receipt: an envelope that reaches a holder late finds that it has been delivered.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from post.errors import PeerError
 from post.ids import Handle
 from post.interfaces import Stored
 from post.messaging.notification import (
-    Letter,
     check_envelope,
     check_receipt,
     envelope_hash,
@@ -37,18 +36,14 @@ def waiting(envelope: bytes) -> tuple[Handle, bytes]:
     """
     The handle and the data of an envelope that waits.
     """
-    return _handle(letter_in(envelope)), _ENVELOPE + envelope
+    return pending_handle(letter_in(envelope)), _ENVELOPE + envelope
 
 
 def delivered(envelope: bytes, receipt: bytes) -> tuple[Handle, bytes]:
     """
     The handle and the data of the receipt for C{envelope}.
     """
-    return _handle(letter_in(envelope)), _RECEIPT + receipt
-
-
-def _handle(letter: Letter) -> Handle:
-    return pending_handle(letter.recipient, letter.slot)
+    return pending_handle(letter_in(envelope)), _RECEIPT + receipt
 
 
 def envelope_in(data: bytes) -> bytes | None:
@@ -86,13 +81,12 @@ class PendingKind:
             letter, _ = check_envelope(body, self._root, now)
             if letter.expires - letter.stamp > LIFE_LIMIT_S:
                 raise PeerError("a notification that wants to live too long")
-            recipient, slot, order = letter.recipient, letter.slot, WAITING
+            expected, order = pending_handle(letter), WAITING
         elif data[:1] == _RECEIPT:
-            receipt = check_receipt(body, self._root, now)
-            recipient, slot, order = receipt.recipient, receipt.slot, DELIVERED
+            expected, order = pending_handle(check_receipt(body, self._root, now)), DELIVERED
         else:
             raise PeerError("neither an envelope nor a receipt")
-        if pending_handle(recipient, slot) != handle:
+        if expected != handle:
             raise PeerError("a pending notification under another handle")
         return order
 

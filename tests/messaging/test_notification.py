@@ -47,7 +47,7 @@ from post.wire import StorageClass, pack, unpack
 NOW = 1_800_000_000
 AUTHORITY = Authority(b"seed", NOW)
 ALICE, BOB, MALLORY = (AUTHORITY.account(name) for name in ("alice", "bob", "mallory"))
-NODE_KEY, NODE_CHAIN, _ = AUTHORITY.node("alice")
+NODE_KEY, NODE_CHAIN, NODE = AUTHORITY.node("alice")
 ROOT = AUTHORITY.root
 
 
@@ -59,7 +59,9 @@ def envelope(
     said: Notification, sender: AccountCredentials = ALICE, to: AccountCredentials = BOB, lives_s: int = 86400
 ) -> bytes:
     key = to.sealing[0].key
-    return enclose(said, sender.key, sender.chain, key.public, key.key_id, NODE_KEY, NODE_CHAIN, said.sent + lives_s)
+    return enclose(
+        said, sender.key, sender.chain, key.public, key.key_id, NODE_KEY, NODE.node_id, NODE_CHAIN, said.sent + lives_s
+    )
 
 
 def opened(data: bytes, by: AccountCredentials = BOB, now: float = NOW) -> tuple[Notification, str]:
@@ -131,7 +133,7 @@ class EnvelopeTests(SynchronousTestCase):
             lambda: receipt_names(data),
             lambda: waiting(data),
             lambda: opened(data),
-            lambda: kind.check(pending_handle(BOB.account, letter_in(GOOD).slot), data, NOW),
+            lambda: kind.check(pending_handle(letter_in(GOOD)), data, NOW),
         )
         for read in readers:
             try:
@@ -195,13 +197,26 @@ class EnvelopeTests(SynchronousTestCase):
         self.assertRaises(PeerError, opened, pack(msgspec.structs.replace(unpack(Envelope, GOOD), version=2)))
         self.assertRaises(PeerError, opened, envelope(msgspec.structs.replace(notification(), version=2)))
 
+    def test_node(self) -> None:
+        """
+        An envelope waits under the name of the node that signed it: another can neither use that name nor the place.
+        """
+        key, chain, other = AUTHORITY.node("mallory")
+        letter = pack(letter_in(GOOD))
+        forged = pack(Envelope(1, letter, chain, key.sign(Purpose.SIGN_ENVELOPE, letter)))
+        self.assertRaises(PeerError, check_envelope, forged, ROOT, NOW)
+        own = pack(msgspec.structs.replace(letter_in(GOOD), node=other.node_id))
+        rival = pack(Envelope(1, own, chain, key.sign(Purpose.SIGN_ENVELOPE, own)))
+        check_envelope(rival, ROOT, NOW)
+        self.assertNotEqual(pending_handle(letter_in(GOOD)), pending_handle(letter_in(rival)))
+
     def test_receipt(self) -> None:
         """
         A receipt names envelope and recipient; one in somebody else's name, or from the future, is refused.
         """
         found = check_receipt(receipt(GOOD), ROOT, NOW)
         self.assertEqual((envelope_hash(GOOD), BOB.account), (found.envelope, found.recipient))
-        body = pack(Delivered(1, envelope_hash(GOOD), BOB.account, b"s" * 16, NOW))
+        body = pack(Delivered(1, envelope_hash(GOOD), BOB.account, NODE.node_id, b"s" * 16, NOW))
         forged = pack(Receipt(1, body, MALLORY.chain, MALLORY.key.sign(Purpose.SIGN_DELIVERY, body)))
         self.assertRaises(PeerError, check_receipt, forged, ROOT, NOW)
         self.assertRaises(PeerError, check_receipt, receipt(GOOD, at=NOW + CLOCK_SKEW_S + 1), ROOT, NOW)
