@@ -43,9 +43,9 @@ def ring(directory: Path, nodes: int) -> Iterator[tuple[dict[str, Any], float]]:
     """
     A running ring, and how long it took to start when its certificates existed already.
     """
-    command = [sys.executable, "-m", "post.cli", "ring", str(directory), "--nodes", str(nodes)]
-    command += ["--user", "alice:alice-secret", "--user", "bob:bob-secret"]
-    subprocess_ring(command, directory, lambda: None)
+    command = [sys.executable, "-m", "post.cli", "ring", str(directory)]
+    made = ["--nodes", str(nodes), "--user", "alice:alice-secret", "--user", "bob:bob-secret"]
+    make_ring([*command, *made], directory)
     began = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
@@ -56,13 +56,12 @@ def ring(directory: Path, nodes: int) -> Iterator[tuple[dict[str, Any], float]]:
         process.wait(30)
 
 
-def subprocess_ring(command: list[str], directory: Path, work: Any) -> None:
+def make_ring(command: list[str], directory: Path) -> None:
     """
     Start and stop once, so that keys and certificates exist.
     """
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     wait_for(directory / "ring.json", process)
-    work()
     process.terminate()
     process.wait(30)
 

@@ -64,7 +64,7 @@ class WireTests(SynchronousTestCase):
         """
         Bytes that are no message raise L{PeerError} and nothing else.
         """
-        for read in (decode, lambda data: decode(b"\xf0\x11" + data), lambda data: unpack(Paper, data)):
+        for read in (decode, lambda data: decode(b"\xf0\x21" + data), lambda data: unpack(Paper, data)):
             try:
                 read(data)
             except PeerError:
@@ -74,8 +74,8 @@ class WireTests(SynchronousTestCase):
         """
         Fields that a newer version added at the end are passed over; those that an older one lacks have defaults.
         """
-        self.assertEqual(Question(b"x"), decode(b"\xf0\x11" + pack([b"x", bytes(20), [], "new", 5])))
-        self.assertEqual(Question(b"x"), decode(b"\xf0\x11" + pack([b"x"])))
+        self.assertEqual(Question(b"x"), decode(b"\xf0\x21" + pack([b"x", bytes(20), [], "new", 5])))
+        self.assertEqual(Question(b"x"), decode(b"\xf0\x21" + pack([b"x"])))
 
     def test_newer_document(self) -> None:
         """
@@ -118,14 +118,14 @@ class WireTests(SynchronousTestCase):
         none: each is refused, and none makes us set memory aside.
         """
         for data in (
-            b"\xf0\x11\x93\xc4\x01x\xc4\x14" + bytes(20) + b"\xdd\xff\xff\xff\xff",
-            b"\xf0\x11" + b"\x91" * 100_000,
-            b"\xf0\x11" + pack([b"x", bytes(19)]),
-            b"\xf0\x11" + pack([b"x", 5]),
-            b"\xf0\x11" + pack([b"x" * 1001]),
-            b"\xf0\x11" + pack([b"x", bytes(20), [[bytes(20), [], 1 << 62]]]),
-            b"\xf0\x11" + pack([b"x", bytes(20), [[bytes(20), ["x"] * 5, 0]]]),
-            b"\xf0\x11\xdf\xff\xff\xff\xff",
+            b"\xf0\x21\x93\xc4\x01x\xc4\x14" + bytes(20) + b"\xdd\xff\xff\xff\xff",
+            b"\xf0\x21" + b"\x91" * 100_000,
+            b"\xf0\x21" + pack([b"x", bytes(19)]),
+            b"\xf0\x21" + pack([b"x", 5]),
+            b"\xf0\x21" + pack([b"x" * 1001]),
+            b"\xf0\x21" + pack([b"x", bytes(20), [[bytes(20), [], 1 << 62]]]),
+            b"\xf0\x21" + pack([b"x", bytes(20), [[bytes(20), ["x"] * 5, 0]]]),
+            b"\xf0\x21\xdf\xff\xff\xff\xff",
         ):
             self.assertRaises(PeerError, decode, data)
         self.assertRaises(PeerError, unpack, Paper, b"\x92\x01\xa2\xff\xff")

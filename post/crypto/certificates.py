@@ -1,5 +1,5 @@
 """
-X.509 as POST uses it (DESIGN: the authority): P-256 throughout, an off-line root, an issuing authority under it, and
+X.509 as POST uses it: P-256 throughout, an off-line root, an issuing authority under it, and
 two kinds of leaf.
 
 A *node certificate* carries the node id as URI SAN C{post-node:<40 hex>} and is good for both ends of a TLS link.  An

@@ -1,5 +1,5 @@
 """
-What the authority signs besides certificates: the policy and the directory (DESIGN, the authority).
+What the authority signs besides certificates: the policy and the directory.
 
 The policy holds the numbers on which promises rest; no node lowers them because few others answer.  The directory names
 the accounts and members: C{550 no such user} is said only on its strength, and while it is fresh.

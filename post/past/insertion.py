@@ -1,5 +1,5 @@
 """
-One object on its way to k holders (DESIGN, PAST): in parallel, and around whoever does not answer.
+One object on its way to k holders: in parallel, and around whoever does not answer.
 """
 
 from __future__ import annotations
