@@ -16,6 +16,7 @@ from __future__ import annotations
 import datetime
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import Annotated, TypeVar
 
@@ -46,6 +47,9 @@ FACTS = 1
 """The version of what our extensions hold."""
 CHAINS_KEPT = 4096
 """Verified chains remembered, so that a second message from one sender costs no signature check of certificates."""
+
+READ_KEPT = 2048
+"""Certificates of each kind whose contents are remembered: the same few head nearly all that arrives."""
 
 _MALFORMED = (
     ValueError,
@@ -355,6 +359,7 @@ def _key(certificate: x509.Certificate) -> bytes:
     return public_bytes(key)
 
 
+@lru_cache(maxsize=READ_KEPT)
 def read_node(der: bytes) -> NodeCertificate:
     """
     What a node certificate says; whether to believe it is for L{verify_node}.
@@ -374,6 +379,7 @@ def read_node(der: bytes) -> NodeCertificate:
     )
 
 
+@lru_cache(maxsize=READ_KEPT)
 def read_identity(der: bytes) -> IdentityCertificate:
     """
     What an identity certificate says; whether to believe it is for L{verify_identity}.
@@ -431,7 +437,7 @@ def verify_identity(chain: Sequence[bytes], root: bytes, at: int) -> IdentityCer
     _verify_chain(chain, root, at)
     identity = read_identity(chain[0])
     domain = identity.address.rpartition("@")[2]
-    if not _is_canonical(identity.address) or domain not in _domains(_load(chain[1])):
+    if not _is_canonical(identity.address) or domain not in _domains(chain[1]):
         raise BadSignature("an address that its issuer may not certify")
     return identity
 
@@ -471,9 +477,13 @@ def issuing_key(issuing: bytes) -> bytes:
     return _key(_load(issuing))
 
 
-def _domains(issuing: x509.Certificate) -> list[str]:
+@lru_cache(maxsize=64)
+def _domains(der: bytes) -> list[str]:
+    """
+    The domains for which an issuing authority may certify addresses.
+    """
     try:
-        permitted = issuing.extensions.get_extension_for_class(x509.NameConstraints).value.permitted_subtrees
+        permitted = _load(der).extensions.get_extension_for_class(x509.NameConstraints).value.permitted_subtrees
     except _MALFORMED:
         return []
     return [name.value.lower() for name in permitted or () if isinstance(name, x509.RFC822Name)]

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from post.errors import PeerError
-from post.mail.interfaces import SEPARATOR
+from post.mail.interfaces import SEPARATOR, Entry
 from post.mail.records import (
     AnyOperation,
     CertificateSeen,
@@ -64,6 +64,8 @@ class MailEntry(msgspec.Struct):
     proof: Proof | None
     omitted: tuple[tuple[int, int], ...] = ()
     modseq: int = 0
+    shown: Entry | None = None
+    """What mail programs were last shown of it: made anew only after a change, since they look at whole folders."""
 
 
 class MailFolder(msgspec.Struct):

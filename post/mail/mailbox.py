@@ -560,8 +560,12 @@ class Mailbox:
 
 
 def _seen(entry: MailEntry) -> Entry:
-    date = datetime.fromtimestamp(entry.date / 1000, UTC)
-    return Entry(entry.uid, entry.flags, date, entry.size, entry.modseq, entry.key)
+    shown = entry.shown
+    # A copy begins with what was shown of its source.
+    if shown is None or shown.modseq != entry.modseq or shown.uid != entry.uid or shown.key != entry.key:
+        date = datetime.fromtimestamp(entry.date / 1000, UTC)
+        shown = entry.shown = Entry(entry.uid, entry.flags, date, entry.size, entry.modseq, entry.key)
+    return shown
 
 
 def _allowed(flags: frozenset[str]) -> frozenset[str]:

@@ -174,6 +174,23 @@ class MailboxTests(SynchronousTestCase):
         self.person.restart()
         self.assertEqual({"\\Flagged"}, self.mailbox.folder("INBOX").entries()[0].flags)
 
+    def test_shown_again(self) -> None:
+        """
+        What did not change is shown as the same object, since sessions look at whole folders; a copy is another.
+        """
+        self.append()
+        self.append()
+        folder = self.mailbox.folder("INBOX")
+        before = folder.entries()
+        self.run_coroutine(folder.store([1], frozenset({"\\Seen"}), NONE))
+        after = folder.entries()
+        self.assertIs(before[1], after[1])
+        self.assertEqual(({"\\Seen"}, frozenset()), (after[0].flags, before[0].flags))
+        self.run_coroutine(folder.copy([1], "Archive"))
+        copied = self.mailbox.folder("Archive").entries()[0]
+        self.assertNotEqual(after[0].key, copied.key)
+        self.assertEqual({"\\Seen"}, copied.flags)
+
     def test_same_flags(self) -> None:
         """
         A change that changes nothing is no record.
