@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from post.commit import DiskError
 from post.complaints import Complaints
 from post.crypto.certificates import NodeCertificate, read_node
 from post.crypto.convergent import Convergence
@@ -49,6 +50,8 @@ PUBLISH_RETRY_S = 5.0
 """Before an identity block that could not be published is tried again."""
 OPEN_RETRY_S = 2.0
 """Before a mailbox that could not be opened, because too little of the ring answers, is tried again."""
+DISK_RETRY_S = 300.0
+"""The same, when it is the local disk that fails: only a person can mend that."""
 WRITER = b"device-0"
 """The writer of an account's log: one device as yet."""
 
@@ -312,15 +315,24 @@ class Node:
 
     async def _open(self, opened: _Opened, letters: LetterBox) -> None:
         while not opened.ready:
+            pause_s = OPEN_RETRY_S
             try:
                 await opened.mailbox.open(opened.log)
                 opened.ready = True
+            except DiskError as error:
+                self.log.error(
+                    "{address} cannot be opened: {error}.  Stop the node, move the account's journal.sqlite away and start"
+                    " it again: the mailbox then comes back from the ring.",
+                    address=opened.account.address,
+                    error=error,
+                )
+                pause_s = DISK_RETRY_S
             except Unconfirmed as error:
                 self.log.info("{address} waits for the ring: {error}", address=opened.account.address, error=error)
             except PostError as error:
                 self.log.warn("{address} cannot be opened: {error}", address=opened.account.address, error=error)
             if not opened.ready:
-                await sleep(self._clock, OPEN_RETRY_S)
+                await sleep(self._clock, pause_s)
         self.reception.open(opened.account.id, MailArrival(opened.account, opened.mailbox, letters))
         renewal = Renewal(
             self.past,
