@@ -321,8 +321,8 @@ class Node:
                 opened.ready = True
             except DiskError as error:
                 self.log.error(
-                    "{address} cannot be opened: {error}.  Stop the node, move the account's journal.sqlite away and start"
-                    " it again: the mailbox then comes back from the ring.",
+                    "{address} cannot be opened: {error}.  Stop the node, move the account's journal.sqlite away and"
+                    " start it again: the mailbox then comes back from the ring.",
                     address=opened.account.address,
                     error=error,
                 )
