@@ -369,6 +369,11 @@ class Node:
         self.pastry.stop()
         await self.rpc.stop()
         for opened in self.accounts.opened.values():
+            try:
+                if opened.ready:
+                    await opened.mailbox.close()
+            except DiskError as error:
+                self.log.warn("{address} not closed: {error}", address=opened.account.address, error=error)
             await opened.journal.close()
         await self._store.close()
 

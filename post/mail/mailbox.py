@@ -70,7 +70,7 @@ SPECIAL_FOLDERS = (
 """What a new mailbox has."""
 
 UIDS_SKIPPED = 1000
-"""After a recovery: more than a lost machine can have shown without the ring knowing of it."""
+"""After a recovery or a crash: more than the machine can have shown without the ring, or the journal, knowing of it."""
 SEEN_KEPT_S = 500 * 86400
 """How long the key of an expunged message is remembered: longer than any notification lives."""
 FOLDERS_LIMIT = 5000
@@ -217,6 +217,10 @@ class Mailbox:
         """
         self._log = log
         await log.open()
+        # What ends without closing may have shown UIDs that its journal had not got yet, and must not use them again.
+        if self.state.folders and not log.recovered and _number(self._journal.value("closed")) != log.count:
+            for record in self.recovered():
+                await self._journaled(self._append(read_record(record).operations))
         if not self.state.folders:
             validity = int(self._clock.seconds())
             # In one record: there is never a mailbox with some of them only.
@@ -228,6 +232,13 @@ class Mailbox:
                     )
                 )
             )
+
+    async def close(self) -> None:
+        """
+        Note that all that was shown is journaled, so that the next time UIDs go on where they are.
+        """
+        if self._log is not None:
+            await self._journal.write([], [("closed", self._log.count.to_bytes(8, "big"))])
 
     def restore(self, chunks: Sequence[bytes]) -> None:
         modseq = self.state.modseq
@@ -557,6 +568,10 @@ class Mailbox:
         if self._log.count:
             await self._log.kept_to(self._log.count - 1)
         return True
+
+
+def _number(value: bytes | None) -> int:
+    return int.from_bytes(value or b"", "big")
 
 
 def _seen(entry: MailEntry) -> Entry:

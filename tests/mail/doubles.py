@@ -153,10 +153,12 @@ class Person:
         self.log.stop()
         self.tasks.stop()
 
-    def restart(self, forget: bool = False) -> None:
+    def restart(self, forget: bool = False, close: bool = False) -> None:
         """
-        After a crash; with C{forget} on a new disk.
+        After a crash; with C{forget} on a new disk; with C{close} after an orderly end instead.
         """
+        if close:
+            self.place.run(self.mailbox.close())
         self.leave()
         self.journal = MemoryJournal(self.place.clock, 0.001) if forget else self.journal.crash()
         self.open()

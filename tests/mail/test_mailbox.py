@@ -133,7 +133,7 @@ class MailboxTests(SynchronousTestCase):
         self.run_coroutine(self.mailbox.folder("INBOX").expunge([3]))
         self.run_coroutine(self.person.log.kept_to(self.person.log.count - 1))
         before = self.mailbox.folder("INBOX").uid_validity
-        self.person.restart()
+        self.person.restart(close=True)
         self.assertEqual((before, [1, 2], 4), (before, self.uids(), self.mailbox.folder("INBOX").uid_next))
         self.person.restart(forget=True)
         folder = self.mailbox.folder("INBOX")
@@ -264,9 +264,24 @@ class MailboxTests(SynchronousTestCase):
         self.run_coroutine(self.mailbox.folder("INBOX").expunge([1]))
         self.append()
         self.run_coroutine(self.mailbox.folder("INBOX").move([2], "Trash"))
-        self.person.restart()
+        self.person.restart(close=True)
         self.run_coroutine(self.mailbox.folder("Trash").move([1], "INBOX"))
         self.assertEqual([3], self.uids())
+
+    def test_uids_that_were_shown(self) -> None:
+        """
+        Nor after a crash before the journal had the message that a mail program saw under it.
+        """
+        self.append()
+        filing = Deferred.fromCoroutine(self.mailbox.append("INBOX", MAIL, frozenset(), None))
+        filing.addErrback(lambda _: None)  # Its node dies.
+        while len(self.uids()) < 2:
+            self.place.clock.advance(0.0001)
+        self.assertEqual([1, 2], self.uids())
+        self.person.restart()
+        self.assertEqual([1], self.uids())
+        self.append()
+        self.assertGreater(self.uids()[-1], 2)
 
     def test_hierarchy(self) -> None:
         """
