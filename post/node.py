@@ -307,7 +307,14 @@ class Node:
             tasks,
         )
         submission = Submission(
-            account, mailbox, letters, self.dispatch, lambda: self.directory, self.policy, self._clock
+            account,
+            mailbox,
+            letters,
+            self.dispatch,
+            lambda: self.directory,
+            self.identities,
+            self.policy,
+            self._clock,
         )
         opened = _Opened(credentials, account, mailbox, submission, log, journal, tasks=tasks)
         self.accounts.opened[credentials.address] = opened

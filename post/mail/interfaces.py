@@ -269,7 +269,7 @@ class RecipientOutside(PostError):
 
 class SenderRefused(PostError):
     """
-    The envelope sender is not an address of the account that submits (SMTP 550 5.7.1).
+    The envelope sender, or From, is somebody else's than the account's that submits (SMTP 550 5.7.1).
     """
 
 
@@ -306,6 +306,7 @@ class ISubmission(Interface):
 
         @raise TooFewReplicas, Unreachable, Overloaded: try again later (451); nothing will be doubled by that.
         @raise MessageTooLarge: if it is over the limit.
+        @raise SenderRefused: if From is somebody else of the domain.
         """
 
 

@@ -9,6 +9,7 @@ arrives once.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from twisted.internet.interfaces import IReactorTime
@@ -17,9 +18,10 @@ from zope.interface import implementer
 
 from post.crypto.documents import Directory, Policy
 from post.crypto.names import canonical, split
-from post.hashes import Purpose, keyed
+from post.errors import NotFound, PostError
+from post.hashes import Purpose, keyed, tagged
 from post.ids import AccountId
-from post.mail.headers import field
+from post.mail.headers import addresses, all_fields, field
 from post.mail.interfaces import (
     DirectoryUnavailable,
     ISubmission,
@@ -36,8 +38,20 @@ from post.mail.notice import APPLICATION, SUBJECT_LIMIT, TRACE_LIMIT, MailNotice
 from post.mail.parts import blind_fields, fingerprint, whole_hash
 from post.messaging.account import Account
 from post.messaging.dispatch import Dispatch
+from post.messaging.identities import Identities
 from post.tasks import gather
 from post.wire import pack
+
+AGAIN_S = 3600.0
+"""For so long a message without a Message-ID that comes again is a mail program's retry."""
+UNNAMED_LIMIT = 1000
+
+
+def _domain(address: str) -> str:
+    try:
+        return split(canonical(address))[1]
+    except ValueError:
+        return ""
 
 
 @implementer(ISubmission)
@@ -55,6 +69,7 @@ class Submission:
         letters: LetterBox,
         dispatch: Dispatch,
         directory: Callable[[], Directory],
+        identities: Identities,
         policy: Policy,
         clock: IReactorTime,
     ) -> None:
@@ -63,23 +78,63 @@ class Submission:
         self._letters = letters
         self._dispatch = dispatch
         self._directory = directory
+        self._identities = identities
         self._policy = policy
         self._clock = clock
         self._own = canonical(account.address)
+        self._unnamed: OrderedDict[bytes, float] = OrderedDict()
+        """Messages without a Message-ID, and when they were first seen."""
         self.size_limit = policy.size_limit
 
     def check_sender(self, address: str) -> None:
-        try:
-            known = address == "" or canonical(address) == self._own
-        except ValueError:
-            known = False
-        if not known:
+        if address and not self._is_own(address):
             raise SenderRefused(address)
 
-    async def check_recipient(self, address: str) -> None:
-        self._find(address)
+    def _identified(self, content: bytes, header: bytes) -> bytes:
+        """
+        By which the same message, sent again, is recognised.  One without a Message-ID, such as a job's daily report,
+        is the same only within L{AGAIN_S}: its sender repeats itself on purpose.
+        """
+        if field(header, b"message-id") is not None:
+            return content
+        now = self._clock.seconds()
+        while self._unnamed and next(iter(self._unnamed.values())) < now - AGAIN_S:
+            self._unnamed.popitem(last=False)
+        first = self._unnamed.setdefault(content, now)
+        if len(self._unnamed) > UNNAMED_LIMIT:
+            self._unnamed.popitem(last=False)
+        return tagged(Purpose.MESSAGE_BODY, b"again", content, str(int(first)).encode())
 
-    def _find(self, address: str) -> AccountId:
+    def _check_author(self, header: bytes) -> None:
+        """
+        From may not name somebody else of our domain, unless the header says that we sent it for them (RFC 5322, 3.6.2)
+        or again (3.6.6).  The recipient's node does not rely on this: see L{post.mail.arrival}.
+
+        @raise SenderRefused: if it does.
+        """
+        named = [address for value in all_fields(header, b"from") for address in addresses(value)]
+        senders = [
+            address
+            for name in (b"sender", b"resent-from", b"resent-sender")
+            for value in all_fields(header, name)
+            for address in addresses(value)
+        ]
+        if any(self._is_own(address) for address in senders):
+            return
+        for address in named:
+            if not self._is_own(address) and _domain(address) == self._policy.domain:
+                raise SenderRefused(f"From is {address}")
+
+    def _is_own(self, address: str) -> bool:
+        try:
+            return canonical(address) == self._own
+        except ValueError:
+            return False
+
+    async def check_recipient(self, address: str) -> None:
+        await self._find(address)
+
+    async def _find(self, address: str) -> AccountId:
         try:
             name = canonical(address)
         except ValueError:
@@ -90,9 +145,15 @@ class Submission:
         account = directory.account(name)
         if account is not None:
             return account
-        if directory.expires < self._clock.seconds():
-            raise DirectoryUnavailable(address)
-        raise RecipientUnknown(address)
+        # Somebody may have come since our directory was signed: then the ring has a certificate under that name.
+        try:
+            return await self._identities.by_address(name)
+        except NotFound:
+            if directory.expires < self._clock.seconds():
+                raise DirectoryUnavailable(address) from None
+            raise RecipientUnknown(address) from None
+        except PostError:
+            raise DirectoryUnavailable(address) from None
 
     async def submit(self, sender: str, recipients: Sequence[str], message: Octets, trace: bytes) -> str:
         if len(message) > self.size_limit:
@@ -101,11 +162,12 @@ class Submission:
         header = header_end(message)
         if header > HEADER_LIMIT:
             raise MessageTooLarge(f"a header of {header} octets or more")
+        self._check_author(bytes(message[:header]))
         # Two addresses of one account get one notification, addressed as the first of them.
         accounts: dict[AccountId, str] = {}
         for recipient in recipients:
-            accounts.setdefault(self._find(recipient), recipient)
-        content = whole_hash(message)
+            accounts.setdefault(await self._find(recipient), recipient)
+        content = self._identified(whole_hash(message), bytes(message[:header]))
         letter = await self._letters.store(message)
         # What Bcc says is for nobody but the sender, whose own copy has it.
         shown = await self._letters.without(letter, blind_fields(bytes(message[:header])))

@@ -13,19 +13,33 @@ from twisted.logger import Logger
 from post.crypto.certificates import read_identity
 from post.crypto.keys import SigningKey
 from post.crypto.sealing import SealingKey
-from post.errors import Conflict, PeerError, Unconfirmed
+from post.errors import Conflict, PeerError, PostError, Unconfirmed
 from post.hashes import Purpose, keyed, tagged
 from post.ids import AccountId, Contact
 from post.messaging.dispatch import Signer
 from post.messaging.identities import Identities, identity_handle
 from post.messaging.identity import Card, Identity, PublishedKey, parse, render
 from post.messaging.notification import Notification
-from post.past.blocks import PUBLIC_KEY, block_hash, read_signed_block, sign_block
+from post.past.blocks import (
+    CERTIFICATE,
+    PUBLIC_KEY,
+    block_hash,
+    certificate_block,
+    certificate_handle,
+    read_signed_block,
+    sign_block,
+)
 from post.past.node import Past
 from post.wire import StorageClass
 
 RENEW_S = 86400
 """How often an identity block is looked after when nothing changes: its lease is renewed, a lost copy replaced."""
+
+
+class Superseded(PostError):
+    """
+    Our certificate is no longer the one that counts: the account was certified anew, for another machine.
+    """
 
 
 @dataclass(frozen=True)
@@ -110,6 +124,9 @@ class Account:
         """
         See that the identity block says who we are and that we are at C{contact}.
 
+        The certificate goes under its name too, where those look whose directory is older than we are.
+
+        @raise Superseded: if the account has a newer certificate, used somewhere else.
         @raise Unconfirmed: if it cannot be known now what the ring has.
         @raise PostError: if it cannot be written now.
         """
@@ -122,12 +139,17 @@ class Account:
         data = newest.data
         if data is not None:
             number, parent = newest.number, block_hash(data)
+            theirs = read_signed_block(data).chain
+            if theirs and read_identity(theirs[0]).serial > read_identity(self.chain[0]).serial:
+                raise Superseded(f"{self.address} has a newer certificate, which is used elsewhere")
         if data is None or not self._says(data, card):
             data = sign_block(self.key, number + 1, 0, parent, render(card), self.chain)
             number += 1
         expires = int(self._clock.seconds()) + lease_s
         try:
             await self._past.insert(PUBLIC_KEY, handle, data, StorageClass.HEAD, expires)
+            named = certificate_handle(self.address)
+            await self._past.insert(CERTIFICATE, named, certificate_block(self.chain), StorageClass.FOREVER, expires)
         except Conflict as conflict:
             raise Unconfirmed("somebody else publishes this identity") from conflict
         self._identities.remember(self.id, Identity(read_identity(self.chain[0]), card, number))

@@ -15,9 +15,10 @@ from post.errors import NotFound, PeerError, Unconfirmed
 from post.hashes import Purpose, handle_of
 from post.ids import AccountId, Handle
 from post.messaging.identity import Identity, parse
-from post.past.blocks import read_signed_block
+from post.past.blocks import CERTIFICATE, certificate_handle, read_signed_block
 from post.past.node import Past
 from post.tasks import Tasks
+from post.wire import unpack
 
 FRESH_S = 600
 """For so long an identity is used without asking again.  A person who moved is found at once all the same, because a
@@ -71,6 +72,18 @@ class Identities:
             self._asking[account] = [answer]
             self._tasks.spawn(self._ask(account))
         return await answer
+
+    async def by_address(self, address: str) -> AccountId:
+        """
+        The account that is certified for a mail address, by the certificate block under its name (POST, section 3.1).
+
+        @raise NotFound: if there is none.
+        @raise Unreachable: if too few answer to know.
+        @raise PeerError: if what is there is no valid certificate.
+        @raise ValueError: if C{address} is no address.
+        """
+        data = await self._past.lookup(CERTIFICATE, certificate_handle(address))
+        return verify_identity(unpack(tuple[bytes, ...], data), self._root, int(self._clock.seconds())).account
 
     async def _ask(self, account: AccountId) -> None:
         """

@@ -28,7 +28,7 @@ _REPLIES: tuple[tuple[type[PostError], Reply], ...] = (
         RecipientOutside,
         (550, "5.7.1", "That address is outside this domain, and this ring has no gateway to the Internet."),
     ),
-    (SenderRefused, (550, "5.7.1", "You may send only as yourself.")),
+    (SenderRefused, (550, "5.7.1", "You may send only as yourself (From too, unless Sender is you).")),
     (DirectoryUnavailable, (450, "4.3.0", "Whether that person exists cannot be known now.")),
     (MessageTooLarge, (552, "5.3.4", "The message is too large.")),
     (TooFewReplicas, (451, "4.3.1", f"Too few other machines answer to keep the message safely. {LATER}")),

@@ -141,6 +141,7 @@ class Person:
             self.letters,
             place.dispatch,
             place.authority.directory,
+            place.identities,
             place.authority.policy,
             place.clock,
         )

@@ -21,6 +21,7 @@ from post.mail.interfaces import (
     SenderRefused,
 )
 from post.mail.letter import Letter
+from post.mail.submission import AGAIN_S
 from post.messaging.notification import Delivered, Receipt, acknowledge, disclose, letter_in
 from post.past.blocks import CONTENT
 from post.wire import unpack
@@ -30,7 +31,8 @@ from .doubles import SIZE_LIMIT, Person, Place
 
 HEADER = b"From: Alice <alice@example.org>\r\nTo: bob@example.org\r\nSubject: s\r\nMessage-ID: <1@example.org>\r\n"
 MAIL = HEADER + b"\r\nHello.\r\n"
-PREFIX = b"Return-Path: <alice@example.org>\r\nReceived: x\r\n"
+RESULTS = b"Authentication-Results: example.org; auth=pass smtp.auth=alice@example.org\r\n"
+PREFIX = RESULTS + b"Return-Path: <alice@example.org>\r\nReceived: x\r\n"
 ATTACHED = (
     HEADER + b"Bcc: carol@example.org\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nHello.\r\n"
     b"--b\r\nContent-Type: application/x\r\nContent-Transfer-Encoding: base64\r\n\r\n"
@@ -301,7 +303,46 @@ class SubmissionTests(SynchronousTestCase):
         A sender's node may put lines of the message's way before it, and no others.
         """
         self.alice.send(MAIL, "bob", trace=b"Received: x\r\nFrom: carol@example.org\r\n")
-        self.assertEqual([MAIL], self.bob.texts())
+        self.assertEqual([RESULTS + MAIL], self.bob.texts())
+
+    def test_author(self) -> None:
+        """
+        From may not be somebody else of the domain, unless Sender or Resent-From says who sends; who really sent it is
+        told in front of the message, whatever From says.
+        """
+        as_carol = MAIL.replace(b"alice@example.org>", b"carol@example.org>")
+        self.assertRaises(SenderRefused, self.alice.send, as_carol, "bob")
+        self.assertRaises(SenderRefused, self.alice.send, as_carol.replace(b"\r\nTo", b", a@b.example\r\nTo"), "bob")
+        self.assertEqual([], self.bob.texts())
+        for line in (b"Sender: alice@example.org\r\n", b"Resent-From: Alice <alice@example.org>\r\n"):
+            self.alice.send(line + as_carol, "bob")
+        self.alice.send(MAIL.replace(b"alice@example.org>", b"boss@elsewhere.example>"), "bob")
+        self.assertEqual([RESULTS] * 3, [text[: len(RESULTS)] for text in self.bob.texts()])
+        self.assertEqual([frozenset()] * 3, [entry.flags for entry in self.bob.folder().entries()])
+
+    def test_newcomer(self) -> None:
+        """
+        Somebody whom our directory does not name yet is found by the certificate under their name.
+        """
+        old = self.place.authority.directory()
+        carol = Person(self.place, "carol")
+        self.alice.submission._directory = lambda: old
+        self.alice.send(MAIL, "carol")
+        self.assertEqual(1, len(carol.texts()))
+        self.assertRaises(RecipientUnknown, self.place.run, self.alice.submission.check_recipient("dave@example.org"))
+
+    def test_without_message_id(self) -> None:
+        """
+        A report that says the same every day arrives every day; sent again within the hour it is a retry.
+        """
+        report = b"From: alice@example.org\r\nSubject: all is well\r\n\r\n.\r\n"
+        for _ in range(2):
+            self.alice.send(report, "bob")
+        self.assertEqual(1, len(self.bob.texts()))
+        self.place.clock.advance(AGAIN_S + 1)
+        self.alice.send(report, "bob")
+        self.assertEqual(2, len(self.bob.texts()))
+        self.assertEqual(2, len(self.alice.texts("Sent")))
 
     def test_slot_of_another(self) -> None:
         """

@@ -13,7 +13,7 @@ from post.errors import Conflict, NotFound, TooFewReplicas
 from post.ids import Handle
 from post.interfaces import Stored
 from post.journal import MemoryJournal
-from post.past.blocks import PUBLIC_KEY, BlockKind, ContentKind, PublicKeyKind
+from post.past.blocks import PUBLIC_KEY, BlockKind, CertificateKind, ContentKind, PublicKeyKind
 from post.wire import StorageClass
 
 
@@ -42,7 +42,7 @@ class FakePast:
         self.objects: dict[Handle, Stored] = {}
         self.inserts: list[tuple[int, Handle]] = []
         self.kinds: dict[int, BlockKind] = {}
-        for kind in (ContentKind(), PublicKeyKind(root)):
+        for kind in (ContentKind(), PublicKeyKind(root), CertificateKind(root)):
             self.register(kind)
 
     def register(self, kind: BlockKind) -> None:
