@@ -32,7 +32,7 @@ from post.mail.letter import LetterBox
 from post.mail.mailbox import Mailbox
 from post.mail.renewal import Renewal
 from post.mail.submission import Submission
-from post.messaging.account import RENEW_S, Account, AccountCredentials
+from post.messaging.account import RENEW_S, Account, AccountCredentials, Superseded
 from post.messaging.delegates import Delegates
 from post.messaging.dispatch import Dispatch, Signer
 from post.messaging.identities import Identities
@@ -46,10 +46,11 @@ from post.rpc import Rpc
 from post.tasks import Tasks, sleep
 from post.wire import Message, RefusalCode
 
-PUBLISH_RETRY_S = 5.0
-"""Before an identity block that could not be published is tried again."""
-OPEN_RETRY_S = 2.0
-"""Before a mailbox that could not be opened, because too little of the ring answers, is tried again."""
+RETRY_FIRST_S = 0.25
+"""Before a mailbox that could not be opened, or an identity block that could not be published, because too little of
+the ring answers yet, is tried again; then the time doubles.  Short: a ring that is switched on is soon complete."""
+RETRY_MOST_S = 5.0
+"""Where that ends."""
 DISK_RETRY_S = 300.0
 """The same, when it is the local disk that fails: only a person can mend that."""
 WRITER = b"device-0"
@@ -92,11 +93,13 @@ class AccountStatus(msgspec.Struct, frozen=True):
     folders: int
     log_records: int
     log_kept: int
+    trouble: str = ""
 
 
 class Status(msgspec.Struct, frozen=True):
     """
-    A node as C{post status} shows it.
+    A node as C{post status} shows it.  C{copies} and C{minimum} are the policy's, C{others} the nodes that could keep
+    them.
     """
 
     name: str
@@ -107,6 +110,9 @@ class Status(msgspec.Struct, frozen=True):
     blocks: int
     block_bytes: int
     notifications_waiting: int
+    copies: int
+    minimum: int
+    others: int
     accounts: tuple[AccountStatus, ...]
     complaints: dict[str, int]
     certificate_expires: int
@@ -126,6 +132,7 @@ class _Opened:
     journal: IJournal
     ready: bool = False
     published: bool = False
+    trouble: str = ""
     tasks: Tasks = field(default_factory=Tasks)
 
 
@@ -321,8 +328,9 @@ class Node:
         tasks.spawn(self._open(opened, letters))
 
     async def _open(self, opened: _Opened, letters: LetterBox) -> None:
+        retry_s = RETRY_FIRST_S
         while not opened.ready:
-            pause_s = OPEN_RETRY_S
+            pause_s = retry_s
             try:
                 await opened.mailbox.open(opened.log)
                 opened.ready = True
@@ -340,6 +348,7 @@ class Node:
                 self.log.warn("{address} cannot be opened: {error}", address=opened.account.address, error=error)
             if not opened.ready:
                 await sleep(self._clock, pause_s)
+                retry_s = min(2 * retry_s, RETRY_MOST_S)
         self.reception.open(opened.account.id, MailArrival(opened.account, opened.mailbox, letters))
         renewal = Renewal(
             self.past,
@@ -352,14 +361,19 @@ class Node:
             min(self.policy.mail_s, self.policy.head_s),
         )
         opened.tasks.spawn(renewal.run())
+        retry_s = RETRY_FIRST_S
         while True:
             pause_s = RENEW_S * self._random.uniform(0.8, 1.0)
             try:
                 await opened.account.publish(self.pastry.local, self.policy.head_s)
-                opened.published = True
+                opened.published, opened.trouble, retry_s = True, "", RETRY_FIRST_S
+            except Superseded as error:
+                opened.published, opened.trouble = False, str(error)
+                self.log.warn("{address} not published: {error}", address=opened.account.address, error=error)
             except PostError as error:
                 self.log.info("{address} not published: {error}", address=opened.account.address, error=error)
-                pause_s = PUBLISH_RETRY_S
+                pause_s = retry_s
+                retry_s = min(2 * retry_s, RETRY_MOST_S)
             await sleep(self._clock, pause_s)
 
     async def stop(self) -> None:
@@ -405,6 +419,9 @@ class Node:
             blocks,
             size,
             self.delegates.waiting,
+            self.policy.k,
+            self.policy.minimum,
+            len(self.pastry.members()) - 1,
             tuple(_account_status(opened) for opened in self.accounts.opened.values()),
             dict(self.complaints.counts),
             self.certificate.not_after,
@@ -421,4 +438,5 @@ def _account_status(opened: _Opened) -> AccountStatus:
         len(state.folders),
         opened.log.count,
         opened.log.kept,
+        opened.trouble,
     )

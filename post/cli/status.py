@@ -14,7 +14,7 @@ import click
 
 from post import control
 from post.config import Config, load
-from post.errors import Unreachable
+from post.errors import ConfigError, Unreachable
 
 EXIT_JOINING = 1
 EXIT_DOWN = control.EXIT_UNREACHABLE
@@ -41,7 +41,12 @@ def node_config(config: Path | None) -> Config:
 
     @raise ConfigError: if they cannot be read.
     """
-    return load(config or default_config())
+    file = config or default_config()
+    if file.is_dir():
+        file /= "node.toml"
+    if config is None and not file.exists():
+        raise ConfigError(str(file), "there is no node here; name the settings of one with --config FILE")
+    return load(file)
 
 
 @click.command()
@@ -51,8 +56,8 @@ def status(config: Path | None, as_json: bool) -> None:
     """
     Show how the node is.
 
-    Exit code: 0 if it serves its people, 1 if it runs but does not serve yet, 69 if it does not run, 78 if its settings
-    cannot be read.
+    Exit code: 0 if it serves its people, 1 if it runs but does not serve yet or cannot accept mail now, 69 if it does
+    not run, 78 if its settings cannot be read.
     """
     directory = node_config(config).directory
     try:
@@ -61,7 +66,8 @@ def status(config: Path | None, as_json: bool) -> None:
         click.echo(json.dumps({"running": False}) if as_json else f"The node in {directory} is not running.")
         raise SystemExit(EXIT_DOWN) from None
     click.echo(json.dumps(found, indent=1) if as_json else describe(found, time.time()))
-    raise SystemExit(0 if found["serving"] else EXIT_JOINING)
+    accepts = found["others"] >= found["minimum"]
+    raise SystemExit(0 if found["serving"] and accepts else EXIT_JOINING)
 
 
 def describe(found: dict[str, Any], now: float) -> str:
@@ -77,7 +83,17 @@ def describe(found: dict[str, Any], now: float) -> str:
         f"  {_count(found['notifications_waiting'], 'notification')} here for people who are off-line",
         f"  certificate valid for {_count(days, 'more day')}",
     ]
+    if found["others"] < found["minimum"]:
+        lines.append(
+            f"  CANNOT ACCEPT MAIL NOW: the policy wants copies on {_count(found['minimum'], 'other node')}, and"
+            f" {found['others']} can be reached"
+        )
+    elif found["others"] + 1 < found["copies"]:
+        lines.append(
+            f"  fewer copies than usual: {found['others'] + 1} of {found['copies']}, until more nodes are there"
+        )
     lines += [f"  {_account(account)}" for account in found["accounts"]]
+    lines += [f"  WARNING: {account['trouble']}" for account in found["accounts"] if account["trouble"]]
     lines += [f"  complaint: {_count(count, 'time')} {kind}" for kind, count in sorted(found["complaints"].items())]
     return "\n".join(lines)
 

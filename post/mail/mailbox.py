@@ -377,6 +377,9 @@ class Mailbox:
         folder = self._named(name)
         if folder.name == "INBOX":
             raise FolderRefused("INBOX stays")
+        if folder.special_use:
+            # A mail program that finds no Sent makes another one; then the two of us file in different places.
+            raise FolderRefused(f"{name} has a use of its own; it can be renamed")
         if any(other.startswith(folder.name + SEPARATOR) for other in self.state.by_name):
             raise FolderRefused(f"{name} has folders in it")
         keys = [entry.key for entry in folder.entries()]

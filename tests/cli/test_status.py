@@ -19,8 +19,24 @@ from tests.cli.commands import post
 from tests.scratch import scratch
 
 DAY = 86400
-ALICE = {"address": "alice@example.org", "open": True, "messages": 1, "folders": 5, "log_records": 7, "log_kept": 7}
-BOB = {"address": "bob@example.org", "open": False, "messages": 0, "folders": 0, "log_records": 0, "log_kept": 0}
+ALICE = {
+    "address": "alice@example.org",
+    "open": True,
+    "messages": 1,
+    "folders": 5,
+    "log_records": 7,
+    "log_kept": 7,
+    "trouble": "",
+}
+BOB = {
+    "address": "bob@example.org",
+    "open": False,
+    "messages": 0,
+    "folders": 0,
+    "log_records": 0,
+    "log_kept": 0,
+    "trouble": "",
+}
 FOUND: dict[str, Any] = {
     "name": "node1",
     "node_id": "abcdef01" * 5,
@@ -31,6 +47,9 @@ FOUND: dict[str, Any] = {
     "blocks": 1234,
     "block_bytes": 5_600_000,
     "notifications_waiting": 2,
+    "copies": 3,
+    "minimum": 2,
+    "others": 4,
     "accounts": [ALICE, BOB],
     "complaints": {"broken message": 1},
     "certificate_expires": 100 * DAY,
@@ -56,6 +75,15 @@ class DescribeTests(SynchronousTestCase):
             "  complaint: 1 time broken message",
         )
         self.assertEqual("\n".join(expected), describe(FOUND, 10 * DAY))
+
+    def test_trouble(self) -> None:
+        """
+        What keeps a node from accepting mail, or a person from being found, is said.
+        """
+        said = describe({**FOUND, "others": 1, "accounts": [{**ALICE, "trouble": "moved"}]}, 0)
+        self.assertIn("CANNOT ACCEPT MAIL NOW: the policy wants copies on 2 other nodes, and 1 can be reached", said)
+        self.assertIn("WARNING: moved", said)
+        self.assertIn("fewer copies than usual: 2 of 3", describe({**FOUND, "others": 1, "minimum": 1}, 0))
 
     def test_not_yet(self) -> None:
         """
