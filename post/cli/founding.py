@@ -25,7 +25,7 @@ from post.errors import ConfigError
 from post.files import make_directory, read_secret, write_file, write_secret
 from post.home import Home
 
-SERVICES = ("link", "submission", "submissions", "imap", "imaps")
+SERVICES = ("link", "submission", "submissions", "imap", "imaps", "pop3", "pop3s")
 MARK = ".post-ring"
 """The file that says that a directory is a ring's, from the first moment of its making."""
 LOCK = "ring.lock"
@@ -47,12 +47,16 @@ class PlannedNode(msgspec.Struct, frozen=True):
     imap: str
     imaps: str
     accounts: list[str]
+    # Empty in a ring that was made before there was POP3: it stays as it is.
+    pop3: str = ""
+    pop3s: str = ""
 
     def describe(self) -> dict[str, Any]:
         """
         As C{ring.json} shows it.
         """
-        return {**msgspec.to_builtins(self), "pop3": None, "smtp": None, "web": None, "roles": []}
+        services = {"pop3": self.pop3 or None, "pop3s": self.pop3s or None, "smtp": None, "web": None}
+        return {**msgspec.to_builtins(self), **services, "roles": []}
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -216,4 +220,6 @@ submission = "{node.submission}"
 submissions = "{node.submissions}"
 imap = "{node.imap}"
 imaps = "{node.imaps}"
+pop3 = "{node.pop3}"
+pop3s = "{node.pop3s}"
 """
