@@ -5,18 +5,46 @@ Tests for L{post.cli.founding} and L{post.cli.greeting}.
 from __future__ import annotations
 
 import json
+import socket
 import stat
 import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from post.cli.founding import LOCK, SERVICES, check_unused, found, read_plan, who
+from post.cli.founding import LOCK, PORTS, SERVICES, check_unused, found, free_ports, read_plan, who
 from post.cli.greeting import describe
 from post.config import load
 from post.crypto.certificates import read_node
 from post.errors import ConfigError
 from post.home import Home
 from tests.scratch import scratch
+
+
+class PortTests(SynchronousTestCase):
+    """
+    Tests of L{free_ports}.
+    """
+
+    def test_free(self) -> None:
+        """
+        As many as are asked for, none of which anybody has, and none that the system lends to others; behind the last
+        one comes the first.
+        """
+        (taken,) = free_ports(1, 5000)
+        with socket.socket() as holder:
+            holder.bind(("127.0.0.1", taken))
+            found = free_ports(20, taken - PORTS.start)
+        around = free_ports(20, len(PORTS) - 10)
+        self.assertNotIn(taken, found)
+        for ports in (found, around):
+            self.assertEqual((20, set()), (len(set(ports)), set(ports) - set(PORTS)))
+        self.assertGreater(around[0], around[-1])
+
+    def test_too_few(self) -> None:
+        """
+        More than there are cannot be had.
+        """
+        self.assertRaises(ConfigError, free_ports, len(PORTS) + 1, 0)
 
 
 class WhoTests(SynchronousTestCase):
