@@ -95,6 +95,19 @@ class OrderTests(SynchronousTestCase):
             self.world.clock.advance(0)
         self.assertEqual(2, client.octets().count(b"+OK"))
 
+    def test_short_turns(self) -> None:
+        """
+        So does who has many short commands.
+        """
+        client = self.world.enter()
+        self.world.mailbox.vanish(1)
+        client.heard()
+        self.world.mailbox.effort_s = 0.03
+        client.protocol.dataReceived(b"RETR 1\r\n" * 3)
+        self.assertEqual(1, client.octets().count(b"-ERR"))
+        self.world.clock.advance(0)
+        self.assertEqual(2, client.octets().count(b"-ERR"))
+
 
 class BackpressureTests(SynchronousTestCase):
     """
@@ -156,6 +169,7 @@ class BackpressureTests(SynchronousTestCase):
         self.full()
         self.client.hang_up()
         self.world.clock.advance(0)
+        self.assertFalse(self.client.protocol._busy)
         self.assertEqual((set(), []), (self.world.mailbox.flags(1), self.world.clock.getDelayedCalls()))
 
     def test_breaks_off(self) -> None:

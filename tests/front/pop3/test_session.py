@@ -7,12 +7,14 @@ from __future__ import annotations
 from base64 import b64encode
 from dataclasses import replace
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from post.errors import Unreachable
 from post.front.auth import PLACES
 from post.front.pop3.session import LOGINS_LIMIT
 from post.front.pop3.transaction import GLANCE, PIECE
+from tests.front.imap.doubles import FakeAccounts
 from tests.front.pop3.doubles import DOTS, SIMPLE, Client, World, received
 
 PLAIN = b64encode(b"\0alice\0secret").decode()
@@ -325,6 +327,16 @@ class TransactionTests(SynchronousTestCase):
             self.assertEqual(message, received(answer))
             self.assertEqual({"\\Seen"}, self.flags(number))
 
+    def test_read_before(self) -> None:
+        """
+        A message that is read already is not marked again.
+        """
+        self.client.say("RETR 1")
+        entries = self.world.mailbox.named("INBOX").entries
+        before = entries[1]
+        self.client.say("RETR 1")
+        self.assertIs(before, entries[1])
+
     def test_no_doubled_cr(self) -> None:
         """
         CRLF stays CRLF, in RETR and TOP.
@@ -472,6 +484,19 @@ class TransactionTests(SynchronousTestCase):
         self.assertEqual(5002, len(client.say("LIST")))
 
 
+class SlowAccounts(FakeAccounts):
+    """
+    Passwords are judged when the test lets them.
+    """
+
+    door: Deferred[None]
+
+    async def authenticate(self, login: str, password: bytes) -> str:
+        self.door = Deferred()
+        await self.door
+        return await super().authenticate(login, password)
+
+
 class EndTests(SynchronousTestCase):
     """
     Tests for QUIT, and for who has the maildrop.
@@ -595,14 +620,21 @@ class EndTests(SynchronousTestCase):
 
     def test_gone_at_login(self) -> None:
         """
-        Who goes while the password is judged leaves no lock behind.
+        Who goes while the password is judged, or while that has to wait, leaves no lock behind.
         """
-        client = self.world.connect()
+        quick = self.world.accounts
+        slow = self.world.factory.accounts = SlowAccounts(self.world.mailbox)
+        judged = self.world.connect()
+        judged.say("USER alice", "PASS secret")
+        judged.hang_up()
+        slow.door.callback(None)
+        self.world.factory.accounts = quick
         for _ in range(PLACES):
             guesser = self.world.connect()
             guesser.say("USER alice", "PASS wrong")
             guesser.hang_up()
-        client.say("USER alice", "PASS secret")
-        client.hang_up()
+        waiting = self.world.connect()
+        waiting.say("USER alice", "PASS secret")
+        waiting.hang_up()
         self.world.clock.advance(60)
         self.assertEqual("+OK 2 message", self.in_use())
