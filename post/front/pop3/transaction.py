@@ -65,7 +65,9 @@ class Transaction:
         """
         Remove what is marked; returns when that is durable.
         """
-        there = [entry.uid for entry in self.maildrop.deleted() if self._is_there(entry)]
+        # By their keys: one that was moved away and back has another UID, and nothing else is ever removed.
+        keys = {entry.key for entry in self.maildrop.deleted()}
+        there = [entry.uid for entry in self._folder.entries() if entry.key in keys] if keys else []
         if there:
             await self._folder.expunge(there)
 

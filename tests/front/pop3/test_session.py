@@ -8,6 +8,7 @@ from base64 import b64encode
 from dataclasses import replace
 
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, eventAsText
 from twisted.trial.unittest import SynchronousTestCase
 
 from post.errors import Unreachable
@@ -192,6 +193,24 @@ class LoginTests(SynchronousTestCase):
             "-ERR [SYS/TEMP] The mailbox is still waiting for the ring; try again in a moment.",
             self.client.say("USER alice", "PASS secret")[-1],
         )
+
+    def test_logs(self) -> None:
+        """
+        Whatever goes wrong, no password and nothing of a message is in the log.
+        """
+        with capturedLogs() as events:
+            self.client.say("USER alice", "PASS guessed")
+            self.world.clock.advance(1)
+            self.world.accounts.broken = True
+            self.client.say("USER alice", "PASS secret", f"AUTH PLAIN {PLAIN}")
+            self.world.accounts.broken = False
+            self.world.mailbox.lost.add(SIMPLE)
+            self.client.say(f"AUTH PLAIN {PLAIN}", "RETR 1", "STLS", f"X {PLAIN}")
+        logged = "\n".join(eventAsText(event) for event in events)
+        self.assertEqual(2, len(self.flushLoggedErrors(RuntimeError)))
+        self.assertIn("a command failed", logged)
+        for secret in ("guessed", "secret", PLAIN, "hello"):
+            self.assertNotIn(secret, logged)
 
     def test_order(self) -> None:
         """
@@ -455,6 +474,15 @@ class TransactionTests(SynchronousTestCase):
         self.assertEqual("-ERR That message", self.client.say("RETR 1")[0][:17])
         self.client.say("DELE 1", "DELE 2", "QUIT")
         self.assertEqual([1], list(entries))
+
+    def test_moved_and_back(self) -> None:
+        """
+        A message that was moved away and back, and has another UID now, is removed all the same.
+        """
+        entries = self.world.mailbox.named("INBOX").entries
+        entries[9] = replace(entries.pop(1), uid=9)
+        self.client.say("DELE 1", "QUIT")
+        self.assertEqual([2], list(entries))
 
     def test_new(self) -> None:
         """
