@@ -10,6 +10,7 @@ import shutil
 import socket
 import time
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,10 @@ from post.errors import ConfigError
 from post.files import make_directory, read_secret, write_file, write_secret
 from post.home import Home
 
-SERVICES = ("link", "submission", "submissions", "imap", "imaps")
+SERVICES = ("link", "submission", "submissions", "imap", "imaps", "pop3", "pop3s")
+PORTS = range(10_000, 32_768)
+"""Where a ring listens: above the ports of known services, and below those that a system lends to outgoing connections
+(Linux from 32,768 on, others from 49,152), so that nobody has one of them when the ring is opened again."""
 MARK = ".post-ring"
 """The file that says that a directory is a ring's, from the first moment of its making."""
 LOCK = "ring.lock"
@@ -47,12 +51,16 @@ class PlannedNode(msgspec.Struct, frozen=True):
     imap: str
     imaps: str
     accounts: list[str]
+    # Empty in a ring that was made before there was POP3: it stays as it is.
+    pop3: str = ""
+    pop3s: str = ""
 
     def describe(self) -> dict[str, Any]:
         """
         As C{ring.json} shows it.
         """
-        return {**msgspec.to_builtins(self), "pop3": None, "smtp": None, "web": None, "roles": []}
+        services = {"pop3": self.pop3 or None, "pop3s": self.pop3s or None, "smtp": None, "web": None}
+        return {**msgspec.to_builtins(self), **services, "roles": []}
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -106,7 +114,8 @@ def found(directory: Path, nodes: int, domain: str, people: list[tuple[str, str]
     copies = min(3, nodes)
     minimum = min(2, nodes - 1)
     authority = Authority.create(directory / "authority", domain, system_entropy, now, k=copies, minimum=minimum)
-    ports = _free_ports(nodes * len(SERVICES))
+    # In a row from anywhere: two rings that are made at the same time hardly ever meet.
+    ports = free_ports(nodes * len(SERVICES), secrets.randbelow(len(PORTS)))
     made = [_make_node(directory, authority, index, people[index : index + 1], ports, now) for index in range(nodes)]
     seeds = [node.link for node in made]
     for node in made:
@@ -168,15 +177,26 @@ def _clear(directory: Path) -> None:
     write_file(directory / MARK, b"Made by post ring.\n")
 
 
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+def free_ports(count: int, start: int) -> list[int]:
+    """
+    Ports of L{PORTS} that nobody has, from C{start} on.
+
+    @raise ConfigError: if there are too few.
+    """
+    places = (PORTS[(start + index) % len(PORTS)] for index in range(len(PORTS)))
+    ports = list(islice(filter(_is_free, places), count))
+    if len(ports) < count:
+        raise ConfigError("--nodes", f"{count} ports are needed, and fewer are free")
+    return ports
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as trying:
+        try:
+            trying.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def _make_node(
@@ -216,4 +236,6 @@ submission = "{node.submission}"
 submissions = "{node.submissions}"
 imap = "{node.imap}"
 imaps = "{node.imaps}"
+pop3 = "{node.pop3}"
+pop3s = "{node.pop3s}"
 """

@@ -72,7 +72,7 @@ def describe(plan: Plan) -> str:
     The ring, and how to use it.
     """
     lines = [f"POST is running: {len(plan.nodes)} nodes, domain {plan.domain}.", ""]
-    heads = ("node", "account", "password", "SMTP", "SMTP/TLS", "IMAP", "IMAP/TLS")
+    heads = ("node", "account", "password", "SMTP", "SMTP/TLS", "IMAP", "IMAP/TLS", "POP3", "POP3/TLS")
     rows = [heads, *(_row(plan, node) for node in plan.nodes)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
     lines += ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
@@ -82,7 +82,8 @@ def describe(plan: Plan) -> str:
 
 def _row(plan: Plan, node: PlannedNode) -> tuple[str, ...]:
     address = node.accounts[0] if node.accounts else ""
-    ports = [service.rpartition(":")[2] for service in (node.submission, node.submissions, node.imap, node.imaps)]
+    services = (node.submission, node.submissions, node.imap, node.imaps, node.pop3, node.pop3s)
+    ports = [service.rpartition(":")[2] or "-" for service in services]
     return (node.name, address or "-", plan.passwords.get(address, "-"), *ports)
 
 

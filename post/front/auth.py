@@ -8,11 +8,14 @@ import binascii
 import math
 from base64 import b64decode
 from collections import OrderedDict
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from twisted.internet.interfaces import IReactorTime
+
+from post.errors import Refused
+from post.mail.interfaces import IMailAccounts
 
 SOURCES_LIMIT = 10_000
 """Sources remembered; the one that was quiet longest is forgotten first."""
@@ -128,6 +131,35 @@ class Throttle:
     def _leave(self, known: _Source) -> None:
         if math.inf in known.places:
             known.places.remove(math.inf)
+
+
+async def admit(
+    accounts: IMailAccounts,
+    throttle: Throttle,
+    source: str,
+    name: str,
+    password: bytes,
+    wait: Callable[[float], Awaitable[None]],
+) -> str:
+    """
+    The address of the account that C{name} and C{password} open, with the brake on.  C{wait} waits for so many seconds,
+    or raises something if the client has gone.
+
+    @raise Refused: if they are wrong, when the answer has been kept back for as long as it has to be.
+    """
+    while (delay_s := throttle.delay_s(source)) > 0:
+        await wait(delay_s)
+    throttle.begin(source)
+    try:
+        address: str = await accounts.authenticate(name, password)
+    except Refused:
+        await wait(throttle.failed(source, name))
+        raise
+    except BaseException:
+        throttle.abandoned(source)
+        raise
+    throttle.succeeded(source, name)
+    return address
 
 
 def _person(name: str) -> str:

@@ -16,13 +16,15 @@ from post.config import Mail, split_service
 from post.errors import ConfigError
 from post.front.auth import Throttle
 from post.front.imap.server import ImapFactory
+from post.front.pop3.maildrop import Locks
+from post.front.pop3.server import Pop3Factory
 from post.front.submission import SubmissionFactory
 from post.mail.interfaces import IMailAccounts
 
 
 class MailServices:
     """
-    SMTP submission and IMAP, each with STARTTLS and over TLS.
+    SMTP submission, IMAP and POP3, each with STARTTLS and over TLS.
     """
 
     def __init__(
@@ -43,11 +45,14 @@ class MailServices:
         self._settings = settings
         self._tls = tls
         throttle = Throttle(reactor)
+        locks = Locks()
         self._factories: dict[str, Factory] = {
             "submission": SubmissionFactory(accounts, reactor, throttle, tls, False, size_limit, domain, spool_dir),
             "submissions": SubmissionFactory(accounts, reactor, throttle, None, True, size_limit, domain, spool_dir),
             "imap": ImapFactory(accounts, reactor, throttle, tls, False, size_limit, spool_dir),
             "imaps": ImapFactory(accounts, reactor, throttle, None, True, size_limit, spool_dir),
+            "pop3": Pop3Factory(accounts, reactor, throttle, tls, False, locks),
+            "pop3s": Pop3Factory(accounts, reactor, throttle, None, True, locks),
         }
         self._ports: list[Any] = []
         self.bound: dict[str, tuple[str, int]] = {}
@@ -83,4 +88,4 @@ class MailServices:
         """
         await DeferredList([maybeDeferred(port.stopListening) for port in self._ports])
         for factory in self._factories.values():
-            factory.stop_all()  # type: ignore[attr-defined]  # Both of ours have it.
+            factory.stop_all()  # type: ignore[attr-defined]  # Each of ours has it.

@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from post.errors import NotFound, PostError, Refused
-from post.front.auth import MECHANISMS, BadAnswer, Exchange, Throttle, on_loopback
+from post.front.auth import MECHANISMS, BadAnswer, Exchange, Throttle, admit, on_loopback
 from post.mail.interfaces import IMailAccounts, ISubmission, MessageTooLarge
 from post.smtp.data import DataReader
 from post.smtp.grammar import Syntax, host_name, path
@@ -248,7 +248,7 @@ class SubmissionProtocol(Protocol):
             return
         verb, _, argument = line.partition(b" ")
         command = _COMMANDS.get(verb.upper())
-        if verb.upper() in _WEB:
+        if verb.upper() in BROWSER_WORDS:
             self.leave(554, "5.7.0", "This is no web server.")
             return
         if command is None:
@@ -350,20 +350,12 @@ class SubmissionProtocol(Protocol):
             self._challenge(challenge)
 
     async def _log_in(self, name: str, password: bytes) -> None:
-        throttle, accounts, source = self._factory.throttle, self._factory.accounts, self._source
-        while (delay_s := throttle.delay_s(source)) > 0:
-            await self._wait(delay_s)
-        throttle.begin(source)
+        throttle, accounts = self._factory.throttle, self._factory.accounts
         try:
-            address = await accounts.authenticate(name, password)
+            address = await admit(accounts, throttle, self._source, name, password, self._wait)
         except Refused:
-            await self._wait(throttle.failed(source, name))
             self._refuse_login()
             return
-        except BaseException:
-            throttle.abandoned(source)
-            raise
-        throttle.succeeded(source, name)
         try:
             self._submission = accounts.submission(address)
         except NotFound:
@@ -527,7 +519,7 @@ _COMMANDS: dict[bytes, _Command] = {
     b"HELP": SubmissionProtocol._do_help,
     b"QUIT": SubmissionProtocol._do_quit,
 }
-_WEB = frozenset({b"CONNECT", b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PUT"})
+BROWSER_WORDS = frozenset({b"CONNECT", b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PUT"})
 """What a browser says when a web page makes it: the page may have put commands of mail into what follows, and a browser
 reaches our port on loopback from behind every firewall."""
 

@@ -4,18 +4,47 @@ Tests for L{post.cli.founding} and L{post.cli.greeting}.
 
 from __future__ import annotations
 
+import json
+import socket
 import stat
 import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from post.cli.founding import LOCK, check_unused, found, read_plan, who
+from post.cli.founding import LOCK, PORTS, SERVICES, check_unused, found, free_ports, read_plan, who
 from post.cli.greeting import describe
 from post.config import load
 from post.crypto.certificates import read_node
 from post.errors import ConfigError
 from post.home import Home
 from tests.scratch import scratch
+
+
+class PortTests(SynchronousTestCase):
+    """
+    Tests of L{free_ports}.
+    """
+
+    def test_free(self) -> None:
+        """
+        As many as are asked for, none of which anybody has, and none that the system lends to others; behind the last
+        one comes the first.
+        """
+        (taken,) = free_ports(1, 5000)
+        with socket.socket() as holder:
+            holder.bind(("127.0.0.1", taken))
+            found = free_ports(20, taken - PORTS.start)
+        around = free_ports(20, len(PORTS) - 10)
+        self.assertNotIn(taken, found)
+        for ports in (found, around):
+            self.assertEqual((20, set()), (len(set(ports)), set(ports) - set(PORTS)))
+        self.assertGreater(around[0], around[-1])
+
+    def test_too_few(self) -> None:
+        """
+        More than there are cannot be had.
+        """
+        self.assertRaises(ConfigError, free_ports, len(PORTS) + 1, 0)
 
 
 class WhoTests(SynchronousTestCase):
@@ -97,9 +126,26 @@ class FoundTests(SynchronousTestCase):
             self.assertEqual(node.accounts, [account.address for account in home.accounts(credentials.root)])
             directory = home.directory(credentials.root, now)
             self.assertEqual((2, 3), (len(directory.entries), len(directory.members)))
+            mail = config.settings.mail
+            self.assertEqual((node.pop3, node.pop3s), (mail.pop3, mail.pop3s))
         self.assertEqual(3, len(owners))
-        services = [service for node in plan.nodes for service in (node.link, node.submission, node.imap, node.imaps)]
-        self.assertEqual(12, len(set(services)))
+        services = [getattr(node, service) for node in plan.nodes for service in SERVICES]
+        self.assertEqual(21, len(set(services)))
+
+    def test_before_pop3(self) -> None:
+        """
+        A ring that was made before there was POP3 opens as it is, and has none.
+        """
+        self.found()
+        file = self.directory / "plan.json"
+        made = json.loads(file.read_text())
+        for node in made["nodes"]:
+            del node["pop3"], node["pop3s"]
+        file.write_text(json.dumps(made))
+        plan = read_plan(self.directory)
+        shown = plan.nodes[0].describe()
+        self.assertEqual([None, None], [shown["pop3"], shown["pop3s"]])
+        self.assertEqual(["-", "-"], describe(plan).splitlines()[3].split()[-2:])
 
     def test_secret(self) -> None:
         """
@@ -153,7 +199,7 @@ class FoundTests(SynchronousTestCase):
         plan = read_plan(self.directory)
         text = describe(plan)
         for node in plan.nodes:
-            for service in (node.submission, node.submissions, node.imap, node.imaps):
+            for service in (node.submission, node.submissions, node.imap, node.imaps, node.pop3, node.pop3s):
                 self.assertIn(service.rpartition(":")[2], text)
         self.assertIn("""curl --user 'it'"'"'s@example.org:p w'"'"'$' 'imap://""", text)
         self.assertIn("imap://it%27s:p%20w%27%24@127.0.0.1:", text)

@@ -8,9 +8,11 @@ from base64 import b64encode
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from post.errors import Refused, Unreachable
 from post.front import auth
 from post.front.auth import (
     DELAY_LIMIT_S,
@@ -20,10 +22,12 @@ from post.front.auth import (
     PLACES,
     BadAnswer,
     Throttle,
+    admit,
     decode,
     on_loopback,
     plain,
 )
+from tests.front.accounts import ALICE, PASSWORD, FakeAccounts
 
 HERE, THERE = "127.0.0.1", "192.0.2.7"
 
@@ -150,6 +154,54 @@ class ThrottleTests(SynchronousTestCase):
         self.assertEqual([0.5, 1.0], [self.guess("2001:db8:0:1::1"), self.guess("2001:db8:0:1:ffff::2")])
         self.assertEqual(0.5, self.guess("2001:db8:0:2::1"))
         self.assertEqual([0.5, 1.0], [self.guess(THERE), self.guess(f"::ffff:{THERE}")])
+
+
+class AdmitTests(SynchronousTestCase):
+    """
+    Tests for L{admit}.
+    """
+
+    def setUp(self) -> None:
+        self.accounts = FakeAccounts()
+        self.throttle = Throttle(Clock())
+        self.waited: list[float] = []
+
+    async def wait(self, seconds: float) -> None:
+        """
+        Time that does not go by.
+        """
+        self.waited.append(seconds)
+
+    def admit(self, name: str, password: bytes) -> Deferred[str]:
+        """
+        Somebody here says C{name} and C{password}.
+        """
+        return Deferred.fromCoroutine(admit(self.accounts, self.throttle, HERE, name, password, self.wait))
+
+    def test_right(self) -> None:
+        """
+        A right password is answered at once, with the account's address.
+        """
+        self.assertEqual(ALICE, self.successResultOf(self.admit("alice", PASSWORD)))
+        self.assertEqual([], self.waited)
+
+    def test_wrong(self) -> None:
+        """
+        A wrong one is refused later each time, and logging in to another account does not change that.
+        """
+        for _ in range(3):
+            self.failureResultOf(self.admit("bob", b"guess"), Refused)
+            self.successResultOf(self.admit("alice", PASSWORD))
+        self.assertEqual([0.5, 1.0, 2.0], self.waited)
+
+    def test_not_judged(self) -> None:
+        """
+        What could not be judged counts for nothing.
+        """
+        self.accounts.error = Unreachable("the ring")
+        for _ in range(2 * PLACES):
+            self.failureResultOf(self.admit("alice", PASSWORD), Unreachable)
+        self.assertEqual(([], 0.0), (self.waited, self.throttle.delay_s(HERE)))
 
 
 class LoopbackTests(SynchronousTestCase):

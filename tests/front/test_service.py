@@ -275,7 +275,7 @@ class ListenTests(MailServicesCase):
 
     async def test_all(self) -> None:
         """
-        All four are there by default, IMAP too.
+        All six are there if they are set, IMAP and POP3 too.
         """
 
         def greeting(name: str) -> bytes:
@@ -286,9 +286,9 @@ class ListenTests(MailServicesCase):
                 with self.trust().wrap_socket(client, server_hostname="localhost") as wrapped:
                     return wrapped.recv(4)
 
-        services = self.make(Mail(submission=ANY, submissions=ANY, imap=ANY, imaps=ANY))
+        services = self.make(Mail(submission=ANY, submissions=ANY, imap=ANY, imaps=ANY, pop3=ANY, pop3s=ANY))
         services.listen()
-        names = ("submission", "submissions", "imap", "imaps")
+        names = ("submission", "submissions", "imap", "imaps", "pop3", "pop3s")
         heard = await self.outside(lambda: [greeting(name) for name in names])
         await services.stop()
-        self.assertEqual([b"220 ", b"220 ", b"* OK", b"* OK"], heard)
+        self.assertEqual([b"220 ", b"220 ", b"* OK", b"* OK", b"+OK ", b"+OK "], heard)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import imaplib
 import json
 import os
+import poplib
 import shutil
 import signal
 import smtplib
@@ -210,6 +211,15 @@ class Ring:
         client = imaplib.IMAP4(*place(self.home_of(user)["imap"]), timeout=60)
         client.login(user, SECRETS[user])
         client.select()
+        return client
+
+    def pop3(self, user: str) -> poplib.POP3:
+        """
+        Logged in.
+        """
+        client = poplib.POP3(*place(self.home_of(user)["pop3"]), timeout=60)
+        client.user(user)
+        client.pass_(SECRETS[user])
         return client
 
     def send(self, sender: str, recipient: str, message: bytes) -> None:

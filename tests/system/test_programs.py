@@ -129,3 +129,96 @@ class ProgramTests(SynchronousTestCase):
             self.run_program(mutt, *options, "-s", "by mutt", "bob@example.org", stdin=b"written with mutt\n")
             wait_for("the mail", lambda: ring.count("bob", "by mutt") == 1)
             self.assertEqual(1, ring.count("alice", "by mutt", "Sent"))
+
+    def receive(self, ring: Ring, *subjects: str) -> None:
+        """
+        Mail to bob, besides the welcome that is there; each has lines with dots.
+        """
+        for subject in subjects:
+            ring.send("alice", "bob", mail(subject, b".\r\n..\r\n.x\r\nend\r\n"))
+        for subject in subjects:
+            wait_for(subject, lambda subject=subject: ring.count("bob", subject))  # type: ignore[misc]
+
+    def test_curl_pop3(self) -> None:
+        """
+        curl lists and reads by POP3, in clear, after STLS and over TLS from the start; a wrong password fails.
+        """
+        curl = need("curl")
+        with Ring() as ring:
+            self.receive(ring, "for curl")
+            node = ring.home_of("bob")
+            trust = ["--cacert", str(ring.home(node["name"]) / "mail.pem")]
+            port, secure_port = place(node["pop3"])[1], place(node["pop3s"])[1]
+            ways: Sequence[tuple[str, list[str]]] = (
+                (f"pop3://{node['pop3']}", []),
+                (f"pop3://localhost:{port}", ["--ssl-reqd", *trust]),
+                (f"pop3s://localhost:{secure_port}", trust),
+            )
+            for base, options in ways:
+                user = ["-sS", "--user", f"bob:{SECRETS['bob']}", *options]
+                self.assertRegex(self.run_program(curl, *user, f"{base}/"), r"\A1 \d+\r\n2 \d+\r\n\Z")
+                self.assertIn("\r\n\r\n.\r\n..\r\n.x\r\nend\r\n", self.run_program(curl, *user, f"{base}/2"))
+                self.assertRegex(self.run_program(curl, *user, f"{base}/", "-X", "UIDL"), r"\A1 [0-9a-f]{32}\r\n2 ")
+            wrong = subprocess.run(
+                [curl, "-sS", "--user", "bob:wrong", f"{ways[0][0]}/"], capture_output=True, timeout=TIMEOUT_S
+            )
+            self.assertEqual(67, wrong.returncode, wrong.stderr)  # curl: the log-in was denied.
+
+    def test_getmail(self) -> None:
+        """
+        getmail fetches what it has not fetched before, over TLS with the certificate checked, and then deletes it.
+        """
+        getmail = need("getmail")
+        with Ring() as ring:
+            self.receive(ring, "one", "two")
+            node = ring.home_of("bob")
+            settings = (
+                f"[retriever]\ntype = SimplePOP3SSLRetriever\nserver = localhost\nport = {place(node['pop3s'])[1]}\n"
+                f"username = bob\npassword = {SECRETS['bob']}\nca_certs = {ring.home(node['name']) / 'mail.pem'}\n"
+                "[destination]\ntype = MDA_external\npath = /usr/bin/tee\nallow_root_commands = true\n"
+                f'arguments = ("-a", "{self.scratch / "got"}")\n'
+                "[options]\nread_all = false\ndelivered_to = false\nreceived = false\ndelete = "
+            )
+            keeping, deleting = self.scratch / "keeping", self.scratch / "deleting"
+            for file, delete in ((keeping, "false"), (deleting, "true")):
+                file.write_text(settings + delete + "\n")
+                file.chmod(0o600)
+            run = (getmail, "--getmaildir", str(self.scratch), "--rcfile")
+            self.assertIn("3 messages", self.run_program(*run, str(keeping)))
+            self.receive(ring, "three")
+            self.assertIn("1 messages", self.run_program(*run, str(keeping)))
+            got = (self.scratch / "got").read_bytes()
+            for subject in ("one", "two", "three"):
+                self.assertEqual(1, got.count(b"\nSubject: %b\n" % subject.encode()))
+            self.assertEqual(3, got.count(b"\n\n.\n..\n.x\nend\n"))
+            self.run_program(*run, str(deleting))
+            client = ring.pop3("bob")
+            self.assertEqual((0, 0), client.stat())
+            client.quit()
+
+    def test_fetchmail(self) -> None:
+        """
+        fetchmail fetches in clear and keeps, fetches only what is new, and after STLS takes all away.
+        """
+        fetchmail = need("fetchmail")
+        with Ring() as ring:
+            self.receive(ring, "one")
+            node = ring.home_of("bob")
+            port, trust = place(node["pop3"])[1], ring.home(node["name"]) / "mail.pem"
+            to = f"mda \"cat >> '{self.scratch / 'got'}'\""
+            poll = f'poll localhost protocol POP3 service {port} uidl user bob password "{SECRETS["bob"]}" {to}'
+            for name, options in (
+                ("keeping", "keep sslproto ''"),
+                ("taking", f'fetchall sslproto "tls1.2+" sslcertck sslcertfile "{trust}"'),
+            ):
+                (self.scratch / name).write_text(f"{poll} {options}\n")
+                (self.scratch / name).chmod(0o600)
+            self.assertIn("2 messages for bob", self.run_program(fetchmail, "-f", str(self.scratch / "keeping")))
+            self.receive(ring, "two")
+            said = self.run_program(fetchmail, "-f", str(self.scratch / "keeping"))
+            self.assertIn("(2 seen)", said)
+            got = (self.scratch / "got").read_bytes()
+            self.assertEqual([1, 1], [got.count(b"\nSubject: %b\n" % each) for each in (b"one", b"two")])
+            self.assertIn(b"\n\n.\n..\n.x\nend\n", got)
+            self.run_program(fetchmail, "-f", str(self.scratch / "taking"))
+            self.assertEqual([0, 0], [ring.count("bob", subject) for subject in ("one", "two")])

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from post.errors import NotFound, Overloaded, PostError, Refused, TooFewReplicas, Unconfirmed, Unreachable
-from post.front.auth import MECHANISMS, BadAnswer, Exchange, Throttle, on_loopback, text
+from post.front.auth import MECHANISMS, BadAnswer, Exchange, Throttle, admit, on_loopback, text
 from post.front.imap import commands
 from post.front.imap.assembler import Assembler, Command, Continue
 from post.front.imap.grammar import Parser, Syntax
@@ -480,27 +480,19 @@ class ImapProtocol(Protocol):
         await self._log_in(tag, name, password)
 
     async def _log_in(self, tag: bytes, name: str, password: bytes) -> None:
-        throttle = self.factory.throttle
-        while (delay_s := throttle.delay_s(self.source)) > 0:
-            await self._sleep(delay_s)
-        throttle.begin(self.source)
+        throttle, accounts = self.factory.throttle, self.factory.accounts
         try:
-            address = await self.factory.accounts.authenticate(name, password)
+            address = await admit(accounts, throttle, self.source, name, password, self._sleep)
         except Refused:
-            await self._sleep(throttle.failed(self.source))
             self.write(tag + b" NO [AUTHENTICATIONFAILED] Wrong name or password.\r\n")
             self._logins += 1
             if self._logins >= LOGINS_LIMIT:
                 self.write(b"* BYE too many wrong passwords\r\n")
                 self.leave()
             return
-        except BaseException:
-            throttle.abandoned(self.source)
-            raise
-        throttle.succeeded(self.source)
         self._check_here()
         try:
-            self.mailbox = self.factory.accounts.mailbox(address)
+            self.mailbox = accounts.mailbox(address)
         except NotFound:
             self.write(tag + b" NO [UNAVAILABLE] The mailbox is still waiting for the ring; try again in a moment.\r\n")
             return

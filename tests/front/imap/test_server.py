@@ -119,6 +119,19 @@ class LoginTests(SynchronousTestCase):
             self.assertEqual(["a NO [AUTHENTICATIONFAILED] Wrong name or password."], said)
         self.assertEqual([True, True], [waits[0] > 0, waits[1] > waits[0]])
 
+    def test_guessing_goes_on(self) -> None:
+        """
+        Who has one account cannot go on guessing at another by logging in from time to time.
+        """
+        for seconds in (0.5, 1.0, 2.0):
+            guesser = self.world.connect()
+            guesser.say("a LOGIN bob guess")
+            self.world.connect().say("a LOGIN alice secret")
+            self.world.clock.advance(seconds - 0.01)
+            self.assertEqual([], guesser.heard())
+            self.world.clock.advance(0.01)
+            self.assertEqual(["a NO [AUTHENTICATIONFAILED] Wrong name or password."], guesser.heard())
+
     def test_guessing_ends(self) -> None:
         """
         After a few wrong passwords the connection ends.

@@ -1,0 +1,3 @@
+"""
+POP3 (RFC 1939), for mail programs and machines that only fetch.
+"""
