@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 import os
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +37,7 @@ from post.crypto.certificates import (
     node_id_for,
     read_identity,
     read_node,
+    request_key,
 )
 from post.crypto.convergent import Convergence
 from post.crypto.documents import (
@@ -50,7 +51,7 @@ from post.crypto.documents import (
     sign_directory,
     sign_policy,
 )
-from post.crypto.keys import SigningKey
+from post.crypto.keys import SigningKey, public_bytes
 from post.crypto.names import canonical, canonical_domain, split
 from post.errors import ConfigError, PeerError
 from post.files import lock, make_directory, read_file, read_secret, write_file, write_secret
@@ -283,6 +284,25 @@ class Authority:
             if line["kind"] == "identity" and line["name"] == name:
                 last = max(last, int(line["of"]))
         return last
+
+    def replaces(self, request: bytes, owner: str = "", index: int = 0, address: str = "") -> bool:
+        """
+        Whether a certificate for C{request} would take a place on the ring (of C{owner} and C{index}), or a name, from
+        another key that has it now.
+
+        @raise PeerError: if C{request} is not in order.
+        @raise ConfigError: if the name cannot be.
+        """
+        if address:
+            kind, name = "identity", canonical(address)
+        else:
+            kind, name = "node", node_id_for(self._secrets.node_ids, _owner(owner), index).hex()
+        last = next((line for line in reversed(self._issued()) if (line["kind"], line["name"]) == (kind, name)), None)
+        if last is None:
+            return False
+        leaf = b64decode(last["certificate"])
+        key = read_node(leaf).public_key if kind == "node" else read_identity(leaf).public_key
+        return key != public_bytes(request_key(request))
 
     def _issued(self) -> list[dict[str, str]]:
         path = self.path / "issued.jsonl"

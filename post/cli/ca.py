@@ -10,16 +10,33 @@ from pathlib import Path
 import click
 
 from post.ca.authority import NODES_PER_OWNER, Authority
-from post.crypto.certificates import fingerprint, make_request
+from post.crypto.certificates import fingerprint, make_request, request_key
 from post.crypto.documents import open_policy
 from post.crypto.entropy import system_entropy
 from post.crypto.keys import SigningKey
-from post.errors import ConfigError
+from post.errors import ConfigError, PeerError
 from post.files import read_file, read_secret, write_file, write_secret
 from post.wire import pack
 
 _path = click.Path(path_type=Path)
 _where = click.option("--authority", "where", type=_path, required=True, help="The authority's directory.")
+
+
+_replace = click.option("--replace", is_flag=True, help="Take the place or name from another key that has it.")
+
+
+def _request(path: Path) -> bytes:
+    """
+    A certificate request.
+
+    @raise ConfigError: if there is none in C{path}.
+    """
+    data = read_file(path)
+    try:
+        request_key(data)
+    except PeerError as error:
+        raise ConfigError(str(path), f"is no certificate request: {error}") from None
+    return data
 
 
 @click.group()
@@ -39,14 +56,14 @@ def ca() -> None:
 @click.option(
     "--minimum",
     type=click.IntRange(0, 20),
-    default=2,
-    show_default=True,
-    help="Copies on other nodes, without which mail is refused for the time being.",
+    help="Copies on other nodes, without which mail is refused for the time being; by default one less than --copies.",
 )
-def init(where: Path, domain: str, k: int, minimum: int) -> None:
+def init(where: Path, domain: str, k: int, minimum: int | None) -> None:
     """
     Make a new authority in WHERE.
     """
+    if minimum is None:
+        minimum = k - 1
     if minimum > k:
         raise ConfigError("--minimum", "cannot be more than --copies")
     Authority.create(where, domain, system_entropy, int(time.time()), k=k, minimum=minimum)
@@ -88,14 +105,29 @@ def request(key: Path, request: Path) -> None:
     show_default=True,
     help="Which of the owner's nodes; each number is a place on the ring of its own.",
 )
+@_replace
 def issue_node(
-    where: Path, request: Path, chain: Path, owner: str, site: str, roles: tuple[str, ...], index: int
+    where: Path,
+    request: Path,
+    chain: Path,
+    owner: str,
+    site: str,
+    roles: tuple[str, ...],
+    index: int,
+    replace: bool,
 ) -> None:
     """
     Certify a node: write the certificates for REQUEST to CHAIN.
     """
     authority = Authority.open(where, system_entropy)
-    issued = authority.issue_node(read_file(request), owner, int(time.time()), site, roles, index)
+    asked = _request(request)
+    if not replace and authority.replaces(asked, owner, index):
+        raise ConfigError(
+            f"{owner}, node {index}",
+            "is certified for another key; two nodes in one place put each other out of the ring.  A second node of the"
+            " same owner has another --index; --replace if the other one is lost",
+        )
+    issued = authority.issue_node(asked, owner, int(time.time()), site, roles, index)
     write_file(chain, pack(issued))
     click.echo(f"Certified a node of {owner}.")
 
@@ -105,12 +137,24 @@ def issue_node(
 @click.argument("request", type=_path)
 @click.argument("chain", type=_path)
 @click.option("--address", required=True, help="The person's mail address.")
-def issue_user(where: Path, request: Path, chain: Path, address: str) -> None:
+@_replace
+def issue_user(where: Path, request: Path, chain: Path, address: str, replace: bool) -> None:
     """
     Certify a person: write the certificates for REQUEST to CHAIN.
     """
     authority = Authority.open(where, system_entropy)
-    issued = authority.issue_user(read_file(request), address, int(time.time()))
+    asked = _request(request)
+    try:
+        taken = authority.replaces(asked, address=address)
+    except ValueError:
+        raise ConfigError(address, "is not a mail address") from None
+    if taken and not replace:
+        raise ConfigError(
+            address,
+            "is certified for another key; with --replace the new one takes the name, and whatever comes from then on,"
+            " but not the mailbox: that is read with the account's old directory",
+        )
+    issued = authority.issue_user(asked, address, int(time.time()))
     write_file(chain, pack(issued))
     click.echo(f"Certified {address}.")
 

@@ -109,6 +109,8 @@ def found(directory: Path, nodes: int, domain: str, people: list[tuple[str, str]
     Make a ring in C{directory} of what L{who} said; the plan is written last, so that a half-made ring is made anew.
     """
     _clear(directory)
+    # Keys and mail: not to be committed with what lies around it by accident.
+    write_file(directory / ".gitignore", b"*\n")
     now = int(time.time())
     # A ring of one or two cannot have two copies elsewhere; it says less, and keeps what it says.
     copies = min(3, nodes)

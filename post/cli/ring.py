@@ -158,7 +158,7 @@ class Supervisor:
         self._wait_until_serving(list(self._nodes.values()), published=True)
         if fresh and not self._ending:
             try:
-                greet(self._plan)
+                greet(self._plan, self._directory)
             except OSError as error:
                 complain(f"the welcome mail was not sent: {error}")
 
@@ -192,7 +192,7 @@ class Supervisor:
             path.chmod(0o600)
             listener.listen(8)
             self._write_state()
-            click.echo(describe(self._plan))
+            click.echo(describe(self._plan, self._directory))
             while not self._ending:
                 self._report_dead()
                 readable, _, _ = select.select([self._woken, listener], [], [], WATCH_S)

@@ -47,7 +47,11 @@ class CommandTests(SynchronousTestCase):
             (("ca", "request", directory / "file" / "x", directory / "y"), 1, "File exists"),
             (("ca", "request", directory / "file", directory / "y"), 78, "chmod 600"),
             (("ca", "init", directory / "a", "--domain", "a b"), 78, "is not a domain"),
-            (("ca", "init", directory / "a", "--domain", "a.org", "--copies", "1"), 78, "cannot be more"),
+            (
+                ("ca", "init", directory / "a", "--domain", "a.org", "--copies", "1", "--minimum", "2"),
+                78,
+                "cannot be more",
+            ),
         ):
             result = post(*arguments)
             self.assertEqual((code, 1), (result.exit_code, len(result.output.splitlines())), result.output)
@@ -106,8 +110,30 @@ class AuthorityTests(SynchronousTestCase):
             ("ca", "issue-node", *authority, "--owner", "x", junk, junk),
             ("ca", "issue-user", *authority, "--address", "x@example.org", junk, junk),
         ):
-            self.assertEqual(1, post(*arguments).exit_code)
+            self.assertEqual(78, post(*arguments).exit_code)
             self.assertEqual(b"nonsense", junk.read_bytes())
+
+    def test_replace(self) -> None:
+        """
+        A place on the ring, or a name, that another key has is given away only if that is said; the same key may come
+        again.
+        """
+        organisation = self.organisation
+        home = organisation.certify_node("alice")
+        other = organisation.directory / "other"
+        organisation.run("ca", "request", other / "key", other / "request")
+        for issue in (
+            ("ca", "issue-node", "--authority", organisation.authority, "--owner", "alice"),
+            ("ca", "issue-user", "--authority", organisation.authority, "--address", "alice@example.org"),
+        ):
+            organisation.run(*issue, home / "request", home / "again")
+            refused = post(*issue, other / "request", other / "chain")
+            self.assertEqual(78, refused.exit_code)
+            self.assertIn("--replace", refused.output)
+            self.assertFalse((other / "chain").exists())
+            organisation.run(*issue, "--replace", other / "request", other / "chain")
+            (other / "chain").unlink()
+            self.assertEqual(78, post(*issue, home / "request", home / "again").exit_code)
 
 
 class NodeTests(SynchronousTestCase):

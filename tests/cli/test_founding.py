@@ -8,11 +8,12 @@ import json
 import socket
 import stat
 import time
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from post.cli.founding import LOCK, PORTS, SERVICES, check_unused, found, free_ports, read_plan, who
-from post.cli.greeting import describe
+from post.cli.greeting import describe, welcome
 from post.config import load
 from post.crypto.certificates import read_node
 from post.errors import ConfigError
@@ -145,7 +146,7 @@ class FoundTests(SynchronousTestCase):
         plan = read_plan(self.directory)
         shown = plan.nodes[0].describe()
         self.assertEqual([None, None], [shown["pop3"], shown["pop3s"]])
-        self.assertEqual(["-", "-"], describe(plan).splitlines()[3].split()[-2:])
+        self.assertEqual(["-", "-"], describe(plan, self.directory).splitlines()[3].split()[-2:])
 
     def test_secret(self) -> None:
         """
@@ -190,6 +191,19 @@ class FoundTests(SynchronousTestCase):
             (self.directory / "plan.json").chmod(0o600)
             self.assertIn("is damaged", str(self.assertRaises(ConfigError, read_plan, self.directory)))
 
+    def test_width(self) -> None:
+        """
+        With ordinary names and passwords it fits a terminal of 80 columns; so does the welcome mail, and it names the
+        other's node, not one's own.
+        """
+        found(self.directory, 5, self.domain, self.people)
+        plan = read_plan(self.directory)
+        self.assertEqual([], [line for line in describe(plan, Path("ring")).splitlines() if len(line) > 80])
+        for node, other in ((plan.nodes[0], plan.nodes[1]), (plan.nodes[1], plan.nodes[0])):
+            text = welcome(plan, Path("ring"), node.accounts[0], node, other.accounts[0]).get_content()
+            self.assertEqual([], [line for line in text.splitlines() if len(line) > 80])
+            self.assertIn(f"--stop {other.name}", text)
+
     def test_describe(self) -> None:
         """
         The table names every node, who lives there and the ports; what is to be pasted into a shell is quoted.
@@ -197,9 +211,9 @@ class FoundTests(SynchronousTestCase):
         self.people = [("it's@example.org", "p w'$"), *self.people[1:]]
         self.found()
         plan = read_plan(self.directory)
-        text = describe(plan)
+        text = describe(plan, self.directory)
         for node in plan.nodes:
             for service in (node.submission, node.submissions, node.imap, node.imaps, node.pop3, node.pop3s):
                 self.assertIn(service.rpartition(":")[2], text)
-        self.assertIn("""curl --user 'it'"'"'s@example.org:p w'"'"'$' 'imap://""", text)
+        self.assertIn("""curl --user 'it'"'"'s@example.org:p w'"'"'$' \\\n  'imap://""", text)
         self.assertIn("imap://it%27s:p%20w%27%24@127.0.0.1:", text)
