@@ -12,6 +12,7 @@ import atexit
 import os
 import random
 import resource
+import socket
 import sqlite3
 import sys
 from pathlib import Path
@@ -132,12 +133,15 @@ class NodeService(Service):
         self._mail: MailServices | None = None
         self._control: Any = None  # A listening port.
         self._starting: Deferred[None] | None = None
+        _check_ports(config)
 
     # Starting.
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
         _allow_descriptors()
+        # What others of this machine's users could read would be keys to nothing, but nothing need be read.
+        os.umask(0o077)
         # Not before the reactor runs: until then it could not be stopped because of what goes wrong.
         self._reactor.callWhenRunning(self._begin)
 
@@ -233,6 +237,7 @@ class NodeService(Service):
         error = failure.value
         if isinstance(error, PostError | OSError | CannotListenError | sqlite3.Error):
             say(error)
+            self.log.error("cannot start: {error}", error=error)
             _end_with(EXIT_CONFIG)
         else:
             self.log.failure("the node cannot start", failure=failure)
@@ -308,6 +313,31 @@ class NodeService(Service):
             await self._node.stop()
         if self._passwords.started:
             self._passwords.stop()
+
+
+def _check_ports(config: Config) -> None:
+    """
+    See that the ports can be taken, while whoever started us is still looking: a daemon that finds one taken later can
+    tell only its log.
+
+    @raise ConfigError: if one is taken.
+    """
+    settings = config.settings
+    wanted = {"links.listen": settings.links.listen}
+    wanted |= {f"mail.{key}": getattr(settings.mail, key) for key in settings.mail.__struct_fields__}
+    for key, service in wanted.items():
+        if not service:
+            continue
+        host, port = split_service(service)
+        try:
+            family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+        except OSError as error:
+            raise ConfigError(
+                f"{config.file}: {key}", f"cannot listen on {service}: {error.strerror or error}"
+            ) from None
 
 
 def _allow_descriptors() -> None:

@@ -82,7 +82,7 @@ class StartTests(SynchronousTestCase):
         other = Organisation(self.scratch / "other")
         homes = {
             name: self.copy(name)
-            for name in ("toml", "setting", "secret", "key", "account", "newer", "lock", "database")
+            for name in ("toml", "setting", "secret", "key", "account", "newer", "lock", "database", "mail")
         }
         (homes["toml"] / "node.toml").write_text("[links")
         (homes["setting"] / "node.toml").write_text("links.colour = 1")
@@ -94,6 +94,14 @@ class StartTests(SynchronousTestCase):
         self.addCleanup(os.close, held)
         # Its port is free, so that it gets as far as that.
         (homes["database"] / "node.toml").write_text('links.listen = "127.0.0.1:0"')
+        # Found before twistd goes into the background, where its words would reach nobody.
+        taken = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(taken.close)
+        port = taken.getsockname()[1]
+        (homes["mail"] / "node.toml").write_text(
+            f'links.listen = "127.0.0.1:0"\nmail.imap = "127.0.0.1:{port}"\nmail.submission = ""\n'
+            'mail.submissions = ""\nmail.imaps = ""\n'
+        )
         (homes["database"] / "blocks.sqlite").write_bytes(b"nonsense" * 1000)
         expected = {
             "toml": "is not TOML",
@@ -103,6 +111,7 @@ class StartTests(SynchronousTestCase):
             "account": "is damaged",
             "newer": "this program knows 'POST node 1'",
             "lock": "is in use by another process",
+            "mail": "mail.imap: cannot listen on",
             "database": "cannot be used as a database",
             "alice": "Address already in use",
         }
