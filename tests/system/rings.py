@@ -23,6 +23,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from post.crypto.keys import LogKey
+from post.hashes import Purpose, handle_of
+from post.home import Home
+from post.node import WRITER
 from post.past.blocks import PUBLIC_KEY
 
 SECRETS = {"alice": "alice-secret", "bob": "bob:secret"}
@@ -242,6 +246,17 @@ class Ring:
             return len(client.search(None, "SUBJECT", f'"{subject}"')[1][0].split())
         finally:
             client.shutdown()
+
+    def log_handle(self, user: str) -> bytes:
+        """
+        Under which handle the ring keeps the head of a user's mailbox log.
+        """
+        account = f"{user}@example.org"
+        home = Home(self.home(self.home_of(user)["name"]))
+        accounts = home.accounts(home.credentials(int(time.time())).root)
+        credentials = next(each for each in accounts if each.address == account)
+        key = LogKey.derive(credentials.master, WRITER, 0)
+        return handle_of(Purpose.PUBLIC_KEY_BLOCK, key.public).packed()
 
     # Disks.
 

@@ -29,6 +29,7 @@ class SoakTests(SynchronousTestCase):
         """
         runs = int(os.environ.get("POST_SOAK_RUNS", "200"))
         seeds = [int(os.environ["POST_SOAK_SEED"])] if "POST_SOAK_SEED" in os.environ else None
+        kept = 0
         for number in range(runs if seeds is None else 1):
             seed = random.SystemRandom().getrandbits(32) if seeds is None else seeds[0]
             state = STATES[seed % 3]
@@ -37,7 +38,10 @@ class SoakTests(SynchronousTestCase):
             again = f"POST_SOAK_SEED={seed} make soak"
             self.assertLessEqual(arrived, 1, again)
             if accepted:
+                kept += 1
                 self.assertEqual(1, arrived, again)
+        # Otherwise nothing was tested.
+        self.assertTrue(kept >= runs // 4 or seeds is not None, kept)
 
 
 def strike(state: str, chance: random.Random) -> tuple[bool, int]:
