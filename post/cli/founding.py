@@ -5,6 +5,7 @@ Making a ring: the authority, the nodes, the people.
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
 import socket
@@ -30,6 +31,8 @@ SERVICES = ("link", "submission", "submissions", "imap", "imaps", "pop3", "pop3s
 PORTS = range(10_000, 32_768)
 """Where a ring listens: above the ports of known services, and below those that a system lends to outgoing connections
 (Linux from 32,768 on, others from 49,152), so that nobody has one of them when the ring is opened again."""
+APART = 256
+"""Ports between where two processes with neighboring numbers begin to look: room for 36 nodes."""
 MARK = ".post-ring"
 """The file that says that a directory is a ring's, from the first moment of its making."""
 LOCK = "ring.lock"
@@ -94,7 +97,7 @@ def who(nodes: int, domain: str, users: Sequence[str]) -> tuple[str, list[tuple[
         domain = canonical_domain(domain)
     except ValueError:
         raise ConfigError(f"--domain {domain}", "is not a domain") from None
-    pairs = [_pair(user) for user in users] or [(name, secrets.token_urlsafe(9)) for name in USUAL[:nodes]]
+    pairs = [_pair(user) for user in users] or [(name, secrets.token_hex(6)) for name in USUAL[:nodes]]
     if len(pairs) > nodes:
         raise ConfigError("--user", f"{len(pairs)} users need as many nodes, and --nodes is {nodes}")
     people = [(_address(name, domain), password) for name, password in pairs]
@@ -116,8 +119,8 @@ def found(directory: Path, nodes: int, domain: str, people: list[tuple[str, str]
     copies = min(3, nodes)
     minimum = min(2, nodes - 1)
     authority = Authority.create(directory / "authority", domain, system_entropy, now, k=copies, minimum=minimum)
-    # In a row from anywhere: two rings that are made at the same time hardly ever meet.
-    ports = free_ports(nodes * len(SERVICES), secrets.randbelow(len(PORTS)))
+    # In a row, and rings that are made at the same time begin apart: each looks at ports that nobody has yet.
+    ports = free_ports(nodes * len(SERVICES), os.getpid() * APART % len(PORTS))
     made = [_make_node(directory, authority, index, people[index : index + 1], ports, now) for index in range(nodes)]
     seeds = [node.link for node in made]
     for node in made:
