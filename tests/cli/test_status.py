@@ -61,6 +61,15 @@ class DescribeTests(SynchronousTestCase):
     Tests of L{describe}.
     """
 
+    def test_trouble(self) -> None:
+        """
+        That the authority does not answer is said long before a certificate ends.
+        """
+        self.assertIn(
+            "warning: the authority cannot be asked: no way", describe({**FOUND, "authority_trouble": "no way"}, 0)
+        )
+        self.assertNotIn("warning", describe({**FOUND, "authority_trouble": ""}, 0))
+
     def test_serving(self) -> None:
         """
         What a person wants to know of a node, in words.
