@@ -9,7 +9,6 @@ key, a foreign or newer directory, a port in use.
 from __future__ import annotations
 
 import atexit
-import dataclasses
 import os
 import random
 import resource
@@ -30,15 +29,10 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from post import control, lifeline
-from post.ca.authority import Authority
-from post.ca.door import Door
-from post.ca.enrolment import Enrolment
-from post.ca.errand import abroad, at_home
-from post.ca.upkeep import Holder, Upkeep
+from post.ca.affiliation import Affiliation
 from post.complaints import Complaints
 from post.config import Config, load, split_service
 from post.control import EXIT_CONFIG, EXIT_FAILED
-from post.crypto.documents import Directory
 from post.crypto.entropy import system_entropy
 from post.crypto.passwords import check_password
 from post.errors import ConfigError, PostError
@@ -46,7 +40,6 @@ from post.files import read_file
 from post.front.certificate import mail_certificate
 from post.front.service import MailServices
 from post.home import Home
-from post.ids import Contact
 from post.journal import SqliteJournal
 from post.messaging.account import AccountCredentials
 from post.net.config import MIB, LinkConfig
@@ -60,9 +53,6 @@ minute is soon enough for a colleague who has just been given an address."""
 
 DESCRIPTORS = 16_384
 """Open files that all limits on connections and links together may ask for, and some to spare."""
-
-_ANSWER = Path("the authority's answer")
-"""Where certificates come from that nobody carried."""
 
 PASSWORD_THREADS = 2
 """Passwords checked at once, each with 19 MiB and 80 ms: few, so that guessing takes neither our memory nor our CPU."""
@@ -139,9 +129,7 @@ class NodeService(Service):
             raise ConfigError(str(self._home.directory_file), f"is not of the domain {self._policy.domain}")
         self._accounts = self._home.accounts(self._credentials.root)
         self._tls = mail_certificate(config.directory, now)
-        self._enrolment = self._open_authority(now)
-        self._door: Door | None = None
-        self._upkeep: Upkeep | None = None
+        self._affiliation = Affiliation(reactor, config, self._home, self._credentials)
         self._passwords = ThreadPool(0, PASSWORD_THREADS, "passwords")
         self._node: Node | None = None
         self._transport: TlsTransport | None = None
@@ -149,18 +137,6 @@ class NodeService(Service):
         self._control: Any = None  # A listening port.
         self._starting: Deferred[None] | None = None
         _check_ports(config)
-
-    def _open_authority(self, now: int) -> Enrolment | None:
-        """
-        The authority that is served here, if one is.
-        """
-        directory = self._config.settings.authority.directory
-        if not directory:
-            return None
-        authority = Authority.open(self._config.directory / directory, system_entropy)
-        if authority.root != self._credentials.root:
-            raise ConfigError(str(authority.path), "is not the authority of this node")
-        return Enrolment(authority, now)
 
     # Starting.
 
@@ -186,9 +162,7 @@ class NodeService(Service):
         self._passwords.start()
         node = self._node = self._build()
         self._listen_for_control()
-        if self._enrolment is not None:
-            self._door = Door(self._reactor, self._enrolment, settings.authority.listen)
-            self._door.listen()
+        self._affiliation.listen()
         await node.start(() if self._found else self._seeds())
         for credentials in self._accounts:
             self._open(node, credentials)
@@ -206,7 +180,8 @@ class NodeService(Service):
         self._mail = mail
         mail.listen()
         self._watch_directory()
-        self._keep_up(node)
+        assert self._transport is not None
+        self._affiliation.start(node, self._transport, self.reload)
         self.log.info("{name} serves", name=settings.name)
 
     def _open(self, node: Node, credentials: AccountCredentials) -> None:
@@ -278,63 +253,6 @@ class NodeService(Service):
 
     # Running.
 
-    def _keep_up(self, node: Node) -> None:
-        """
-        Ask the authority from now on, if it is known where.
-        """
-        doors = self._config.settings.authority.doors
-        if self._enrolment is not None:
-            ask = at_home(self._enrolment, self._reactor.seconds)
-        elif doors:
-            ask = abroad(self._reactor, doors, self._credentials.root)
-        else:
-            return
-        upkeep = self._upkeep = Upkeep(
-            self._home,
-            self._credentials.root,
-            ask,
-            self._reactor,
-            random.SystemRandom(),
-            lambda: node.pastry.local.addresses,
-            self._holders,
-            self._use_directory,
-        )
-        node.watch(self._met)
-        upkeep.start()
-
-    def _met(self, contact: Contact) -> None:
-        assert self._node is not None and self._upkeep is not None
-        if not any(member.node == contact.id for member in self._node.directory.members):
-            self._upkeep.hurry()
-
-    def _holders(self) -> list[Holder]:
-        assert self._node is not None
-        ours = Holder(self._credentials.key, self._credentials.chain, self._use_chain)
-        people = [opened.credentials for opened in self._node.accounts.opened.values()]
-        return [ours, *(Holder(each.key, each.chain, self._use_account_chain) for each in people)]
-
-    def _use_chain(self, chain: tuple[bytes, ...]) -> None:
-        assert self._node is not None and self._transport is not None
-        certificate = self._home.renew(_ANSWER, chain, int(self._reactor.seconds()))
-        self._credentials = dataclasses.replace(self._credentials, chain=chain)
-        self._transport.renew(self._credentials.key, chain)
-        self._node.renew(chain)
-        self.log.info("the node's certificate is renewed until {end}", end=certificate.not_after)
-
-    def _use_account_chain(self, chain: tuple[bytes, ...]) -> None:
-        certificate = self._home.renew_account(_ANSWER, chain, self._credentials.root)
-        self.reload()
-        self.log.info(
-            "the certificate of {address} is renewed until {end}",
-            address=certificate.address,
-            end=certificate.not_after,
-        )
-
-    def _use_directory(self, directory: Directory, data: bytes) -> None:
-        assert self._node is not None
-        self._directory_seen = data
-        self._node.set_directory(directory)
-
     def _listen_for_control(self) -> None:
         path = control.place(self._config.directory)
         verbs: control.Verbs = {"status": lambda request: self.status(), "reload": lambda request: self.reload()}
@@ -349,7 +267,7 @@ class NodeService(Service):
         node = self._node.status()
         serving = self._mail is not None and node.active and all(account.open for account in node.accounts)
         found: dict[str, Any] = msgspec.to_builtins(node)
-        trouble = self._upkeep.trouble if self._upkeep is not None else ""
+        trouble = self._affiliation.trouble
         return {"running": True, "serving": serving, "pid": os.getpid(), "authority_trouble": trouble, **found}
 
     def reload(self) -> None:
@@ -396,10 +314,7 @@ class NodeService(Service):
             self._starting.cancel()
         if self._mail is not None:
             await self._mail.stop()
-        if self._upkeep is not None:
-            self._upkeep.stop()
-        if self._door is not None:
-            await self._door.stop()
+        await self._affiliation.stop()
         if self._control is not None:
             await self._control.stopListening()
             control.remove(self._config.directory)

@@ -14,6 +14,7 @@ import msgspec
 from twisted.logger import Logger
 
 from post.ca.authority import SHORT_S, Authority
+from post.ca.code import check_where
 from post.ca.heard import Heard
 from post.ca.questions import (
     JOIN,
@@ -164,6 +165,7 @@ class Enrolment:
         node = self._node(question, now)
         ask = check_question(question, AskNews, node.public_key)
         self._check_fresh(ask.door, ask.time, now)
+        self._check_newest("node", node.node_id.hex(), node.public_key)
         self._note(node.node_id, ask.addresses, now)
         membership = self.authority.membership(now)
         policy = open_policy(membership.policy, self.root, now)
@@ -189,6 +191,7 @@ class Enrolment:
         if public_bytes(request_key(renew.request)) != certificate.public_key:
             raise Refused(RefusalCode.INVALID, "a certificate is renewed for the key that it has")
         if isinstance(certificate, NodeCertificate):
+            self._check_newest("node", certificate.node_id.hex(), certificate.public_key)
             chain = self.authority.issue_node(
                 renew.request,
                 certificate.owner,
@@ -199,18 +202,15 @@ class Enrolment:
                 SHORT_S,
             )
         else:
+            self._check_newest("identity", certificate.address, certificate.public_key)
             chain = self.authority.issue_user(renew.request, certificate.address, now, SHORT_S)
         return pack(Renewed(VERSION, chain))
 
     def _node(self, question: Question, now: int, late: bool = False) -> NodeCertificate:
-        """
-        The node that asks, if it is still the one that has this place on the ring.
-        """
         certificate = read_node(question.chain[0]) if question.chain else None
         if certificate is None:
             raise PeerError("a question without certificates")
         verify_node(question.chain, self.root, _at(certificate, now, late))
-        self._check_newest(self.authority.newest("node", certificate.node_id.hex()), certificate.public_key)
         return certificate
 
     def _person(self, question: Question, now: int) -> IdentityCertificate:
@@ -218,14 +218,13 @@ class Enrolment:
         if certificate is None:
             raise PeerError("a question without certificates")
         verify_identity(question.chain, self.root, _at(certificate, now, True))
-        self._check_newest(self.authority.newest("identity", certificate.address), certificate.public_key)
         return certificate
 
-    @staticmethod
-    def _check_newest(newest: bytes | None, key: bytes) -> None:
+    def _check_newest(self, kind: str, name: str, key: bytes) -> None:
         """
         Who has been given another key since is spoken for by that one alone: the old one may be a thief's.
         """
+        newest = self.authority.newest(kind, name)
         if newest is None or issuing_key(newest) != key:
             raise Refused(RefusalCode.FORBIDDEN, "another key has been certified since")
 
@@ -237,7 +236,7 @@ class Enrolment:
 
     def _note(self, node: NodeId, addresses: tuple[str, ...], now: int) -> None:
         members = frozenset(member.node for member in self.authority.members(now).members)
-        self.heard.note(node, addresses, members, now)
+        self.heard.note(node, tuple(filter(check_where, addresses)), members, now)
 
 
 def _at(certificate: NodeCertificate | IdentityCertificate, now: int, late: bool) -> int:

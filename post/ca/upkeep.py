@@ -7,17 +7,20 @@ and written to the node's directory before it is used; what is older than what i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from random import Random
+from typing import Any
 
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from post.ca.code import check_where
 from post.ca.questions import NEWS, RENEW, VERSION, AskNews, News, Renew, Renewed, read, sign_question
 from post.crypto.certificates import make_request, read_identity, read_node
-from post.crypto.documents import Directory, open_directory, open_policy
+from post.crypto.documents import DAY_S, Directory, open_directory, open_policy
 from post.crypto.keys import SigningKey
 from post.errors import PostError, Refused
 from post.home import Home
@@ -29,7 +32,7 @@ HOUR_S = 3600.0
 a machine of their own is known at once, because that enters the ring."""
 RETRY_S = 60.0
 """After a question that was not answered; doubled each time, up to an hour."""
-HURRY_S = 60.0
+HURRY_S = 10.0
 """Between two questions because of nodes that were met."""
 SOON_S = 2.0
 """From meeting a node to the question: several may come at once."""
@@ -38,6 +41,9 @@ PATIENCE_S = 90.0
 SHARE = 3
 """A certificate is renewed when a third of its life is left: with 90 days, a machine that is off for three weeks still
 comes back in time, and an authority that is broken can be mended within a month."""
+
+RENEW_S = 30 * DAY_S
+"""But never so early that a long certificate, carried by hand, would be exchanged for one that ends sooner."""
 
 Ask = Callable[[str, Callable[[bytes], bytes]], Deferred[bytes]]
 """Asks the authority a question, which is made when it is known at which door: fails with a L{PostError}."""
@@ -72,7 +78,7 @@ class Upkeep:
         chance: Random,
         addresses: Callable[[], tuple[Address, ...]],
         holders: Callable[[], list[Holder]],
-        use_directory: Callable[[Directory, bytes], None],
+        use_directory: Callable[[Directory], None],
     ) -> None:
         """
         @param holders: the node's own first.
@@ -87,8 +93,8 @@ class Upkeep:
         self._holders = holders
         self._use_directory = use_directory
         self._tasks = Tasks()
-        self._running = False
-        self._hurried_at = float("-inf")
+        self._running = self._again = self._hurried = False
+        self._asked_at = float("-inf")
         self._failures = 0
 
     def start(self) -> None:
@@ -107,13 +113,13 @@ class Upkeep:
         """
         Ask soon, because somebody is there who is not known.
         """
-        now = self._clock.seconds()
-        if now - self._hurried_at >= HURRY_S:
-            self._hurried_at = now
-            self._tasks.spawn(self._later(SOON_S))
+        if not self._hurried:
+            self._hurried = True
+            self._tasks.spawn(self._later(max(SOON_S, self._asked_at + HURRY_S - self._clock.seconds())))
 
     async def _later(self, seconds: float) -> None:
         await sleep(self._clock, seconds)
+        self._hurried = False
         await self.look()
 
     async def _run(self) -> None:
@@ -127,23 +133,38 @@ class Upkeep:
         Ask for everything once.
         """
         if self._running:
+            self._again = True  # What is being answered may be older than what this is about.
             return
-        self._running = True
+        self._running = self._again = True
         try:
-            await self._renew()
-            await self._news()
-        except (PostError, TimeoutError, OSError) as error:
-            self._failures += 1
-            trouble = error.text if isinstance(error, Refused) else str(error) or "no answer in time"
-            if trouble != self.trouble:
-                self.log.warn("the authority cannot be asked: {trouble}", trouble=trouble)
-            self.trouble = trouble
-        else:
-            if self.trouble:
-                self.log.info("the authority answers again")
-            self._failures, self.trouble = 0, ""
+            while self._again:
+                self._again = False
+                self._asked_at = self._clock.seconds()
+                self._judge(await self._look())
         finally:
             self._running = False
+
+    async def _look(self) -> str:
+        """
+        Returns what hindered it; a certificate that cannot be renewed does not keep news away.
+        """
+        works: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        works += [partial(self._renew, holder) for holder in self._holders()]
+        troubles = []
+        for work in (*works, self._news):
+            try:
+                await work()
+            except (PostError, TimeoutError, OSError) as error:
+                troubles.append(error.text if isinstance(error, Refused) else str(error) or "no answer in time")
+        return troubles[0] if troubles else ""
+
+    def _judge(self, trouble: str) -> None:
+        if trouble and trouble != self.trouble:
+            self.log.warn("the authority cannot be asked: {trouble}", trouble=trouble)
+        elif self.trouble and not trouble:
+            self.log.info("the authority answers again")
+        self._failures = self._failures + 1 if trouble else 0
+        self.trouble = trouble
 
     def _now(self) -> int:
         return int(self._clock.seconds())
@@ -151,18 +172,17 @@ class Upkeep:
     async def _question(self, question: str, made: Callable[[bytes], bytes]) -> bytes:
         return await self._ask(question, made).addTimeout(PATIENCE_S, self._clock)
 
-    async def _renew(self) -> None:
-        for holder in self._holders():
-            start, end = _dates(holder.chain[0])
-            if end - self._now() > (end - start) / SHARE:
-                continue
+    async def _renew(self, holder: Holder) -> None:
+        start, end = _dates(holder.chain[0])
+        if end - self._now() > min((end - start) / SHARE, RENEW_S):
+            return
 
-            def made(door: bytes, holder: Holder = holder) -> bytes:
-                body = Renew(VERSION, door, self._now(), make_request(holder.key))
-                return sign_question(body, holder.key, holder.chain)
+        def made(door: bytes) -> bytes:
+            body = Renew(VERSION, door, self._now(), make_request(holder.key))
+            return sign_question(body, holder.key, holder.chain)
 
-            renewed = read(Renewed, await self._question(RENEW, made))
-            holder.use(renewed.chain)  # It checks them.
+        renewed = read(Renewed, await self._question(RENEW, made))
+        holder.use(renewed.chain)  # It checks them.
 
     async def _news(self) -> None:
         node = self._holders()[0]
@@ -178,15 +198,16 @@ class Upkeep:
         now = self._now()
         newer_policy = open_policy(news.policy, self._root, now) if news.policy else None
         newer = open_directory(news.directory, self._root, now) if news.directory else None
-        if news.seeds and news.seeds != self._home.seeds():
-            self._home.write_seeds(news.seeds)
+        seeds = tuple(filter(check_where, news.seeds))
+        if seeds and seeds != self._home.seeds():
+            self._home.write_seeds(seeds)
         # Somebody may have brought one by hand meanwhile.
         if newer_policy is not None and newer_policy.serial > self._home.policy(self._root, now).serial:
             self._home.write_policy(news.policy)
             self.log.info("there is a newer policy, to be used from the next start on")
         if newer is not None and newer.serial > self._home.directory(self._root, now).serial:
             self._home.write_directory(news.directory)
-            self._use_directory(newer, news.directory)
+            self._use_directory(newer)
 
 
 def _dates(certificate: bytes) -> tuple[int, int]:

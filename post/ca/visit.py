@@ -101,7 +101,7 @@ class Visit:
         status, answer = self._call(lambda: self._request("POST", question, data, ANSWER_LIMIT))
         if status != 200:
             no = read(No, answer)
-            raise Refused(no.code, " ".join(filter(str.isprintable, no.text.split())))
+            raise Refused(no.code, "".join(filter(str.isprintable, " ".join(no.text.split()))))
         return answer
 
     def _request(self, method: str, question: str, data: bytes, limit: int) -> tuple[int, bytes]:

@@ -10,7 +10,7 @@ from typing import TextIO
 
 import click
 
-from post.ca.code import JoinCode, short_fingerprint
+from post.ca.code import JoinCode, check_where, short_fingerprint
 from post.ca.membership import Membership
 from post.ca.questions import JOIN, SKEW_S, VERSION, Join, Proven, Welcome, check_proven, prove, read
 from post.ca.visit import Visit
@@ -57,7 +57,16 @@ def join(
             raise Declined(f"{parsed.where} answered with something else: {error}", EXIT_FAILED) from None
         if short_fingerprint(membership.root) != parsed.fingerprint:
             raise Declined(f"{parsed.where} answered for another authority", EXIT_FAILED)
-        node = settle(home, keys, welcome.node_chain, welcome.user_chain, membership, welcome.seeds, password, config)
+        node = settle(
+            home,
+            keys,
+            welcome.node_chain,
+            welcome.user_chain,
+            membership,
+            tuple(filter(check_where, welcome.seeds)),
+            password,
+            config,
+        )
     click.echo(f"This machine is node {node.node_id} of {welcome.address}.")
     click.echo("\n".join(what_next(config, welcome.address)))
 
