@@ -53,8 +53,10 @@ def ca() -> None:
     """
     The organisation's authority.
 
-    A key is made where it will be used (request), the request is certified by the authority (issue-node, issue-user),
-    and the certificates go back, together with what all members have (export).  Keys never travel.
+    Machines join it by a code (token), if a node serves it (serve; post init has done that).
+
+    By hand, a key is made where it will be used (request), the request is certified by the authority (issue-node,
+    issue-user), and the certificates go back, together with what all members have (export).  Keys never travel.
     """
 
 
@@ -192,7 +194,7 @@ def policy(where: Path, **changes: int | None) -> None:
     """
     Show the policy, or change it: what is given, and nothing else.
 
-    Members have to be given it anew (export), and use it when their nodes are started again.
+    Members fetch it, or are given it anew (export), and use it when their nodes are started again.
     """
     given = {name: value for name, value in changes.items() if value is not None}
     authority = Authority.open(where, system_entropy)
