@@ -8,12 +8,13 @@ the same machine can ask again, and no other can.
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 
 import msgspec
 from twisted.logger import Logger
 
-from post.ca.authority import SHORT_S, Authority
+from post.ca.authority import BACKDATED_S, SHORT_S, Authority
 from post.ca.code import check_where
 from post.ca.heard import Heard
 from post.ca.questions import (
@@ -38,7 +39,7 @@ from post.ca.questions import (
     prove,
     read,
 )
-from post.ca.tokens import REPEAT_S, Token, Tokens
+from post.ca.tokens import REPEAT_S, REPEATS_LIMIT, Token, Tokens
 from post.crypto.certificates import (
     IdentityCertificate,
     NodeCertificate,
@@ -58,6 +59,15 @@ from post.wire import RefusalCode, pack
 
 LATE_S = 365 * DAY_S
 """After its end a certificate may still be renewed for so long, by the same key: a machine may have been off."""
+
+
+RENEWED_S = DAY_S
+"""A certificate that is younger is given again instead of another: the answer may have been lost, and who asks in a
+circle fills no disk."""
+QUESTIONS_LIMIT = 30
+"""Questions of one member in a minute.  A node asks twice when it starts, and at most six times a minute after that."""
+ASKERS_KEPT = 10_000
+"""Members whose questions are counted, those who asked last."""
 
 
 class WrongCode(Refused):
@@ -86,6 +96,7 @@ class Enrolment:
         self.heard = Heard(authority.path)
         self.key, self.chain = authority.door(now)
         self.door = door_hash(self.chain[0])
+        self._asked: OrderedDict[bytes, tuple[int, int]] = OrderedDict()  # By key: since when, how often.
 
     def greeting(self, now: int) -> bytes:
         """
@@ -147,15 +158,17 @@ class Enrolment:
             request_key(request)  # Before the code is used up.
         keys = keys_hash(join)
         if token.used_by:
-            if token.used_by != keys or token.used_at + REPEAT_S < now:
+            late = token.used_at + REPEAT_S < now or token.uses >= REPEATS_LIMIT
+            if token.used_by != keys or late:
                 raise Refused(RefusalCode.FORBIDDEN, "this code has been used already")
+            self.tokens.write(msgspec.structs.replace(token, uses=token.uses + 1))
             return token
         if token.expires < now:
             ended = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(token.expires))
             raise Refused(RefusalCode.FORBIDDEN, f"this code has expired, on {ended}")
         if not token.replace and self.authority.members(now).account(token.address) is not None:
             raise Refused(RefusalCode.CONFLICT, f"{token.address} has an account already")
-        self.tokens.write(msgspec.structs.replace(token, used_by=keys, used_at=now))
+        self.tokens.write(msgspec.structs.replace(token, used_by=keys, used_at=now, uses=1))
         return token
 
     # Members.
@@ -165,7 +178,8 @@ class Enrolment:
         node = self._node(question, now)
         ask = check_question(question, AskNews, node.public_key)
         self._check_fresh(ask.door, ask.time, now)
-        self._check_newest("node", node.node_id.hex(), node.public_key)
+        self._check_rate(node.public_key, now)
+        self._newest("node", node.node_id.hex(), node.public_key)
         self._note(node.node_id, ask.addresses, now)
         membership = self.authority.membership(now)
         policy = open_policy(membership.policy, self.root, now)
@@ -190,21 +204,22 @@ class Enrolment:
         self._check_fresh(renew.door, renew.time, now)
         if public_bytes(request_key(renew.request)) != certificate.public_key:
             raise Refused(RefusalCode.INVALID, "a certificate is renewed for the key that it has")
+        self._check_rate(certificate.public_key, now)
+        chain: tuple[bytes, ...]
         if isinstance(certificate, NodeCertificate):
-            self._check_newest("node", certificate.node_id.hex(), certificate.public_key)
-            chain = self.authority.issue_node(
-                renew.request,
-                certificate.owner,
-                now,
-                certificate.site,
-                sorted(certificate.roles),
-                certificate.index,
-                SHORT_S,
-            )
+            newest = self._newest("node", certificate.node_id.hex(), certificate.public_key)
+            chain = (newest, self.authority.issuing)
+            if not _is_young(read_node(newest), now):
+                chain = self._renewed_node(certificate, renew.request, now)
         else:
-            self._check_newest("identity", certificate.address, certificate.public_key)
-            chain = self.authority.issue_user(renew.request, certificate.address, now, SHORT_S)
+            newest = self._newest("identity", certificate.address, certificate.public_key)
+            chain = (newest, self.authority.issuing)
+            if not _is_young(read_identity(newest), now):
+                chain = self.authority.issue_user(renew.request, certificate.address, now, SHORT_S)
         return pack(Renewed(VERSION, chain))
+
+    def _renewed_node(self, old: NodeCertificate, request: bytes, now: int) -> tuple[bytes, ...]:
+        return self.authority.issue_node(request, old.owner, now, old.site, sorted(old.roles), old.index, SHORT_S)
 
     def _node(self, question: Question, now: int, late: bool = False) -> NodeCertificate:
         certificate = read_node(question.chain[0]) if question.chain else None
@@ -220,13 +235,25 @@ class Enrolment:
         verify_identity(question.chain, self.root, _at(certificate, now, True))
         return certificate
 
-    def _check_newest(self, kind: str, name: str, key: bytes) -> None:
+    def _newest(self, kind: str, name: str, key: bytes) -> bytes:
         """
-        Who has been given another key since is spoken for by that one alone: the old one may be a thief's.
+        The certificate issued last, which has to be for C{key}: who has been given another key since is spoken for by
+        that one alone, as the old one may be a thief's.
         """
         newest = self.authority.newest(kind, name)
         if newest is None or issuing_key(newest) != key:
             raise Refused(RefusalCode.FORBIDDEN, "another key has been certified since")
+        return newest
+
+    def _check_rate(self, key: bytes, now: int) -> None:
+        since, count = self._asked.pop(key, (now, 0))
+        if not 0 <= now - since < 60:
+            since, count = now, 0
+        self._asked[key] = (since, count + 1)
+        if len(self._asked) > ASKERS_KEPT:
+            self._asked.popitem(last=False)
+        if count >= QUESTIONS_LIMIT:
+            raise Refused(RefusalCode.OVERLOADED, "too many questions in a minute")
 
     def _check_fresh(self, door: bytes, at: int, now: int) -> None:
         if door != self.door:
@@ -237,6 +264,13 @@ class Enrolment:
     def _note(self, node: NodeId, addresses: tuple[str, ...], now: int) -> None:
         members = frozenset(member.node for member in self.authority.members(now).members)
         self.heard.note(node, tuple(filter(check_where, addresses)), members, now)
+
+
+def _is_young(certificate: NodeCertificate | IdentityCertificate, now: int) -> bool:
+    """
+    Whether there is no use in another already.
+    """
+    return now < certificate.not_after and now - certificate.not_before < BACKDATED_S + RENEWED_S
 
 
 def _at(certificate: NodeCertificate | IdentityCertificate, now: int, late: bool) -> int:

@@ -30,6 +30,9 @@ TOKENS_LIMIT = 1000
 REPEAT_S = DAY_S
 """For so long after its first use the same machine may use a code again: its answer may have been lost on the way."""
 
+REPEATS_LIMIT = 20
+"""Times that it may: each is a line in the list of what has been issued."""
+
 _Hash = Annotated[bytes, Meta(max_length=32)]
 
 
@@ -52,6 +55,7 @@ class Token(Document, frozen=True):
     replace: bool
     used_by: _Hash = b""
     used_at: int = 0
+    uses: int = 0
 
 
 class Tokens:

@@ -5,6 +5,7 @@ C{post ca}: the authority, and the requests that members bring to it.
 from __future__ import annotations
 
 import json
+import sys
 import time
 import tomllib
 from pathlib import Path
@@ -247,7 +248,7 @@ def token(
         code = tokens.make(
             door, authority.root, name, now + 3600 * hours, system_entropy, index, site, roles, replace
         ).to_text()
-    if qr:
+    if qr and _shows_blocks():
         # Level L: it is read from a screen, and there are few columns.
         segno.make_qr(code, error="l").terminal(border=2, compact=True)
     until = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now + 3600 * hours))
@@ -323,6 +324,17 @@ def serve(config: Path | None, where: Path, listen: str, address: str) -> None:
     finally:
         fresh.unlink(missing_ok=True)
     click.echo(f"{settings.file} says so now; start the node again.")
+
+
+def _shows_blocks() -> bool:
+    """
+    Whether the terminal has the characters of which a QR consists.
+    """
+    try:
+        "▄▀█".encode(getattr(sys.stdout, "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def _served(config: Path | None, where: Path | None, door: str | None) -> tuple[Authority, str]:

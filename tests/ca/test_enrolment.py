@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from post.ca.authority import SHORT_S
-from post.ca.enrolment import LATE_S, Enrolment, WrongCode
+from post.ca.enrolment import LATE_S, QUESTIONS_LIMIT, Enrolment, WrongCode
 from post.ca.membership import Membership
 from post.ca.questions import (
     JOIN,
@@ -28,7 +28,7 @@ from post.ca.questions import (
     read,
     sign_question,
 )
-from post.ca.tokens import REPEAT_S
+from post.ca.tokens import REPEAT_S, REPEATS_LIMIT
 from post.crypto.certificates import make_request, read_identity, read_node, verify_door, verify_identity, verify_node
 from post.crypto.documents import open_directory, open_policy
 from post.errors import BadSignature, PeerError, Refused
@@ -110,6 +110,15 @@ class JoinTests(Case):
         self.assertEqual(before.node_id, after.node_id)
         self.assertIn("used already", self.refused(Newcomer("eve").join, self.office, code))
         self.assertIn("used already", self.refused(bob.join, self.office, code, NOW + DAY + REPEAT_S))
+
+    def test_repeated(self) -> None:
+        """
+        Nor is it good again and again without end.
+        """
+        bob, code = Newcomer("bob"), self.office.code()
+        for _ in range(REPEATS_LIMIT):
+            bob.join(self.office, code)
+        self.assertIn("used already", self.refused(bob.join, self.office, code))
 
     def test_expired(self) -> None:
         """
@@ -215,6 +224,29 @@ class MemberTests(Case):
         self.assertEqual(read_identity(self.alice.person_chain[0]).account, person.account)
         self.assertEqual(NOW + 60 * DAY + SHORT_S, person.not_after)
         self.assertRaises(PeerError, self.alice.renew, self.office, NOW + SHORT_S + LATE_S + DAY)
+
+    def test_renewed_already(self) -> None:
+        """
+        Whoever asks again and again for a certificate is given the same one, and fills no disk.
+        """
+        later = NOW + 70 * DAY
+        for person in (False, True):
+            first = self.alice.renew(self.office, later, person)
+            issued = self.office.authority.path / "issued.jsonl"
+            size = issued.stat().st_size
+            self.assertEqual(first, self.alice.renew(self.office, later + 3600, person))
+            self.assertEqual(size, issued.stat().st_size)
+
+    def test_rate(self) -> None:
+        """
+        A member that asks without end is put off for a minute; others are not.
+        """
+        for _ in range(QUESTIONS_LIMIT):
+            self.alice.news(self.office)
+        self.assertIn("too many", self.refused(self.alice.news, self.office))
+        self.assertIn("too many", self.refused(self.alice.renew, self.office, NOW))
+        self.bob.news(self.office)
+        self.alice.news(self.office, now=NOW + 60)
 
     def test_another_key(self) -> None:
         """
