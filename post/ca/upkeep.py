@@ -13,7 +13,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -156,6 +156,12 @@ class Upkeep:
                 await work()
             except (PostError, TimeoutError, OSError) as error:
                 troubles.append(error.text if isinstance(error, Refused) else str(error) or "no answer in time")
+            except CancelledError:
+                raise
+            except Exception:
+                # A bug of ours, which must not end the asking: certificates would end with it.
+                self.log.failure("a question to the authority failed")
+                troubles.append("a question failed, of which the log says more")
         return troubles[0] if troubles else ""
 
     def _judge(self, trouble: str) -> None:

@@ -198,6 +198,19 @@ class UpkeepTests(SynchronousTestCase):
         self.assertEqual(3, self.home.policy(self.root, NOW).k)
         self.assertEqual([], self.used)
 
+    def test_bug(self) -> None:
+        """
+        A failure of ours does not end the asking.
+        """
+        self._at_home = lambda question, made: fail(ZeroDivisionError())
+        self.upkeep.start()
+        self.assertIn("log says more", self.upkeep.trouble)
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+        self._at_home = at_home(self.office.enrolment, self.clock.seconds)
+        self.office.joined("carol")
+        self.clock.advance(RETRY_S)
+        self.assertEqual((True, ""), (self.knows("carol"), self.upkeep.trouble))
+
     def test_one_of_two(self) -> None:
         """
         A certificate that is not renewed, because another key has taken its place, does not keep the news away.
