@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from threading import Thread
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.python.failure import Failure
 
 from post.ca.code import short_fingerprint
@@ -17,6 +17,10 @@ from post.ca.upkeep import Ask
 from post.ca.visit import Visit
 from post.errors import PeerError, PostError, Unreachable
 from post.ids import Address
+
+THREADS_LIMIT = 4
+"""At once.  One is enough; more are under way only where somebody in the middle answers slowly on purpose, or names are
+not resolved, and then more would not help."""
 
 
 def at_home(enrolment: Enrolment, now: Callable[[], float]) -> Ask:
@@ -37,10 +41,16 @@ def abroad(reactor: Any, doors: Sequence[Address], root: bytes) -> Ask:  # Any: 
     In a thread of its own, which does not hinder the process from ending: what resolves a name may take half a minute.
     """
 
+    running: set[object] = set()
+
     def ask(question: str, made: Callable[[bytes], bytes]) -> Deferred[bytes]:
         answered: Deferred[bytes] = Deferred(lambda _: None)
+        if len(running) >= THREADS_LIMIT:
+            return fail(Unreachable("earlier questions are still under way"))
+        running.add(answered)
 
         def tell(result: object) -> None:
+            running.discard(answered)
             if not answered.called:  # It may have been given up.
                 answered.callback(result)  # type: ignore[arg-type]  # A failure too.
 

@@ -16,7 +16,7 @@ from cryptography.x509 import load_der_x509_certificate
 from twisted.trial.unittest import SynchronousTestCase
 
 from post.ca.code import short_fingerprint
-from post.ca.errand import abroad
+from post.ca.errand import THREADS_LIMIT, abroad
 from post.ca.questions import ANSWER_LIMIT, GREETING, PREFIX, VERSION, Greeting, No, door_hash
 from post.ca.visit import Visit
 from post.crypto.certificates import make_request
@@ -251,3 +251,19 @@ class AbroadTests(Case):
         given_up.addErrback(lambda failure: None)
         given_up.cancel()
         threads.turn()
+
+    def test_limit(self) -> None:
+        """
+        Of questions that are not answered there are only so many under way.
+        """
+        threads = Threads()
+        ask = abroad(threads, ("127.0.0.1:1",), self.root)
+        asked = [ask("news", lambda door: b"") for _ in range(THREADS_LIMIT + 1)]
+        self.failureResultOf(asked.pop(), Unreachable)
+        for _ in asked:
+            threads.turn()
+        for each in asked:
+            self.failureResultOf(each, Unreachable)
+        again = ask("news", lambda door: b"")
+        threads.turn()
+        self.failureResultOf(again, Unreachable)

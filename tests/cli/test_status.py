@@ -61,6 +61,13 @@ class DescribeTests(SynchronousTestCase):
     Tests of L{describe}.
     """
 
+    def test_ends_soon(self) -> None:
+        """
+        That the certificate will end is said weeks before.
+        """
+        self.assertIn("warning: the certificate ends soon", describe(FOUND, 81 * DAY))
+        self.assertNotIn("warning", describe(FOUND, 79 * DAY))
+
     def test_trouble(self) -> None:
         """
         That the authority does not answer is said long before a certificate ends.
