@@ -256,6 +256,21 @@ class Home:
         check_node(chain_file, chain, key, root, now)
         return NodeCredentials(key, chain, root, Convergence(shared.generation, shared.secret))
 
+    def ended(self, now: int) -> tuple[SigningKey, tuple[bytes, ...], bytes] | None:
+        """
+        Key, certificates and root, if the node's certificate has ended; nothing else about them is looked at.
+
+        @raise ConfigError: if a file is missing, damaged, or readable by others.
+        """
+        chain_file = self.path / self._files.chain
+        chain = _read(tuple[bytes, ...], chain_file)
+        try:
+            if not chain or read_node(chain[0]).not_after >= now:
+                return None
+        except PeerError as error:
+            raise ConfigError(str(chain_file), f"is damaged: {error}") from None
+        return self._key(self.path / self._files.key), chain, read_file(self.path / self._files.root)
+
     @staticmethod
     def _key(path: Path) -> SigningKey:
         try:

@@ -29,7 +29,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from post import control, lifeline
-from post.ca.affiliation import Affiliation
+from post.ca.affiliation import Affiliation, renew_ended
 from post.complaints import Complaints
 from post.config import Config, load, split_service
 from post.control import EXIT_CONFIG, EXIT_FAILED
@@ -121,6 +121,7 @@ class NodeService(Service):
         self._home.check()
         self._home.lock()
         now = int(reactor.seconds())
+        renew_ended(config, self._home, now)
         self._credentials = self._home.credentials(now)
         self._policy = self._home.policy(self._credentials.root, now)
         self._directory = self._home.directory(self._credentials.root, now)
@@ -163,6 +164,9 @@ class NodeService(Service):
         node = self._node = self._build()
         self._listen_for_control()
         self._affiliation.listen()
+        assert self._transport is not None
+        # Before the ring is entered: a certificate that is about to end would keep it out.
+        self._affiliation.start(node, self._transport, self.reload)
         await node.start(() if self._found else self._seeds())
         for credentials in self._accounts:
             self._open(node, credentials)
@@ -180,8 +184,6 @@ class NodeService(Service):
         self._mail = mail
         mail.listen()
         self._watch_directory()
-        assert self._transport is not None
-        self._affiliation.start(node, self._transport, self.reload)
         self.log.info("{name} serves", name=settings.name)
 
     def _open(self, node: Node, credentials: AccountCredentials) -> None:

@@ -13,14 +13,17 @@ from typing import Any
 from twisted.logger import Logger
 
 from post.ca.authority import Authority
+from post.ca.code import short_fingerprint
 from post.ca.door import Door
 from post.ca.enrolment import Enrolment
-from post.ca.errand import abroad, at_home
+from post.ca.errand import abroad, ask_first, at_home
+from post.ca.questions import RENEW, VERSION, Renew, Renewed, read, sign_question
 from post.ca.upkeep import Holder, Upkeep
 from post.config import Config
+from post.crypto.certificates import make_request
 from post.crypto.documents import Directory
 from post.crypto.entropy import system_entropy
-from post.errors import ConfigError
+from post.errors import ConfigError, PostError, Refused
 from post.home import Home
 from post.ids import Contact
 from post.net.transport import TlsTransport
@@ -106,7 +109,7 @@ class Affiliation:
             self.log.info("that of {address} is renewed until {end}", address=person.address, end=person.not_after)
 
         def holders() -> list[Holder]:
-            people = [opened.credentials for opened in node.accounts.opened.values()]
+            people = self._home.accounts(root)
             return [
                 Holder(self._credentials.key, self._credentials.chain, use_chain),
                 *(Holder(each.key, each.chain, use_account_chain) for each in people),
@@ -138,3 +141,32 @@ class Affiliation:
             self._upkeep.stop()
         if self._door is not None:
             await self._door.stop()
+
+
+def renew_ended(config: Config, home: Home, now: int) -> None:
+    """
+    Renew the node's certificate if it has ended, since no ring would let it in: before it starts, and waiting for it.
+
+    A node that asks no authority is left as it is.
+
+    @raise ConfigError: if it cannot be renewed.
+    """
+    ended, settings = home.ended(now), config.settings.authority
+    if ended is None or not (settings.directory or settings.doors):
+        return
+    key, chain, root = ended
+
+    def made(door: bytes) -> bytes:
+        return sign_question(Renew(VERSION, door, now, make_request(key)), key, chain)
+
+    try:
+        if settings.directory:
+            enrolment = Enrolment(Authority.open(config.directory / settings.directory, system_entropy), now)
+            answer = enrolment.answer(RENEW, made(enrolment.door), now)
+        else:
+            answer = ask_first(settings.doors, short_fingerprint(root), RENEW, made)
+        home.renew(_ANSWER, read(Renewed, answer).chain, now)
+    except PostError as error:
+        reason = error.text if isinstance(error, Refused) else str(error)
+        where = str(home.path)
+        raise ConfigError(where, f"has a certificate that has ended, and it cannot be renewed: {reason}") from None

@@ -56,7 +56,7 @@ def abroad(reactor: Any, doors: Sequence[Address], root: bytes) -> Ask:  # Any: 
 
         def run() -> None:
             try:
-                result: object = _ask_first(doors, short_fingerprint(root), question, made)
+                result: object = ask_first(doors, short_fingerprint(root), question, made)
             except Exception:
                 result = Failure()
             reactor.callFromThread(tell, result)
@@ -67,7 +67,13 @@ def abroad(reactor: Any, doors: Sequence[Address], root: bytes) -> Ask:  # Any: 
     return ask
 
 
-def _ask_first(doors: Sequence[Address], fingerprint: bytes, question: str, made: Callable[[bytes], bytes]) -> bytes:
+def ask_first(doors: Sequence[Address], fingerprint: bytes, question: str, made: Callable[[bytes], bytes]) -> bytes:
+    """
+    Ask at the first of C{doors} that answers, and is of the authority with that fingerprint, and wait for it.
+
+    @raise Refused: if the answer is no.
+    @raise PostError: if there is none.
+    """
     trouble: PostError = Unreachable("no door is set")
     for door in doors:
         try:

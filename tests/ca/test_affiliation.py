@@ -11,8 +11,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from post.ca.affiliation import Affiliation
+from post.ca.affiliation import Affiliation, renew_ended
 from post.ca.authority import SHORT_S, Authority
+from post.ca.enrolment import LATE_S
 from post.ca.upkeep import HURRY_S
 from post.config import Config, load
 from post.crypto.certificates import make_request, read_identity, read_node
@@ -22,7 +23,6 @@ from post.crypto.keys import SigningKey
 from post.errors import ConfigError
 from post.home import Home
 from post.ids import Contact
-from post.messaging.account import AccountCredentials
 from tests.ca.members import Office
 from tests.crypto.issued import DAY, NOW
 from tests.scratch import scratch
@@ -47,24 +47,6 @@ class Overlay:
     local: Local = field(default_factory=Local)
 
 
-@dataclass
-class Opened:
-    """
-    An account that is open.
-    """
-
-    credentials: AccountCredentials
-
-
-@dataclass
-class People:
-    """
-    The accounts that are open.
-    """
-
-    opened: dict[str, Opened] = field(default_factory=dict)
-
-
 class FakeNode:
     """
     What is used of a node (and, for C{renew}, of its transport).
@@ -73,7 +55,6 @@ class FakeNode:
     def __init__(self, directory: Directory) -> None:
         self.directory = directory
         self.pastry = Overlay()
-        self.accounts = People()
         self.chains: list[tuple[bytes, ...]] = []
         self.met: Any = None
 
@@ -87,9 +68,9 @@ class FakeNode:
         self.chains.append(arguments[-1])
 
 
-class AffiliationTests(SynchronousTestCase):
+class AffiliationCase(SynchronousTestCase):
     """
-    Tests of a node that serves its authority.
+    A node that serves its authority.
     """
 
     def setUp(self) -> None:
@@ -112,6 +93,12 @@ class AffiliationTests(SynchronousTestCase):
         file = self.directory / "node.toml"
         file.write_text(f'[authority]\ndirectory = "{directory}"\nlisten = "127.0.0.1:0"')
         return load(file)
+
+
+class AffiliationTests(AffiliationCase):
+    """
+    Tests of a node that serves its authority.
+    """
 
     def start(self) -> tuple[Affiliation, FakeNode, FakeNode]:
         """
@@ -139,7 +126,6 @@ class AffiliationTests(SynchronousTestCase):
         _, node, transport = self.start()
         account = new_account(self.authority, "alice@example.org")
         self.home.write_account(account)
-        node.accounts.opened["alice@example.org"] = Opened(account)
         self.clock.advance(SHORT_S * 0.7)
         now = int(self.clock.seconds())
         fresh = self.home.credentials(now)
@@ -192,3 +178,36 @@ class AffiliationTests(SynchronousTestCase):
         node: Any = FakeNode(self.home.directory(self.authority.root, NOW))
         affiliation.start(node, node, self.reload)
         self.assertEqual(([], None, ""), (self.clock.getDelayedCalls(), node.met, affiliation.trouble))
+
+
+class EndedTests(AffiliationCase):
+    """
+    Tests of L{renew_ended}.
+    """
+
+    def test_renewed(self) -> None:
+        """
+        A node whose certificate has ended while it was off has it renewed before it starts; another is left alone.
+        """
+        before = self.home.credentials(NOW).chain
+        renew_ended(self.config(), self.home, NOW + DAY)
+        self.assertEqual(before, self.home.credentials(NOW).chain)
+        later = NOW + SHORT_S + DAY
+        self.assertRaises(ConfigError, self.home.credentials, later)
+        renew_ended(self.config(), self.home, later)
+        self.assertEqual(later + SHORT_S, read_node(self.home.credentials(later).chain[0]).not_after)
+
+    def test_refused(self) -> None:
+        """
+        Why it cannot be renewed is one line; without an authority to ask nothing is tried.
+        """
+        late = NOW + SHORT_S + LATE_S + DAY
+        said = str(self.assertRaises(ConfigError, renew_ended, self.config(), self.home, late))
+        self.assertIn("cannot be renewed", said)
+        file = self.directory / "node.toml"
+        file.write_text('authority.doors = ["127.0.0.1:1"]')
+        said = str(self.assertRaises(ConfigError, renew_ended, load(file), self.home, NOW + SHORT_S + DAY))
+        self.assertIn("127.0.0.1:1", said)
+        file.write_text("")
+        renew_ended(load(file), self.home, late)
+        self.assertRaises(ConfigError, self.home.credentials, late)

@@ -120,6 +120,20 @@ class Machine:
             self._process.terminate()
             self._process.wait(GRACE_S)
 
+    def ended(self) -> int:
+        """
+        Wait until it ends by itself: its exit code.
+        """
+        assert self._process is not None
+        return self._process.wait(GRACE_S)
+
+    @property
+    def log(self) -> str:
+        """
+        What it has logged and said.
+        """
+        return self._log.read_text()
+
     def status(self) -> dict[str, object]:
         """
         How the node says it is; empty if it does not.

@@ -19,6 +19,7 @@ from post.crypto.certificates import make_request
 from post.crypto.entropy import system_entropy
 from post.hashes import Purpose
 from post.home import Home
+from post.wire import pack
 from tests.cli.commands import post
 from tests.scratch import scratch
 from tests.system.machines import Machine
@@ -119,6 +120,31 @@ class JoiningTests(SynchronousTestCase):
         self.assertIn(
             "has an account already", post("ca", "token", "--config", self.alice.config, "bob@example.org").output
         )
+
+    def test_ended(self) -> None:
+        """
+        A machine that was off when its certificate ended has it renewed when it comes back; if it cannot be, it says
+        so.
+        """
+        self.alice.init(1)
+        self.alice.start()
+        self.alice.wait("serving")
+        bob = self.machine("bob")
+        self.assertEqual(0, bob.join(self.alice.token("bob"))[0])
+        home, now = Home(bob.home), int(time.time())
+        authority = Authority.open(self.alice.home / "authority", system_entropy)
+        request = make_request(home.credentials(now).key)
+        ended = authority.issue_node(request, "bob@example.org", now - 1800, life_s=900)
+        (bob.home / "node.chain").write_bytes(pack(ended))
+        bob.start()
+        bob.wait("serving")
+        home.credentials(now)
+        bob.stop()
+        self.alice.stop()
+        (bob.home / "node.chain").write_bytes(pack(ended))
+        bob.start()
+        self.assertEqual(78, bob.ended())
+        self.assertIn("has a certificate that has ended, and it cannot be renewed", bob.log)
 
     def test_again(self) -> None:
         """
