@@ -95,10 +95,10 @@ def describe(found: dict[str, Any], now: float) -> str:
             f"  fewer copies than usual: {found['others'] + 1} of {found['copies']}, until more nodes are there"
         )
     if days < WARN_DAYS:
-        lines.append("  warning: the certificate ends soon, and then nobody talks to this node: have it renewed")
+        lines.append("  WARNING: the certificate ends soon, and then nobody talks to this node: have it renewed")
     if found.get("authority_trouble"):
         # Certificates, new people and machines come from there: said long before anything ends.
-        lines.append(f"  warning: the authority cannot be asked: {found['authority_trouble']}")
+        lines.append(f"  WARNING: the authority cannot be asked: {found['authority_trouble']}")
     lines += [f"  {_account(account)}" for account in found["accounts"]]
     lines += [f"  WARNING: {account['trouble']}" for account in found["accounts"] if account["trouble"]]
     lines += [f"  complaint: {_count(count, 'time')} {kind}" for kind, count in sorted(found["complaints"].items())]

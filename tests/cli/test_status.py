@@ -65,17 +65,17 @@ class DescribeTests(SynchronousTestCase):
         """
         That the certificate will end is said weeks before.
         """
-        self.assertIn("warning: the certificate ends soon", describe(FOUND, 81 * DAY))
-        self.assertNotIn("warning", describe(FOUND, 79 * DAY))
+        said = "WARNING: the certificate ends soon"
+        self.assertIn(said, describe(FOUND, 81 * DAY))
+        self.assertNotIn(said, describe(FOUND, 79 * DAY))
 
-    def test_trouble(self) -> None:
+    def test_authority(self) -> None:
         """
         That the authority does not answer is said long before a certificate ends.
         """
-        self.assertIn(
-            "warning: the authority cannot be asked: no way", describe({**FOUND, "authority_trouble": "no way"}, 0)
-        )
-        self.assertNotIn("warning", describe({**FOUND, "authority_trouble": ""}, 0))
+        said = "WARNING: the authority cannot be asked: no way"
+        self.assertIn(said, describe({**FOUND, "authority_trouble": "no way"}, 0))
+        self.assertNotIn("the authority", describe({**FOUND, "authority_trouble": ""}, 0))
 
     def test_serving(self) -> None:
         """
