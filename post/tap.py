@@ -335,6 +335,8 @@ def _check_ports(config: Config) -> None:
     """
     settings = config.settings
     wanted = {"links.listen": settings.links.listen}
+    if settings.authority.directory:
+        wanted["authority.listen"] = settings.authority.listen
     wanted |= {f"mail.{key}": getattr(settings.mail, key) for key in settings.mail.__struct_fields__}
     for key, service in wanted.items():
         if not service:

@@ -84,7 +84,19 @@ class StartTests(SynchronousTestCase):
         served = f'links.listen = "127.0.0.1:0"\nauthority.listen = "127.0.0.1:{port}"\nauthority.directory = '
         homes = {
             name: self.copy(name)
-            for name in ("toml", "setting", "secret", "key", "account", "newer", "lock", "database", "mail", "door", "foreign")
+            for name in (
+                "toml",
+                "setting",
+                "secret",
+                "key",
+                "account",
+                "newer",
+                "lock",
+                "database",
+                "mail",
+                "door",
+                "foreign",
+            )
         }
         (homes["toml"] / "node.toml").write_text("[links")
         (homes["setting"] / "node.toml").write_text("links.colour = 1")
