@@ -114,6 +114,27 @@ class Files(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     a minute."""
 
 
+class Authority(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    Where new certificates, the directory and the policy come from by themselves.  All empty: they are carried by hand.
+    """
+
+    doors: Annotated[tuple[Service, ...], Meta(max_length=10)] = ()
+    """Where the authority is asked, the first that answers: at the start, once an hour, and when a node is met that the
+    directory does not name.  C{post join} writes what stood in the code."""
+
+    directory: Annotated[str, Meta(max_length=1000)] = ""
+    """The directory of an authority that this node serves; relative to the data directory.  On one machine only: the
+    issuing key is in it."""
+
+    listen: Service = "0.0.0.0:7655"
+    """Where it serves it, for newcomers and members: HTTPS.  Not used without C{directory}."""
+
+    address: Service = ""
+    """Under which address others reach it; C{post ca token} puts it into the codes.  Empty means the one in C{listen},
+    which is enough if that names one interface."""
+
+
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
     What this node may use at most.
@@ -142,6 +163,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     links: Links = Links()
     mail: Mail = Mail()
     files: Files = Files()
+    authority: Authority = Authority()
     limits: Limits = Limits()
 
 
@@ -205,15 +227,23 @@ def _check(file: Path, settings: Settings) -> None:
     _check_service(f"{file}: links.listen", settings.links.listen)
     for key in ("addresses", "seeds"):
         for index, address in enumerate(getattr(settings.links, key)):
-            where = f"{file}: links.{key}[{index}]"
-            _check_service(where, address)
-            host, port = split_service(address)
-            if port == 0 or host in _ANYWHERE:
-                raise ConfigError(where, f"nobody can be reached at {address!r}")
-    for key in ("data", *(f"files.{key}" for key in Files.__struct_fields__)):
-        value = settings.data if key == "data" else getattr(settings.files, key.partition(".")[2])
+            _check_reached(f"{file}: links.{key}[{index}]", address)
+    _check_service(f"{file}: authority.listen", settings.authority.listen)
+    for index, address in enumerate(settings.authority.doors):
+        _check_reached(f"{file}: authority.doors[{index}]", address)
+    if settings.authority.address:
+        _check_reached(f"{file}: authority.address", settings.authority.address)
+    names = {f"files.{key}": getattr(settings.files, key) for key in Files.__struct_fields__}
+    for key, value in {"data": settings.data, **names, "authority.directory": settings.authority.directory}.items():
         if "\0" in value:
             raise ConfigError(f"{file}: {key}", "cannot be the name of a file")
+
+
+def _check_reached(where: str, address: str) -> None:
+    _check_service(where, address)
+    host, port = split_service(address)
+    if port == 0 or host in _ANYWHERE:
+        raise ConfigError(where, f"nobody can be reached at {address!r}")
 
 
 def _check_service(where: str, service: str) -> None:

@@ -35,6 +35,10 @@ class Purpose(bytes, Enum):
     MESSAGE_BODY = b"post:message-body:1"
     GROUP = b"post:scribe-group:1"
     LEAF_DIGEST = b"post:leaf-digest:1"
+    JOIN_CHECK = b"post:join-check:1"
+    JOIN_NAME = b"post:join-name:1"
+    JOIN_KEYS = b"post:join-keys:1"
+    DOOR = b"post:door:1"
     RECIPIENT_TAG = b"post:recipient-tag:1"
     # Signatures.
     SIGN_BLOCK = b"post:sign-block:1"
@@ -44,7 +48,11 @@ class Purpose(bytes, Enum):
     SIGN_NOTIFICATION = b"post:sign-notification:1"
     SIGN_ENVELOPE = b"post:sign-envelope:1"
     SIGN_DELIVERY = b"post:sign-delivery-receipt:1"
-    # Derived keys and identifiers.
+    SIGN_QUESTION = b"post:sign-question:1"
+    # Derived keys and identifiers, and proofs of knowing a secret.
+    JOIN_KEY = b"post:join-key:1"
+    JOIN_QUESTION = b"post:join-question:1"
+    JOIN_ANSWER = b"post:join-answer:1"
     CONVERGENT_KEY = b"post:convergent-key:1"
     RANDOM_KEY = b"post:random-key:1"
     NODE_ID = b"post:node-id:1"

@@ -12,6 +12,7 @@ Format, version 1::
     root.der            the organization's root certificate
     convergence         generation and secret shared by all members, MessagePack, mode 0600
     policy, directory   as signed by the authority (L{post.crypto.documents})
+    seeds               addresses of nodes that the authority has told, one a line
     blocks.sqlite       what this node keeps for the ring (L{post.past.store})
     mail.key, mail.pem  the certificate that mail programs see (L{post.front.certificate})
     accounts/ADDRESS/   of each account that lives here, what is no letter, digit or one of @._-~ as %XX:
@@ -24,6 +25,7 @@ What the authority issued may be elsewhere, as L{post.config.Files} says.
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -180,7 +182,10 @@ class Home:
         fresh = check_identity(where, chain, account.key, root)
         if fresh.serial < read_identity(account.chain[0]).serial or fresh.account != account.account:
             raise ConfigError(str(where), f"is older than what {address} has, or of another account")
-        self.write_account(dataclasses.replace(account, chain=chain))
+        # Its sealing key serves for as long: without one that is valid nobody could write to this account.
+        *older, newest = account.sealing
+        sealing = (*older, HeldKey(newest.key, max(newest.expires, fresh.not_after)))
+        self.write_account(dataclasses.replace(account, chain=chain, sealing=sealing))
         return fresh
 
     def write_policy(self, policy: bytes) -> None:
@@ -188,6 +193,19 @@ class Home:
         Replace the signed policy.
         """
         write_file(self.path / self._files.policy, policy)
+
+    def write_seeds(self, addresses: Sequence[str]) -> None:
+        """
+        Remember through which nodes the ring can be entered.
+        """
+        write_file(self.path / "seeds", "".join(f"{address}\n" for address in addresses).encode())
+
+    def seeds(self) -> tuple[str, ...]:
+        """
+        Those last remembered.
+        """
+        path = self.path / "seeds"
+        return tuple(read_file(path).decode("utf-8", "replace").splitlines()) if path.exists() else ()
 
     def _account_directory(self, address: str) -> Path:
         # An address may have a slash.
@@ -217,6 +235,14 @@ class Home:
         """
         self._lock = lock(self.path / "lock")
 
+    def unlock(self) -> None:
+        """
+        Let others use it.
+        """
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
     def credentials(self, now: int) -> NodeCredentials:
         """
         @raise ConfigError: if a file is missing, damaged, or readable by others; if key, certificates and root do not
@@ -229,6 +255,21 @@ class Home:
         root = read_file(self.path / self._files.root)
         check_node(chain_file, chain, key, root, now)
         return NodeCredentials(key, chain, root, Convergence(shared.generation, shared.secret))
+
+    def ended(self, now: int) -> tuple[SigningKey, tuple[bytes, ...], bytes] | None:
+        """
+        Key, certificates and root, if the node's certificate has ended; nothing else about them is looked at.
+
+        @raise ConfigError: if a file is missing, damaged, or readable by others.
+        """
+        chain_file = self.path / self._files.chain
+        chain = _read(tuple[bytes, ...], chain_file)
+        try:
+            if not chain or read_node(chain[0]).not_after >= now:
+                return None
+        except PeerError as error:
+            raise ConfigError(str(chain_file), f"is damaged: {error}") from None
+        return self._key(self.path / self._files.key), chain, read_file(self.path / self._files.root)
 
     @staticmethod
     def _key(path: Path) -> SigningKey:

@@ -184,7 +184,7 @@ class Accounts:
 @implementer(IApplication)
 class _Watcher:
     """
-    Tells the delegates when a node comes into the leaf set.
+    Tells somebody when a node comes into the leaf set.
     """
 
     def __init__(self, seen: Callable[[Contact], None]) -> None:
@@ -270,7 +270,7 @@ class Node:
             self.past, self.dispatch, self.identities, self.reception, clock, random, self.complaints, self._tasks
         )
         self.past.register(PendingKind(root, self.delegates.told))
-        self.pastry.add_application(_Watcher(self.delegates.seen))
+        self.watch(self.delegates.seen)
         self.rpc.watch(found=self.delegates.seen)
         self.accounts = Accounts(check_password)
 
@@ -398,12 +398,25 @@ class Node:
             await opened.journal.close()
         await self._store.close()
 
+    def watch(self, seen: Callable[[Contact], None]) -> None:
+        """
+        Tell C{seen} of every node that comes into the leaf set.
+        """
+        self.pastry.add_application(_Watcher(seen))
+
     def set_directory(self, directory: Directory) -> None:
         """
         Use a newer directory from now on.
         """
         if directory.serial > self.directory.serial:
             self.directory = directory
+
+    def renew(self, chain: tuple[bytes, ...]) -> None:
+        """
+        Use newer certificates of this node from now on; its transport is told by whoever made it.
+        """
+        self.certificate = read_node(chain[0])
+        self.dispatch.renew(Signer(self._credentials.key, chain))
 
     def status(self) -> Status:
         """

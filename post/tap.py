@@ -29,6 +29,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from post import control, lifeline
+from post.ca.affiliation import Affiliation, renew_ended
 from post.complaints import Complaints
 from post.config import Config, load, split_service
 from post.control import EXIT_CONFIG, EXIT_FAILED
@@ -120,6 +121,7 @@ class NodeService(Service):
         self._home.check()
         self._home.lock()
         now = int(reactor.seconds())
+        renew_ended(config, self._home, now)
         self._credentials = self._home.credentials(now)
         self._policy = self._home.policy(self._credentials.root, now)
         self._directory = self._home.directory(self._credentials.root, now)
@@ -128,8 +130,10 @@ class NodeService(Service):
             raise ConfigError(str(self._home.directory_file), f"is not of the domain {self._policy.domain}")
         self._accounts = self._home.accounts(self._credentials.root)
         self._tls = mail_certificate(config.directory, now)
+        self._affiliation = Affiliation(reactor, config, self._home, self._credentials)
         self._passwords = ThreadPool(0, PASSWORD_THREADS, "passwords")
         self._node: Node | None = None
+        self._transport: TlsTransport | None = None
         self._mail: MailServices | None = None
         self._control: Any = None  # A listening port.
         self._starting: Deferred[None] | None = None
@@ -159,6 +163,10 @@ class NodeService(Service):
         self._passwords.start()
         node = self._node = self._build()
         self._listen_for_control()
+        self._affiliation.listen()
+        assert self._transport is not None
+        # Before the ring is entered: a certificate that is about to end would keep it out.
+        self._affiliation.start(node, self._transport, self.reload)
         await node.start(() if self._found else self._seeds())
         for credentials in self._accounts:
             self._open(node, credentials)
@@ -192,7 +200,7 @@ class NodeService(Service):
         limits = settings.limits
         chance = random.SystemRandom()
         complaints = Complaints(self._reactor)
-        transport = TlsTransport(
+        transport = self._transport = TlsTransport(
             self._reactor,
             credentials.key,
             credentials.chain,
@@ -222,11 +230,11 @@ class NodeService(Service):
 
     def _seeds(self) -> tuple[str, ...]:
         """
-        The seeds without ourselves.
+        The seeds that are set and those that the authority has told, without ourselves.
         """
         links = self._config.settings.links
         ours = {links.listen, *links.addresses}
-        return tuple(seed for seed in links.seeds if seed not in ours)
+        return tuple(seed for seed in dict.fromkeys((*links.seeds, *self._home.seeds())) if seed not in ours)
 
     def _check_password(self, password: bytes, stored: str) -> Deferred[bool]:
         return deferToThreadPool(self._reactor, self._passwords, check_password, password, stored)
@@ -261,7 +269,8 @@ class NodeService(Service):
         node = self._node.status()
         serving = self._mail is not None and node.active and all(account.open for account in node.accounts)
         found: dict[str, Any] = msgspec.to_builtins(node)
-        return {"running": True, "serving": serving, "pid": os.getpid(), **found}
+        trouble = self._affiliation.trouble
+        return {"running": True, "serving": serving, "pid": os.getpid(), "authority_trouble": trouble, **found}
 
     def reload(self) -> None:
         """
@@ -278,6 +287,7 @@ class NodeService(Service):
                 self._open(self._node, credentials)
             else:
                 opened.credentials = credentials
+                opened.account.renew(credentials)
 
     def _watch_directory(self) -> None:
         """
@@ -306,6 +316,7 @@ class NodeService(Service):
             self._starting.cancel()
         if self._mail is not None:
             await self._mail.stop()
+        await self._affiliation.stop()
         if self._control is not None:
             await self._control.stopListening()
             control.remove(self._config.directory)
@@ -324,6 +335,8 @@ def _check_ports(config: Config) -> None:
     """
     settings = config.settings
     wanted = {"links.listen": settings.links.listen}
+    if settings.authority.directory:
+        wanted["authority.listen"] = settings.authority.listen
     wanted |= {f"mail.{key}": getattr(settings.mail, key) for key in settings.mail.__struct_fields__}
     for key, service in wanted.items():
         if not service:

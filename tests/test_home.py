@@ -95,6 +95,25 @@ class NodeTests(HomeTestCase):
         self.assertEqual(0o700, stat.S_IMODE(self.home.path.stat().st_mode))
         self.assertEqual((0o600, 0o600), (modes["node.key"], modes["convergence"]))
 
+    def test_seeds(self) -> None:
+        """
+        Through which nodes the ring can be entered is remembered; at first nothing is.
+        """
+        self.assertEqual((), self.home.seeds())
+        self.home.write_seeds(("a:1", "[::1]:2"))
+        self.assertEqual(("a:1", "[::1]:2"), self.home.seeds())
+
+    def test_unlock(self) -> None:
+        """
+        A directory that is let go of can be used by another.
+        """
+        self.home.lock()
+        self.assertRaises(ConfigError, Home(self.home.path).lock)
+        self.home.unlock()
+        other = Home(self.home.path)
+        other.lock()
+        other.unlock()
+
     def test_once(self) -> None:
         """
         Another node is not made over it.

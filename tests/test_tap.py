@@ -80,9 +80,23 @@ class StartTests(SynchronousTestCase):
         A setting, key, directory or port that cannot be used is one line on standard error, and the exit code for it.
         """
         other = Organisation(self.scratch / "other")
+        port = self.listener.getsockname()[1]
+        served = f'links.listen = "127.0.0.1:0"\nauthority.listen = "127.0.0.1:{port}"\nauthority.directory = '
         homes = {
             name: self.copy(name)
-            for name in ("toml", "setting", "secret", "key", "account", "newer", "lock", "database", "mail")
+            for name in (
+                "toml",
+                "setting",
+                "secret",
+                "key",
+                "account",
+                "newer",
+                "lock",
+                "database",
+                "mail",
+                "door",
+                "foreign",
+            )
         }
         (homes["toml"] / "node.toml").write_text("[links")
         (homes["setting"] / "node.toml").write_text("links.colour = 1")
@@ -103,7 +117,11 @@ class StartTests(SynchronousTestCase):
             'mail.submissions = ""\nmail.imaps = ""\n'
         )
         (homes["database"] / "blocks.sqlite").write_bytes(b"nonsense" * 1000)
+        (homes["door"] / "node.toml").write_text(f'{served}"{self.organisation.authority}"')
+        (homes["foreign"] / "node.toml").write_text(f'{served}"{other.authority}"')
         expected = {
+            "door": "authority.listen: cannot listen on",
+            "foreign": "is not the authority of this node",
             "toml": "is not TOML",
             "setting": "links.colour: is no setting",
             "secret": "chmod 600",

@@ -11,6 +11,8 @@ An organisation's authority, in a directory: an off-line root, and an issuing au
     policy          the signed policy
     directory       the signed directory
     issued.jsonl    every certificate issued, one line each, append-only
+    tokens/         the join codes given out (L{post.ca.tokens})
+    heard           where nodes were heard of lately (L{post.ca.heard})
     lock            locked while something is issued
 
 Private keys of members never come here: what is issued is issued for a certificate request.
@@ -29,11 +31,13 @@ import msgspec
 
 from post.ca.membership import Membership
 from post.crypto.certificates import (
+    issue_door,
     issue_identity,
     issue_issuing,
     issue_node,
     issue_root,
     issuing_key,
+    make_request,
     node_id_for,
     read_identity,
     read_node,
@@ -62,7 +66,10 @@ from post.wire import Document, pack, unpack
 ROOT_S = 20 * 365 * DAY_S
 ISSUING_S = 10 * 365 * DAY_S
 LEAF_S = 2 * 365 * DAY_S
-"""Life of a member's certificate.  Enrolment over the network, once it renews them by itself, allows a shorter one."""
+"""Life of a certificate that is carried by hand, and renewed by hand."""
+SHORT_S = 90 * DAY_S
+"""Life of one that renews itself, from when two thirds are over: long enough for a machine that is off in summer, short
+because a certificate is the longest that somebody who has to go can stay."""
 DIRECTORY_S = 2 * 365 * DAY_S
 DIRECTORY_RENEW_S = DIRECTORY_S // 2
 """A directory that would end sooner is signed anew when it is given out."""
@@ -177,7 +184,7 @@ class Authority:
 
         @raise ConfigError: if nobody could keep it.
         """
-        with self._alone():
+        with self.alone():
             policy, _ = self._opened(now)
             changed = msgspec.structs.replace(policy, serial=policy.serial + 1, issued=now, **changes)
             signed = sign_policy(changed, self.issuing, self._key)
@@ -192,14 +199,14 @@ class Authority:
         """
         What every member has to have.
         """
-        with self._alone():
+        with self.alone():
             _, directory = self._opened(now)
             if directory.expires - now < DIRECTORY_RENEW_S:
                 self._rewrite(directory, directory.entries, directory.members, now)
         return Membership(self.root, self.policy(), self.directory(), self.convergence)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def alone(self) -> Iterator[None]:
         """
         Two that issue at once would each write a directory without the other's member.
         """
@@ -216,7 +223,14 @@ class Authority:
             raise ConfigError(str(self.path), f"cannot be used: {error}") from None
 
     def issue_node(
-        self, request: bytes, owner: str, now: int, site: str = "", roles: Sequence[str] = (), index: int = 0
+        self,
+        request: bytes,
+        owner: str,
+        now: int,
+        site: str = "",
+        roles: Sequence[str] = (),
+        index: int = 0,
+        life_s: int = LEAF_S,
     ) -> tuple[bytes, bytes]:
         """
         The chain for C{owner}'s node number C{index}; asking again gives the same node id.
@@ -228,33 +242,33 @@ class Authority:
             raise ConfigError(owner, f"may have {NODES_PER_OWNER} nodes, numbered from 0")
         owner = _owner(owner)
         node_id = node_id_for(self._secrets.node_ids, owner, index)
-        start, end = now - BACKDATED_S, now + LEAF_S
+        start, end = now - BACKDATED_S, now + life_s
         leaf = issue_node(
             self.issuing, self._key, request, node_id, owner, site, roles, index, start, end, self._entropy
         )
         name = read_node(leaf).node_id.hex()
-        with self._alone():
+        with self.alone():
             _, directory = self._opened(now)
             others = [member for member in directory.members if member.node != node_id]
             self._note("node", leaf, name, owner, now)
             self._rewrite(directory, directory.entries, [*others, Member(node_id, owner)], now)
         return leaf, self.issuing
 
-    def issue_user(self, request: bytes, address: str, now: int) -> tuple[bytes, bytes]:
+    def issue_user(self, request: bytes, address: str, now: int, life_s: int = LEAF_S) -> tuple[bytes, bytes]:
         """
         The chain for the account of C{address}; an account that exists keeps its id and gets a higher serial.
 
         @raise PeerError: if C{request} is not in order.
         @raise ConfigError: if C{address} is none of this domain.
         """
-        with self._alone():
-            return self._issue_user(request, address, now)
+        with self.alone():
+            return self._issue_user(request, address, now, life_s)
 
-    def _issue_user(self, request: bytes, address: str, now: int) -> tuple[bytes, bytes]:
+    def _issue_user(self, request: bytes, address: str, now: int, life_s: int) -> tuple[bytes, bytes]:
         policy, directory = self._opened(now)
         name = self._name(address, policy.domain)
         account = directory.account(name) or AccountId(Id.from_bytes(self._entropy(20)))
-        start, end = now - BACKDATED_S, now + LEAF_S
+        start, end = now - BACKDATED_S, now + life_s
         # Serials rise with time, and by one if the clock stood still.
         serial = max(now, self._last_serial(name) + 1)
         leaf = issue_identity(self.issuing, self._key, request, name, account, serial, start, end, self._entropy)
@@ -277,6 +291,45 @@ class Authority:
         if split(name)[1] != domain:
             raise ConfigError(address, f"is not of the domain {domain}")
         return name
+
+    def account_name(self, address: str, now: int) -> str:
+        """
+        The canonical form of an address of this domain.
+
+        @raise ConfigError: if it is none.
+        """
+        return self._name(address, self.directory_domain(now))
+
+    def newest(self, kind: str, name: str) -> bytes | None:
+        """
+        The certificate issued last to a node (its id in hexadecimal) or an address.  C{kind}: C{node} or C{identity}.
+        """
+        lines = [line for line in self._issued() if line["kind"] == kind and line["name"] == name]
+        return b64decode(lines[-1]["certificate"]) if lines else None
+
+    def all_newest(self) -> dict[tuple[str, str], bytes]:
+        """
+        The same for everybody, by kind and name.
+        """
+        return {(line["kind"], line["name"]): b64decode(line["certificate"]) for line in self._issued()}
+
+    def door(self, now: int) -> tuple[SigningKey, tuple[bytes, bytes]]:
+        """
+        A new key and certificate for whoever answers in this authority's name, for as long as the process lives.
+
+        The key is only in memory, beside the issuing key that could make another: so it needs no shorter life.
+        """
+        key = SigningKey.generate(self._entropy)
+        domain = self.directory_domain(now)
+        start, end = now - BACKDATED_S, now + ISSUING_S
+        leaf = issue_door(self.issuing, self._key, make_request(key), domain, start, end, self._entropy)
+        return key, (leaf, self.issuing)
+
+    def members(self, now: int) -> Directory:
+        """
+        The directory as it is now.
+        """
+        return self._opened(now)[1]
 
     def _last_serial(self, name: str) -> int:
         last = 0

@@ -15,7 +15,7 @@ import click
 from post import __version__
 from post.errors import PostError
 
-VERBS = ("ca", "node", "ring", "status", "user")
+VERBS = ("ca", "init", "join", "node", "ring", "status", "user")
 """Each is the command of that name in the module of that name."""
 
 

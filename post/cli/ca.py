@@ -4,18 +4,28 @@ C{post ca}: the authority, and the requests that members bring to it.
 
 from __future__ import annotations
 
+import json
+import sys
 import time
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import click
+import segno
 
 from post.ca.authority import NODES_PER_OWNER, Authority
-from post.crypto.certificates import fingerprint, make_request, request_key
+from post.ca.code import check_where
+from post.ca.tokens import Token, Tokens
+from post.cli.status import config_option, node_config
+from post.config import Config, load, split_service
+from post.crypto.certificates import fingerprint, make_request, read_identity, read_node, request_key
 from post.crypto.documents import open_policy
 from post.crypto.entropy import system_entropy
 from post.crypto.keys import SigningKey
 from post.errors import ConfigError, PeerError
 from post.files import read_file, read_secret, write_file, write_secret
+from post.home import Home
 from post.wire import pack
 
 _path = click.Path(path_type=Path)
@@ -44,8 +54,10 @@ def ca() -> None:
     """
     The organisation's authority.
 
-    A key is made where it will be used (request), the request is certified by the authority (issue-node, issue-user),
-    and the certificates go back, together with what all members have (export).  Keys never travel.
+    Machines join it by a code (token), if a node serves it (serve; post init has done that).
+
+    By hand, a key is made where it will be used (request), the request is certified by the authority (issue-node,
+    issue-user), and the certificates go back, together with what all members have (export).  Keys never travel.
     """
 
 
@@ -183,7 +195,7 @@ def policy(where: Path, **changes: int | None) -> None:
     """
     Show the policy, or change it: what is given, and nothing else.
 
-    Members have to be given it anew (export), and use it when their nodes are started again.
+    Members fetch it, or are given it anew (export), and use it when their nodes are started again.
     """
     given = {name: value for name, value in changes.items() if value is not None}
     authority = Authority.open(where, system_entropy)
@@ -191,3 +203,174 @@ def policy(where: Path, **changes: int | None) -> None:
     found = authority.change_policy(now, **given) if given else open_policy(authority.policy(), authority.root, now)
     click.echo(f"{found.domain}: {found.k} copies, at least {found.minimum} on other nodes; ", nl=False)
     click.echo(f"messages up to {found.size_limit:,} octets")
+
+
+@ca.command()
+@config_option
+@click.option("--authority", "where", type=_path, help="The authority's directory, if no node here serves it.")
+@click.option("--door", metavar="HOST:PORT", help="Where it is asked, if not as the settings say.")
+@click.argument("address")
+@click.option("--hours", type=click.IntRange(1, 720), default=72, show_default=True, help="For so long it is good.")
+@click.option("--site", default="", help="Where the machine stands: copies are spread over sites.")
+@click.option("--role", "roles", multiple=True, type=click.Choice(["gateway", "always-on"]))
+@click.option("--index", type=click.IntRange(0, NODES_PER_OWNER - 1), default=0, help="Which of the owner's nodes.")
+@click.option("--replace", is_flag=True, help="Give a new key to somebody who has lost theirs, mailbox and all.")
+@click.option("--qr/--no-qr", default=True, help="Show the code as a QR too.")
+def token(
+    config: Path | None,
+    where: Path | None,
+    door: str | None,
+    address: str,
+    hours: int,
+    site: str,
+    roles: tuple[str, ...],
+    index: int,
+    replace: bool,
+    qr: bool,
+) -> None:
+    """
+    Print the code by which the machine of ADDRESS joins, once.
+
+    Give it to that person alone: whoever uses it first is ADDRESS.  An earlier code for the same machine that has not
+    been used is good no longer.
+    """
+    authority, door = _served(config, where, door)
+    now = int(time.time())
+    name = authority.account_name(address, now)
+    if authority.members(now).account(name) is not None and not replace:
+        raise ConfigError(
+            name, "has an account already; --replace gives it a new key, which cannot open the mailbox of the old one"
+        )
+    tokens = Tokens(authority.path)
+    with authority.alone():
+        tokens.forget(now)
+        tokens.withdraw(name, index)
+        code = tokens.make(
+            door, authority.root, name, now + 3600 * hours, system_entropy, index, site, roles, replace
+        ).to_text()
+    if qr and _shows_blocks():
+        # Level L: it is read from a screen, and there are few columns.
+        segno.make_qr(code, error="l").terminal(border=2, compact=True)
+    until = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now + 3600 * hours))
+    click.echo(f"The code of {name}, good once, until {until}.  On the new machine:\n")
+    click.echo(f"  post join {code}\n")
+
+
+@ca.command("list")
+@config_option
+@click.option("--authority", "where", type=_path, help="The authority's directory, if no node here serves it.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def list_issued(config: Path | None, where: Path | None, as_json: bool) -> None:
+    """
+    List people, nodes and join codes, with the ends of their certificates.
+    """
+    # Any: what JSON shows.
+    authority = Authority.open(where or _directory(node_config(config)), system_entropy)
+    now = int(time.time())
+    directory, newest = authority.members(now), authority.all_newest()
+    people: list[dict[str, Any]] = [
+        {"address": entry.address, "expires": read_identity(newest["identity", entry.address]).not_after}
+        for entry in directory.entries
+        if ("identity", entry.address) in newest
+    ]
+    nodes: list[dict[str, Any]] = [
+        {"node": m.node.hex(), "owner": m.owner, "expires": read_node(newest["node", m.node.hex()]).not_after}
+        for m in directory.members
+        if ("node", m.node.hex()) in newest
+    ]
+    codes: list[dict[str, Any]] = [
+        {"address": each.address, "expires": each.expires, "state": _state(each, now)}
+        for each in Tokens(authority.path).all()
+    ]
+    if as_json:
+        click.echo(json.dumps({"people": people, "nodes": nodes, "codes": codes}, indent=1))
+        return
+    for person in people:
+        click.echo(f"person  {person['address']}, until {_day(person['expires'])}")
+    for node in nodes:
+        click.echo(f"node    {node['node'][:8]} of {node['owner']}, until {_day(node['expires'])}")
+    for code in codes:
+        click.echo(f"code    for {code['address']}, {code['state']}, until {_day(code['expires'])}")
+
+
+@ca.command()
+@config_option
+@click.option("--authority", "where", type=_path, required=True, help="The authority's directory.")
+@click.option("--listen", default="0.0.0.0:7655", show_default=True, metavar="HOST:PORT")
+@click.option("--address", default="", metavar="HOST:PORT", help="Where others reach it, if not as --listen says.")
+def serve(config: Path | None, where: Path, listen: str, address: str) -> None:
+    """
+    Let the node on this machine serve the authority, for machines that join and for members.
+
+    It is written into the node's settings, and holds from the node's next start on.
+    """
+    settings = node_config(config)
+    home = Home(settings.directory, settings.settings.files)
+    home.check()
+    authority = Authority.open(where.resolve(), system_entropy)
+    if authority.root != home.credentials(int(time.time())).root:
+        raise ConfigError(str(where), "is not the authority of this node")
+    text = settings.file.read_text()
+    if "authority" in tomllib.loads(text):
+        raise ConfigError(str(settings.file), "has a section [authority] already: set directory and listen there")
+    lines = {"directory": str(where.resolve()), "listen": listen, "address": address}
+    # JSON's strings are also TOML's.
+    section = "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
+    fresh = settings.file.with_name(f".{settings.file.name}.check")
+    try:
+        write_file(fresh, f"{text.rstrip()}\n\n[authority]\n{section}".encode())
+        _door(load(fresh))
+        fresh.replace(settings.file)
+    finally:
+        fresh.unlink(missing_ok=True)
+    click.echo(f"{settings.file} says so now; start the node again.")
+
+
+def _shows_blocks() -> bool:
+    """
+    Whether the terminal has the characters of which a QR consists.
+    """
+    try:
+        "▄▀█".encode(getattr(sys.stdout, "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def _served(config: Path | None, where: Path | None, door: str | None) -> tuple[Authority, str]:
+    """
+    The authority that is meant, and where its door is.
+    """
+    if where is not None and door is None:
+        raise ConfigError("--door", "is needed with --authority: where is it served?")
+    if where is None:
+        settings = node_config(config)
+        where, door = _directory(settings), door or _door(settings)
+    assert door is not None
+    if not check_where(door):
+        raise ConfigError("--door", f"{door!r} is not host:port")
+    return Authority.open(where, system_entropy), door
+
+
+def _directory(settings: Config) -> Path:
+    if not settings.settings.authority.directory:
+        raise ConfigError(f"{settings.file}: authority.directory", "is not set: this node serves no authority")
+    return settings.directory / settings.settings.authority.directory
+
+
+def _door(settings: Config) -> str:
+    authority = settings.settings.authority
+    door = authority.address or authority.listen
+    if split_service(door)[0] in ("0.0.0.0", "::"):
+        raise ConfigError(f"{settings.file}: authority.address", "has to say where others reach it")
+    return door
+
+
+def _state(token: Token, now: int) -> str:
+    if token.used_by:
+        return "used"
+    return "expired" if token.expires < now else "open"
+
+
+def _day(at: int) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(at))

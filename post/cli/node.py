@@ -67,7 +67,7 @@ def init(
     membership = _read_membership(membership_file, now)
     chain = read_chain(chain_file, "post ca issue-node")
     certificate = check_node(chain_file, chain, key, membership.root, now)
-    config = _write_settings(directory / "node.toml", name, listen, addresses, seeds)
+    config = write_settings(directory / "node.toml", name, listen, addresses, seeds)
     home.create(key, chain, membership.root, membership.convergence, membership.policy, membership.directory)
     click.echo(f"Made node {certificate.node_id} of {certificate.owner} in {directory}.")
     click.echo("Its authority has the fingerprint (compare it with what the authority says)")
@@ -148,21 +148,24 @@ def _read_membership(path: Path, now: int) -> Membership:
     return membership
 
 
-def _write_settings(path: Path, name: str, listen: str, addresses: tuple[str, ...], seeds: tuple[str, ...]) -> Config:
+def write_settings(
+    path: Path, name: str, listen: str, addresses: tuple[str, ...], seeds: tuple[str, ...], more: str = ""
+) -> Config:
     """
-    Write C{node.toml}, unless it has been written by hand already; either way it has to be in order.
+    Write C{node.toml}, with C{more} at its end, unless it has been written by hand already; either way it has to be in
+    order.
     """
     if not path.exists():
         # JSON's strings are also TOML's.
         text = f"""\
-# Made by "post node init"; conf/node.toml in POST's sources explains all that can be set.
+# Made by "post"; conf/node.toml in POST's sources explains all that can be set.
 name = {json.dumps(name)}
 
 [links]
 listen = {json.dumps(listen)}
 addresses = {json.dumps(addresses)}
 seeds = {json.dumps(seeds)}
-"""
+{more}"""
         write_file(path, text.encode())
         try:
             return _usable(load(path))

@@ -16,6 +16,8 @@ from post import control
 from post.config import Config, load
 from post.errors import ConfigError, Unreachable
 
+WARN_DAYS = 20
+"""Before the end of the node's certificate.  One that renews itself has done so ten days before that."""
 EXIT_JOINING = 1
 EXIT_DOWN = control.EXIT_UNREACHABLE
 
@@ -92,6 +94,11 @@ def describe(found: dict[str, Any], now: float) -> str:
         lines.append(
             f"  fewer copies than usual: {found['others'] + 1} of {found['copies']}, until more nodes are there"
         )
+    if days < WARN_DAYS:
+        lines.append("  WARNING: the certificate ends soon, and then nobody talks to this node: have it renewed")
+    if found.get("authority_trouble"):
+        # Certificates, new people and machines come from there: said long before anything ends.
+        lines.append(f"  WARNING: the authority cannot be asked: {found['authority_trouble']}")
     lines += [f"  {_account(account)}" for account in found["accounts"]]
     lines += [f"  WARNING: {account['trouble']}" for account in found["accounts"] if account["trouble"]]
     lines += [f"  complaint: {_count(count, 'time')} {kind}" for kind, count in sorted(found["complaints"].items())]

@@ -30,7 +30,7 @@ PASSWORD_LIMIT = 1000
 """Characters; mail programs and the protocols they speak have lines of about that length."""
 
 _path = click.Path(path_type=Path)
-_password_option = click.option(
+password_option = click.option(
     "--password-file", type=click.File("r", encoding="utf-8"), help="Read the password there (- is standard input)."
 )
 
@@ -46,7 +46,7 @@ def user() -> None:
 @config_option
 @click.option("--key", "key_file", type=_path, required=True, help="The person's key, as post ca request made it.")
 @click.option("--chain", "chain_file", type=_path, required=True, help='What "post ca issue-user" wrote.')
-@_password_option
+@password_option
 def add(config: Path | None, key_file: Path, chain_file: Path, password_file: TextIO | None) -> None:
     """
     Let a person live here.  Asks for the password that their mail program is to use.
@@ -63,7 +63,7 @@ def add(config: Path | None, key_file: Path, chain_file: Path, password_file: Te
     certificate = check_identity(chain_file, chain, key, root)
     if home.has_account(certificate.address):
         raise ConfigError(certificate.address, "lives here already")
-    home.write_account(make_account(certificate, key, chain, _read_password(password_file)))
+    home.write_account(make_account(certificate, key, chain, read_password(password_file)))
     click.echo(f"{certificate.address} lives here now; {key_file} is needed no more and should be deleted.")
     _tell(settings)
 
@@ -71,7 +71,7 @@ def add(config: Path | None, key_file: Path, chain_file: Path, password_file: Te
 @user.command()
 @config_option
 @click.argument("address")
-@_password_option
+@password_option
 def password(config: Path | None, address: str, password_file: TextIO | None) -> None:
     """
     Give the person ADDRESS another password.
@@ -83,7 +83,7 @@ def password(config: Path | None, address: str, password_file: TextIO | None) ->
         raise ConfigError(address, "is not a mail address") from None
     if not home.has_account(name):
         raise ConfigError(name, "does not live here")
-    hashed = hash_password(_read_password(password_file), system_entropy)
+    hashed = hash_password(read_password(password_file), system_entropy)
     home.write_password(name, hashed, root)
     click.echo(f"{name} has another password.")
     _tell(settings)
@@ -155,7 +155,12 @@ def _open(config: Path | None, now: int) -> tuple[Config, Home, bytes]:
     return settings, home, home.credentials(now).root
 
 
-def _read_password(file: TextIO | None) -> bytes:
+def read_password(file: TextIO | None) -> bytes:
+    """
+    The password of somebody's mail program, from C{file} or by asking.
+
+    @raise ConfigError: if it cannot be one, or nobody can be asked.
+    """
     if file is not None:
         try:
             text = file.read(2 * PASSWORD_LIMIT)

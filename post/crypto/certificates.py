@@ -1,10 +1,11 @@
 """
 X.509 as POST uses it: P-256 throughout, an off-line root, an issuing authority under it, and
-two kinds of leaf.
+three kinds of leaf.
 
 A *node certificate* carries the node id as URI SAN C{post-node:<40 hex>} and is good for both ends of a TLS link.  An
 *identity certificate* carries the mail address as rfc822Name.  What X.509 has no field for (owner, site, roles, index;
-account id, serial) is one extension each, a MessagePack document of ours.
+account id, serial) is one extension each, a MessagePack document of ours.  A *door certificate* carries the URI SAN
+C{post-door:<domain>}: whoever answers with it speaks for the issuing authority, which no member can.
 
 Our profile is checked here and not by a general verifier, which knows the Web's profile: exactly two certificates under
 a root that is given, dates, basic constraints, usages, and that an identity is of a domain the issuing authority may
@@ -38,8 +39,10 @@ from post.wire import Document, pack, unpack
 
 NODE_URI = "post-node:"
 """One colon only: service_identity fails on two."""
+DOOR_URI = "post-door:"
 NODE_OID = x509.ObjectIdentifier("1.3.6.1.4.1.59999.7.1")
 IDENTITY_OID = x509.ObjectIdentifier("1.3.6.1.4.1.59999.7.2")
+DOOR_OID = x509.ObjectIdentifier("1.3.6.1.4.1.59999.7.3")
 
 SIZE_LIMIT = 4096
 """Bytes of a certificate; ours have about 700."""
@@ -83,6 +86,14 @@ class IdentityFacts(Document, frozen=True):
     version: int
     account: AccountId
     serial: Annotated[int, Meta(ge=0, lt=1 << 62)]
+
+
+class DoorFacts(Document, frozen=True):
+    """
+    The extension of a door certificate.
+    """
+
+    version: int
 
 
 class NodeCertificate(msgspec.Struct, frozen=True):
@@ -236,6 +247,26 @@ def issue_identity(
     )
 
 
+def issue_door(
+    issuing: bytes,
+    issuing_key: SigningKey,
+    request: bytes,
+    domain: str,
+    not_before: int,
+    not_after: int,
+    entropy: Entropy,
+) -> bytes:
+    """
+    A door certificate (DER).
+
+    @raise PeerError: if C{request} is not in order.
+    """
+    usages = [ExtendedKeyUsageOID.SERVER_AUTH]
+    name = x509.UniformResourceIdentifier(DOOR_URI + domain)
+    facts = pack(DoorFacts(FACTS))
+    return _issue_leaf(issuing, issuing_key, request, name, usages, DOOR_OID, facts, not_before, not_after, entropy)
+
+
 def _issue_leaf(
     issuing: bytes,
     issuing_key: SigningKey,
@@ -310,7 +341,7 @@ def _sign(builder: x509.CertificateBuilder, key: SigningKey) -> bytes:
 # Reading.
 
 
-_Facts = TypeVar("_Facts", NodeFacts, IdentityFacts)
+_Facts = TypeVar("_Facts", NodeFacts, IdentityFacts, DoorFacts)
 
 
 def _load(der: bytes) -> x509.Certificate:
@@ -440,6 +471,23 @@ def verify_identity(chain: Sequence[bytes], root: bytes, at: int) -> IdentityCer
     if not _is_canonical(identity.address) or domain not in _domains(chain[1]):
         raise BadSignature("an address that its issuer may not certify")
     return identity
+
+
+def verify_door(chain: Sequence[bytes], root: bytes, at: int | None) -> str:
+    """
+    The domain for whose authority the holder of the certificate that heads C{chain} speaks, verified to C{root} at
+    C{at}, or at any time.
+
+    @raise PeerError: as L{verify_node}.
+    """
+    if not chain:
+        raise BadSignature("no certificate")
+    certificate = _load(chain[0])
+    _, name, _ = _leaf(certificate, ExtendedKeyUsageOID.SERVER_AUTH, DOOR_OID, DoorFacts)
+    _verify_chain(chain, root, _dates(certificate)[0] if at is None else at)
+    if not isinstance(name, x509.UniformResourceIdentifier) or not name.value.startswith(DOOR_URI):
+        raise PeerError("not the certificate of an authority's door")
+    return name.value[len(DOOR_URI) :]
 
 
 def _is_canonical(address: str) -> bool:

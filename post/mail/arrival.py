@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from twisted.internet.defer import DeferredSemaphore
 from twisted.logger import Logger
 
+from post.crypto.keys import SigningKey
 from post.crypto.names import canonical, split
 from post.crypto.sealing import SealingKey
 from post.errors import PeerError
@@ -39,8 +40,20 @@ class MailArrival:
         self._mailbox = mailbox
         self._letters = letters
         self._fetches = DeferredSemaphore(FETCHES_LIMIT)
-        self.key = account.key
-        self.chain = account.chain
+
+    @property
+    def key(self) -> SigningKey:
+        """
+        What signs receipts.
+        """
+        return self._account.key
+
+    @property
+    def chain(self) -> tuple[bytes, ...]:
+        """
+        The certificates of that key: those of now, since they are renewed.
+        """
+        return self._account.chain
 
     @property
     def sealing_keys(self) -> Sequence[SealingKey]:

@@ -86,6 +86,13 @@ class Account:
         self.master = credentials.master
         self.signer = Signer(credentials.key, credentials.chain)
 
+    def renew(self, credentials: AccountCredentials) -> None:
+        """
+        Use newer certificates from now on; the identity block shows them when it is published next.
+        """
+        self._credentials = credentials
+        self.signer = Signer(credentials.key, credentials.chain)
+
     @property
     def key(self) -> SigningKey:
         """

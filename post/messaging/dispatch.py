@@ -91,6 +91,12 @@ class Dispatch:
         self._pending_s = pending_s
         self._tasks = tasks
 
+    def renew(self, node: Signer) -> None:
+        """
+        Show the node's newer certificates from now on.
+        """
+        self._node = node
+
     async def notify(self, sender: Signer, notification: Notification) -> Outcome:
         """
         See that C{notification} reaches its recipient, now or later.  Returning means promise 1.

@@ -15,12 +15,21 @@ from typing import Any, cast
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_der_x509_certificate
 from OpenSSL.crypto import FILETYPE_ASN1
+from OpenSSL.SSL import Connection
 from OpenSSL.SSL import Error as TlsError
-from twisted.internet.interfaces import IAddress, IProtocol, IReactorTime, ISystemHandle
+from twisted.internet.interfaces import (
+    IAddress,
+    IOpenSSLClientConnectionCreator,
+    IOpenSSLServerConnectionCreator,
+    IProtocol,
+    IReactorTime,
+    ISystemHandle,
+)
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import Certificate, CertificateOptions, TLSVersion, trustRootFromCertificates
-from twisted.internet.tcp import Connection
+from twisted.internet.tcp import Connection as TcpConnection
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from zope.interface import implementer
 
 from post.crypto.keys import SigningKey
 from post.errors import ConfigError, PeerError
@@ -50,6 +59,28 @@ def options(key: SigningKey, chain: Sequence[bytes], root_der: bytes) -> Certifi
     except TlsError as error:
         raise ConfigError("node key", f"does not fit the node certificate ({error})") from None
     return made
+
+
+@implementer(IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator)
+class Renewable:
+    """
+    What both ends of a connection are made with, while it may be exchanged for another.
+    """
+
+    def __init__(self, made: CertificateOptions) -> None:
+        self._made = made
+
+    def use(self, made: CertificateOptions) -> None:
+        """
+        For every connection from now on.
+        """
+        self._made = made
+
+    def clientConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> Connection:
+        return self._made.clientConnectionForTLS(protocol)
+
+    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> Connection:
+        return self._made.serverConnectionForTLS(protocol)
 
 
 class _Wrapping(TLSMemoryBIOFactory):
@@ -82,14 +113,14 @@ class _Single(Factory):
         return self._protocol
 
 
-def client_factory(made: CertificateOptions, link: Protocol, clock: IReactorTime) -> TLSMemoryBIOFactory:
+def client_factory(made: Renewable, link: Protocol, clock: IReactorTime) -> TLSMemoryBIOFactory:
     """
     For the end that dials: makes C{link} speak TLS.
     """
     return _Wrapping(made, True, _Single(link), clock)
 
 
-def server_factory(made: CertificateOptions, links: Factory, clock: IReactorTime) -> TLSMemoryBIOFactory:
+def server_factory(made: Renewable, links: Factory, clock: IReactorTime) -> TLSMemoryBIOFactory:
     """
     For the end that listens.
     """
@@ -136,5 +167,5 @@ def push(tls: Any) -> None:
     If the socket is full, or broken, the reactor goes on with the rest as always.
     """
     connection = tls.transport
-    if isinstance(connection, Connection):
+    if isinstance(connection, TcpConnection):
         connection.doWrite()

@@ -29,7 +29,7 @@ from post.net.dial import connect, join_address
 from post.net.link import Link, Stage
 from post.net.messages import Agreed
 from post.net.switchboard import Switchboard
-from post.net.tls import client_factory, options, server_factory
+from post.net.tls import Renewable, client_factory, options, server_factory
 from post.wire import Priority
 
 _ANYWHERE = ("", "0.0.0.0", "::")
@@ -104,7 +104,7 @@ class TlsTransport:
             self._certificate = self._identify(chain)
         except PeerError as error:
             raise ConfigError("node certificate", str(error)) from None
-        self._options = options(key, chain, root_der)
+        self._options = Renewable(options(key, chain, root_der))
         local = Contact(self._certificate.node_id, addresses or (), epoch)
         self._switchboard = Switchboard(
             local, self._clock, random, complaints, config or LinkConfig(), self._identify, self._connect
@@ -113,6 +113,21 @@ class TlsTransport:
     @property
     def local(self) -> Contact:
         return self._switchboard.local
+
+    def renew(self, key: SigningKey, chain: Sequence[bytes]) -> None:
+        """
+        Show newer certificates of the same key to whoever is linked with from now on.
+
+        @raise ConfigError: if they are not for that key and our place on the ring, or not valid now.
+        """
+        try:
+            certificate = self._identify(chain)
+        except PeerError as error:
+            raise ConfigError("node certificate", str(error)) from None
+        if certificate.node_id != self.local.id:
+            raise ConfigError("node certificate", "is of another node")
+        self._options.use(options(key, chain, self._root_der))
+        self._certificate = certificate
 
     def _identify(self, chain: Sequence[bytes]) -> NodeCertificate:
         return verify_node(chain, self._root_der, int(self._clock.seconds()))

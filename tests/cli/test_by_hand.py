@@ -11,6 +11,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from post.cli import VERBS
+from post.crypto.certificates import read_identity
 from post.crypto.documents import open_directory
 from post.crypto.passwords import check_password
 from post.home import Home
@@ -309,6 +310,8 @@ class UserTests(SynchronousTestCase):
         home = Home(self.home)
         (account,) = home.accounts(home.credentials(int(time.time())).root)
         self.assertNotEqual(before, pack(account.chain))
+        # Others may seal to it for as long as the certificate is valid.
+        self.assertEqual(read_identity(account.chain[0]).not_after, account.sealing[-1].expires)
         self.organisation.certify_user("bob")
         for chain in ("old.chain", "bob.chain", "alice.key", "none"):
             self.assertEqual(78, post(*renew, directory / chain).exit_code, chain)

@@ -61,6 +61,22 @@ class DescribeTests(SynchronousTestCase):
     Tests of L{describe}.
     """
 
+    def test_ends_soon(self) -> None:
+        """
+        That the certificate will end is said weeks before.
+        """
+        said = "WARNING: the certificate ends soon"
+        self.assertIn(said, describe(FOUND, 81 * DAY))
+        self.assertNotIn(said, describe(FOUND, 79 * DAY))
+
+    def test_authority(self) -> None:
+        """
+        That the authority does not answer is said long before a certificate ends.
+        """
+        said = "WARNING: the authority cannot be asked: no way"
+        self.assertIn(said, describe({**FOUND, "authority_trouble": "no way"}, 0))
+        self.assertNotIn("the authority", describe({**FOUND, "authority_trouble": ""}, 0))
+
     def test_serving(self) -> None:
         """
         What a person wants to know of a node, in words.

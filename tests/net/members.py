@@ -41,12 +41,16 @@ class Authority:
         )
 
     def member(
-        self, number: int, not_before: int = NOW - DAY, not_after: int = NOW + 90 * DAY
+        self,
+        number: int,
+        not_before: int = NOW - DAY,
+        not_after: int = NOW + 90 * DAY,
+        key: SigningKey | None = None,
     ) -> tuple[SigningKey, list[bytes]]:
         """
         The key and chain of node C{number}, which is also its id.
         """
-        key = SigningKey.generate(self.entropy)
+        key = key or SigningKey.generate(self.entropy)
         leaf = issue_node(
             self.issuing,
             self._key,

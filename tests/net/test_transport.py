@@ -130,6 +130,25 @@ class TransportTests(SynchronousTestCase):
         """
         self.assertTrue(verifyObject(ITransport, self.one.transport))
 
+    def test_renew(self) -> None:
+        """
+        Newer certificates are shown on every link from then on, whoever dials; what is not ours is refused.
+        """
+        key, chain = AUTHORITY.member(3)
+        three = self.member(3, identity=(key, chain))
+        leaf, *_ = AUTHORITY.member(3, not_after=NOW + 200 * DAY, key=key)[1]
+        for number, other in ((3, None), (4, key)):
+            wrong = AUTHORITY.member(number, key=other)[1]
+            self.assertRaises(ConfigError, three.transport.renew, key, wrong)
+        three.transport.renew(key, [leaf, AUTHORITY.issuing])
+        three.send(self.one, b"dialled")
+        self.two.send(three, b"accepted")
+        self.network.settle()
+        for each in (self.one, self.two, three):
+            certificate = each.transport.certificate(NodeId(Id(3)))
+            assert certificate is not None
+            self.assertEqual(NOW + 200 * DAY, certificate.not_after)
+
     def test_local(self) -> None:
         """
         The contact has the id of the certificate, the address that is listened on, and the epoch.

@@ -1,0 +1,213 @@
+"""
+Tests for L{post.ca.affiliation}: what a running node does with what its authority gives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from post.ca.affiliation import Affiliation, renew_ended
+from post.ca.authority import SHORT_S, Authority
+from post.ca.enrolment import LATE_S
+from post.ca.upkeep import HURRY_S
+from post.config import Config, load
+from post.crypto.certificates import make_request, read_identity, read_node
+from post.crypto.documents import Directory
+from post.crypto.entropy import SeededEntropy
+from post.crypto.keys import SigningKey
+from post.errors import ConfigError
+from post.home import Home
+from post.ids import Contact
+from tests.ca.members import Office
+from tests.crypto.issued import DAY, NOW
+from tests.scratch import scratch
+from tests.test_home import new_account
+
+
+@dataclass
+class Local:
+    """
+    Where a node is.
+    """
+
+    addresses: tuple[str, ...] = ("alice:7654",)
+
+
+@dataclass
+class Overlay:
+    """
+    The ring as a node sees it.
+    """
+
+    local: Local = field(default_factory=Local)
+
+
+class FakeNode:
+    """
+    What is used of a node (and, for C{renew}, of its transport).
+    """
+
+    def __init__(self, directory: Directory) -> None:
+        self.directory = directory
+        self.pastry = Overlay()
+        self.chains: list[tuple[bytes, ...]] = []
+        self.met: Any = None
+
+    def watch(self, seen: Any) -> None:
+        self.met = seen
+
+    def set_directory(self, directory: Directory) -> None:
+        self.directory = directory
+
+    def renew(self, *arguments: Any) -> None:
+        self.chains.append(arguments[-1])
+
+
+class AffiliationCase(SynchronousTestCase):
+    """
+    A node that serves its authority.
+    """
+
+    def setUp(self) -> None:
+        self.directory = scratch(self)
+        self.entropy = SeededEntropy(b"affiliation")
+        self.authority = Authority.create(self.directory / "authority", "example.org", self.entropy, NOW)
+        self.home = Home(self.directory)
+        key = SigningKey.generate(self.entropy)
+        chain = self.authority.issue_node(make_request(key), "alice", NOW, life_s=SHORT_S)
+        policy, convergence = self.authority.policy(), self.authority.convergence
+        self.home.create(key, chain, self.authority.root, convergence, policy, self.authority.directory())
+        self.clock = Clock()
+        self.clock.advance(NOW)
+        self.reloads = 0
+
+    def config(self, directory: str = "authority") -> Config:
+        """
+        The settings of a node that serves an authority.
+        """
+        file = self.directory / "node.toml"
+        file.write_text(f'[authority]\ndirectory = "{directory}"\nlisten = "127.0.0.1:0"')
+        return load(file)
+
+
+class AffiliationTests(AffiliationCase):
+    """
+    Tests of a node that serves its authority.
+    """
+
+    def start(self) -> tuple[Affiliation, FakeNode, FakeNode]:
+        """
+        A node that runs, and its transport.
+        """
+        credentials = self.home.credentials(NOW)
+        affiliation = Affiliation(self.clock, self.config(), self.home, credentials)
+        node = FakeNode(self.home.directory(credentials.root, NOW))
+        transport = FakeNode(node.directory)
+        started: Any = affiliation  # The fakes are only what is used.
+        started.start(node, transport, self.reload)
+        self.addCleanup(lambda: self.successResultOf(Deferred.fromCoroutine(affiliation.stop())))
+        return affiliation, node, transport
+
+    def reload(self) -> None:
+        """
+        The accounts on disk have changed.
+        """
+        self.reloads += 1
+
+    def test_renewed(self) -> None:
+        """
+        Renewed certificates of the node, and of a person on it, are on disk and in use, without a new start.
+        """
+        _, node, transport = self.start()
+        account = new_account(self.authority, "alice@example.org")
+        self.home.write_account(account)
+        self.clock.advance(SHORT_S * 0.7)
+        now = int(self.clock.seconds())
+        fresh = self.home.credentials(now)
+        self.assertEqual([fresh.chain], node.chains)
+        self.assertEqual([fresh.chain], transport.chains)
+        self.assertEqual(now + SHORT_S, read_node(fresh.chain[0]).not_after)
+        # It was certified for two years, and is not exchanged for what ends sooner.
+        end = read_identity(account.chain[0]).not_after
+        self.clock.advance(end - 40 * DAY - now)
+        self.assertEqual(0, self.reloads)
+        self.clock.advance(15 * DAY)
+        self.assertEqual(1, self.reloads)
+        (renewed,) = self.home.accounts(fresh.root)
+        self.assertGreater(read_identity(renewed.chain[0]).not_after, read_identity(account.chain[0]).not_after)
+
+    def test_met(self) -> None:
+        """
+        A node that is met and not known is known soon; one that is known causes no question.
+        """
+        affiliation, node, _ = self.start()
+        before = node.directory.serial
+        key = SigningKey.generate(self.entropy)
+        chain = self.authority.issue_node(make_request(key), "bob", NOW)
+        (member,) = node.directory.members
+        node.met(Contact(member.node, (), 1))
+        self.clock.advance(HURRY_S)
+        self.assertEqual(before, node.directory.serial)
+        node.met(Contact(read_node(chain[0]).node_id, (), 1))
+        self.clock.advance(HURRY_S)
+        self.assertEqual(2, len(node.directory.members))
+        self.assertEqual("", affiliation.trouble)
+
+    def test_foreign(self) -> None:
+        """
+        Another authority than its own is not served, nor one that is not there.
+        """
+        Office(self.directory / "other")
+        credentials = self.home.credentials(NOW)
+        for directory in ("other/authority", "none"):
+            self.assertRaises(ConfigError, Affiliation, self.clock, self.config(directory), self.home, credentials)
+
+    def test_by_hand(self) -> None:
+        """
+        A node without an authority to ask asks nobody.
+        """
+        file = self.directory / "node.toml"
+        file.write_text("")
+        affiliation = Affiliation(self.clock, load(file), self.home, self.home.credentials(NOW))
+        affiliation.listen()
+        node: Any = FakeNode(self.home.directory(self.authority.root, NOW))
+        affiliation.start(node, node, self.reload)
+        self.assertEqual(([], None, ""), (self.clock.getDelayedCalls(), node.met, affiliation.trouble))
+
+
+class EndedTests(AffiliationCase):
+    """
+    Tests of L{renew_ended}.
+    """
+
+    def test_renewed(self) -> None:
+        """
+        A node whose certificate has ended while it was off has it renewed before it starts; another is left alone.
+        """
+        before = self.home.credentials(NOW).chain
+        renew_ended(self.config(), self.home, NOW + DAY)
+        self.assertEqual(before, self.home.credentials(NOW).chain)
+        later = NOW + SHORT_S + DAY
+        self.assertRaises(ConfigError, self.home.credentials, later)
+        renew_ended(self.config(), self.home, later)
+        self.assertEqual(later + SHORT_S, read_node(self.home.credentials(later).chain[0]).not_after)
+
+    def test_refused(self) -> None:
+        """
+        Why it cannot be renewed is one line; without an authority to ask nothing is tried.
+        """
+        late = NOW + SHORT_S + LATE_S + DAY
+        said = str(self.assertRaises(ConfigError, renew_ended, self.config(), self.home, late))
+        self.assertIn("cannot be renewed", said)
+        file = self.directory / "node.toml"
+        file.write_text('authority.doors = ["127.0.0.1:1"]')
+        said = str(self.assertRaises(ConfigError, renew_ended, load(file), self.home, NOW + SHORT_S + DAY))
+        self.assertIn("127.0.0.1:1", said)
+        file.write_text("")
+        renew_ended(load(file), self.home, late)
+        self.assertRaises(ConfigError, self.home.credentials, late)

@@ -1,0 +1,182 @@
+"""
+Machines of one organisation, each a directory with a C{twistd post}, for tests of how they come together.
+"""
+
+from __future__ import annotations
+
+import imaplib
+import os
+import re
+import smtplib
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from post import control
+from post.errors import PostError
+from tests.cli.commands import post
+from tests.system.rings import GRACE_S, mail, wait_for
+
+ROOT = Path(__file__).parent.parent.parent
+TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
+
+
+def free_ports(count: int) -> list[int]:
+    """
+    Ports that nobody has.
+    """
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+class Machine:
+    """
+    One of them, of the person C{name}.
+    """
+
+    def __init__(self, case: SynchronousTestCase, directory: Path, name: str) -> None:
+        self.name = name
+        self.home = directory / name
+        self.link, self.door, self.submission, self.imap = free_ports(4)
+        self._log = directory / f"{name}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        case.addCleanup(self.stop)
+
+    @property
+    def config(self) -> Path:
+        """
+        Its settings.
+        """
+        return self.home / "node.toml"
+
+    def init(self, machines: int) -> str:
+        """
+        Make a new organisation there.
+        """
+        options = ("--user", f"{self.name}@example.org", "--machines", str(machines), "--door-port", str(self.door))
+        result = post("init", self.home, *options, *self._options(), stdin=f"{self.name}-secret\n")
+        assert result.exit_code == 0, result.output
+        self._settle()
+        return result.output
+
+    def join(self, code: str) -> tuple[int, str]:
+        """
+        Let it join; exit code and words.
+        """
+        result = post("join", code, self.home, *self._options(), stdin=f"{self.name}-secret\n")
+        if result.exit_code == 0:
+            self._settle()
+        return result.exit_code, result.output
+
+    def _options(self) -> tuple[str, ...]:
+        return ("--host", "127.0.0.1", "--port", str(self.link), "--name", self.name, "--password-file", "-")
+
+    def _settle(self) -> None:
+        """
+        Mail ports that nobody else on this one machine has.
+        """
+        with self.config.open("a") as file:
+            file.write(f'\n[mail]\nsubmission = "127.0.0.1:{self.submission}"\nsubmissions = ""\n')
+            file.write(f'imap = "127.0.0.1:{self.imap}"\nimaps = ""\n')
+
+    def token(self, name: str, *options: str) -> str:
+        """
+        A code for C{name}, from the authority that is served here.
+        """
+        result = post("ca", "token", "--config", self.config, f"{name}@example.org", "--no-qr", *options)
+        assert result.exit_code == 0, result.output
+        found = re.search(r"post join (\S+)", result.output)
+        assert found is not None
+        return found[1]
+
+    def start(self) -> None:
+        """
+        Start its node.
+        """
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                (*TWISTD, "--nodaemon", "--pidfile=", "post", "--config", str(self.config)),
+                cwd=self.home,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def stop(self) -> None:
+        """
+        Stop it, if it runs.
+        """
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait(GRACE_S)
+
+    def ended(self) -> int:
+        """
+        Wait until it ends by itself: its exit code.
+        """
+        assert self._process is not None
+        return self._process.wait(GRACE_S)
+
+    @property
+    def log(self) -> str:
+        """
+        What it has logged and said.
+        """
+        return self._log.read_text()
+
+    def status(self) -> dict[str, object]:
+        """
+        How the node says it is; empty if it does not.
+        """
+        try:
+            found: dict[str, object] = control.ask(control.find(self.home), {"verb": "status"}, 5)
+        except PostError:
+            return {}
+        return found
+
+    def wait(self, what: str) -> None:
+        """
+        Until C{what} is so: C{serving}, or C{active}.
+        """
+        try:
+            wait_for(f"{self.name}: {what}", lambda: self.status().get(what), 90)
+        except AssertionError:
+            print("\n".join(self._log.read_text().splitlines()[-40:]))
+            raise
+
+    def send(self, recipient: str, subject: str) -> None:
+        """
+        Submit a message; returns at C{250}.
+        """
+        with smtplib.SMTP("127.0.0.1", self.submission, timeout=60) as client:
+            client.login(self.name, f"{self.name}-secret")
+            message = mail(subject, sender=self.name, recipient=recipient)
+            client.sendmail(f"{self.name}@example.org", [f"{recipient}@example.org"], message)
+
+    def wait_for_mail(self, subject: str) -> None:
+        """
+        Until a message with this subject is in the Inbox.
+        """
+        wait_for(subject, lambda: self.subjects(subject))
+
+    def subjects(self, subject: str) -> int:
+        """
+        How many messages with this subject are in the Inbox.
+        """
+        client = imaplib.IMAP4("127.0.0.1", self.imap, timeout=60)
+        try:
+            client.login(self.name, f"{self.name}-secret")
+            client.select(readonly=True)
+            return len(client.search(None, "SUBJECT", f'"{subject}"')[1][0].split())
+        finally:
+            client.shutdown()
