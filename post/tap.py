@@ -230,11 +230,14 @@ class NodeService(Service):
 
     def _seeds(self) -> tuple[str, ...]:
         """
-        The seeds that are set and those that the authority has told, without ourselves.
+        The seeds that are set and those that the authority has told; ourselves by the name under which others know us,
+        if we are among them.  None if there is nobody else.
         """
         links = self._config.settings.links
-        ours = {links.listen, *links.addresses}
-        return tuple(seed for seed in dict.fromkeys((*links.seeds, *self._home.seeds())) if seed not in ours)
+        known_as = links.addresses or (links.listen,)
+        ours = {links.listen, *known_as}
+        seeds = dict.fromkeys(known_as[0] if seed in ours else seed for seed in (*links.seeds, *self._home.seeds()))
+        return tuple(seeds) if any(seed not in ours for seed in seeds) else ()
 
     def _check_password(self, password: bytes, stored: str) -> Deferred[bool]:
         return deferToThreadPool(self._reactor, self._passwords, check_password, password, stored)
