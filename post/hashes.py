@@ -44,6 +44,7 @@ class Purpose(bytes, Enum):
     SIGN_NOTIFICATION = b"post:sign-notification:1"
     SIGN_ENVELOPE = b"post:sign-envelope:1"
     SIGN_DELIVERY = b"post:sign-delivery-receipt:1"
+    SIGN_PUBLICATION = b"post:sign-publication:1"
     # Derived keys and identifiers.
     CONVERGENT_KEY = b"post:convergent-key:1"
     RANDOM_KEY = b"post:random-key:1"
