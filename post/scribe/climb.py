@@ -41,7 +41,7 @@ SEEKING_LIMIT = 32
 ring."""
 TICK_S = 5.0
 """Between two looks at what is due."""
-SILENCE_S = 15.0
+SILENCE_S = 30.0
 """After which a parent of whom nothing was heard is asked."""
 RENEW_S = 60.0
 """After which it is asked anyway.  It forgets a child that it was not asked by three times."""

@@ -115,8 +115,11 @@ class Scribe:
         Call C{heard} with what is published in C{group} from now on, once we are in its tree, and C{taker} with what is
         offered to any one of its members: it says whether it takes it.
 
+        @raise ValueError: if somebody on this node does so already.
         @raise Overloaded: if these are too many groups.
         """
+        if group in self._listeners:
+            raise ValueError(f"group {group} has a listener here")
         branch = self.forest.grow(group)
         branch.subscribed = True
         self._listeners[group] = (heard, taker)
@@ -200,7 +203,7 @@ class Scribe:
         if not isinstance(message, Seek) or message.asker.id == self._local or key != message.group:
             return True
         known = self.forest.get(message.group) is not None
-        if not known and (message.member or not self._pastry.active):
+        if not known and (message.member or self.forest.is_full or not self._pastry.active):
             return True
         if not message.member and not is_nearer(message.group, self._local, message.asker.id):
             return True  # Our parent must not be below us.

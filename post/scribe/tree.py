@@ -122,6 +122,13 @@ class Forest:
     def __iter__(self) -> Iterator[Branch]:
         return iter(list(self._branches.values()))
 
+    @property
+    def is_full(self) -> bool:
+        """
+        Whether no more groups are taken.
+        """
+        return len(self._branches) >= GROUPS_LIMIT
+
     def get(self, group: GroupId) -> Branch | None:
         """
         How we stand in C{group}, if we do.
@@ -136,7 +143,7 @@ class Forest:
         """
         branch = self._branches.get(group)
         if branch is None:
-            if len(self._branches) >= GROUPS_LIMIT:
+            if self.is_full:
                 raise Overloaded(f"{GROUPS_LIMIT} groups")
             branch = self._branches[group] = Branch(group, self._owner)
         return branch

@@ -51,7 +51,7 @@ class Story:
         self.world.clock.advance(60)
         for number in range(1, mails + 1):
             self.world.finish(self.world.send("alice", ["bob"], message(number)))
-        self.world.clock.advance(600)
+        self.world.clock.advance(300)
 
     def come_back(self) -> None:
         """
@@ -131,21 +131,30 @@ class PresenceTests(SynchronousTestCase):
 
     def test_asleep(self) -> None:
         """
-        A computer that slept, and whose node so long does not know what came meanwhile, says that it is awake.
+        A computer that slept, for a moment or for minutes, says that it is awake, and has what came meanwhile.
         """
-        world = World(5, machines=7)
+        for nap_s in (6.0, 240.0):
+            self.nap(nap_s)
+
+    def nap(self, nap_s: float) -> None:
+        """
+        Bob's computer sleeps for so long.
+        """
+        world = World(5, machines=14)
         world.start()
+        world.clock.advance(60)
         bob = world.machines["node2"]
+        asleep_at = world.clock.seconds()
         world.network.freeze(bob.node_id)
         bob.clock.pause()
-        world.clock.advance(120)
         for number in range(3):
             world.finish(world.send("alice", ["bob"], message(number)))
-        world.clock.advance(120)
         heard: list[float] = []
-        node = world.node("node5")
+        # One that does not listen by itself.
+        running = [world.node(name) for name in world.machines if name not in ("node1", "node2")]
+        node = next(each for each in running if not each.delegates.waiting)
         node.scribe.subscribe(group_of(bob.accounts[0].account), lambda _: heard.append(world.clock.seconds()))
-        world.clock.advance(5)
+        world.clock.advance(nap_s - (world.clock.seconds() - asleep_at))
         woken_at = world.clock.seconds()
         bob.clock.resume()
         world.network.thaw(bob.node_id)
