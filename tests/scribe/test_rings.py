@@ -14,6 +14,7 @@ from post.ids import AccountId, GroupId, Id
 from post.interfaces import IApplication
 from post.pastry.config import PastryConfig
 from post.scribe import tree
+from post.scribe.climb import RENEW_S, SILENCE_S, TICK_S
 from post.scribe.messages import Attach, Publish, Spread
 from post.scribe.publication import Signed, group_of
 from post.scribe.tree import CHILDREN_LIMIT
@@ -72,7 +73,8 @@ class GroupsTests(SynchronousTestCase):
         """
         groups = self.groups(2, 200, None)
         groups.subscribe(groups.members)
-        self.assertEqual([], groups.grown())
+        # Sooner than anybody asks whether all is well.
+        self.assertEqual([], groups.grown(15))
         groups.publish(groups.members[5], b"all")
         self.assertEqual([], groups.deaf(b"all", groups.members))
 
@@ -141,8 +143,8 @@ class GroupsTests(SynchronousTestCase):
         groups.subscribe(listeners)
         self.assertEqual([], groups.grown())
         groups.boot([root])
-        self.assertEqual([], groups.rings.settle(60))
-        self.assertEqual([], groups.grown())
+        self.assertTrue(groups.rings.until(lambda: root.pastry.active, 60))
+        self.assertEqual([], groups.grown(1))
         branch = groups.scribes[root].forest.get(GROUP)
         assert branch is not None
         self.assertTrue(branch.is_root)
@@ -239,6 +241,42 @@ class GroupsTests(SynchronousTestCase):
         self.assertTrue(any(member.complaints.counts["refused publication"] for member in listeners))
         groups.publish(groups.members[9], b"true again")
         self.assertEqual([], groups.deaf(b"true again", listeners))
+
+    def test_sent_again(self) -> None:
+        """
+        What somebody sends again, or before it, is heard once, and the newest is what counts.
+        """
+        groups = self.groups(17, 20)
+        liar, listeners = groups.members[0], groups.members[1:]
+        groups.subscribe(listeners)
+        self.assertEqual([], groups.grown())
+        first, second = groups.publication(b"first"), groups.publication(b"second")
+        for data in (second, first, second):
+            liar.pastry.route(GROUP, Publish(data))
+            groups.rings.advance(1)
+            for member in listeners:
+                liar.rpc.tell(member.contact, Spread(data))
+            groups.rings.advance(1)
+        self.assertEqual([], groups.deaf(b"second", listeners))
+        self.assertEqual([], [member for member in listeners if b"first" in groups.heard[member]])
+
+    def test_forgotten(self) -> None:
+        """
+        Children that their parents have forgotten ask, since they hear nothing, and find others.
+        """
+        groups = self.groups(18, 40)
+        groups.subscribe(groups.members)
+        self.assertEqual([], groups.grown())
+        for scribe in groups.scribes.values():
+            branch = scribe.forest.get(GROUP)
+            assert branch is not None
+            for child in list(branch.children):
+                scribe.forest.lose(branch, child)
+        self.assertLess(len(groups.grown(SILENCE_S + TICK_S + 5)), 5)
+        # Between neighbors there is other traffic: they ask in a minute.
+        self.assertEqual([], groups.grown(RENEW_S))
+        groups.publish(groups.members[3], b"found again")
+        self.assertEqual([], groups.deaf(b"found again", groups.members))
 
     def test_far_child(self) -> None:
         """
