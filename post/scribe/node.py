@@ -51,7 +51,8 @@ PEER_BURST = 1000.0
 thousand recipients to follow is not slowed down, and one that does nothing else costs us a hundredth of our time."""
 ROUTED_RATE = 200.0
 ROUTED_BURST = 2000.0
-"""The same for what is routed to us, all of it together, as nobody can tell who sent it."""
+"""The same for what is routed to us, as nobody can tell who sent it: for all that seek, and for all publications that
+have to be verified."""
 LATEST_S = 60.0
 """How long the newest publication is handed to children that come: those that are finding a new parent just then would
 miss it."""
@@ -84,7 +85,8 @@ class Scribe:
         self._tasks = Tasks()
         self._listeners: dict[GroupId, tuple[Listener, Taker | None]] = {}
         self._peers = Allowances(PEER_RATE, PEER_BURST)
-        self._routed = Bucket(ROUTED_RATE, ROUTED_BURST, ROUTED_BURST, clock.seconds())
+        self._seeking = Bucket(ROUTED_RATE, ROUTED_BURST, ROUTED_BURST, clock.seconds())
+        self._verifying = Bucket(ROUTED_RATE, ROUTED_BURST, ROUTED_BURST, clock.seconds())
         self.forest = Forest(self._local)
         self._climber = Climber(rpc, pastry, clock, random, self.forest, self._tasks)
         rpc.serve(Attach, self._attach)
@@ -190,7 +192,7 @@ class Scribe:
     def deliver(self, key: Key, message: Message, origin: Contact) -> None:
         if isinstance(message, Seek):
             self._sought(key, message)
-        elif isinstance(message, Publish) and self._routed.take(self._clock.seconds()):
+        elif isinstance(message, Publish):
             try:
                 self._take(key, message.publication)
             except PeerError as error:
@@ -207,7 +209,7 @@ class Scribe:
             return True
         if not message.member and not is_nearer(message.group, self._local, message.asker.id):
             return True  # Our parent must not be below us.
-        if not self._routed.take(self._clock.seconds()):
+        if not self._seeking.take(self._clock.seconds()):
             return True
         self._rpc.tell(message.asker, Here(message.number))
         return False
@@ -217,7 +219,7 @@ class Scribe:
             return
         if seek.asker.id == self._local:
             self._climber.met(seek.number, self._pastry.local)
-        elif self._routed.take(self._clock.seconds()):
+        elif self._seeking.take(self._clock.seconds()):
             self._rpc.tell(seek.asker, Here(seek.number))
 
     def update(self, contact: Contact, joined: bool) -> None:
@@ -299,6 +301,8 @@ class Scribe:
         if key is not None and key != claim.group:
             raise PeerError("a publication to another group")
         now = self._clock.seconds()
+        if key is not None and not self._verifying.take(now):
+            return
         publication = check(data, self._root, now)
         branch.newest, branch.latest, branch.latest_at = publication.number, data, now
         for child in branch.children.values():

@@ -16,6 +16,7 @@ from post.pastry.config import PastryConfig
 from post.scribe import tree
 from post.scribe.climb import RENEW_S, SILENCE_S, TICK_S
 from post.scribe.messages import Attach, Publish, Spread
+from post.scribe.node import ROUTED_BURST, ROUTED_RATE
 from post.scribe.publication import Signed, group_of
 from post.scribe.tree import CHILDREN_LIMIT
 from post.sim.network import Trace
@@ -308,6 +309,26 @@ class GroupsTests(SynchronousTestCase):
         self.assertEqual([], groups.grown(10))
         groups.rings.advance(600)
         self.assertLessEqual(len(groups.scribes[root].forest), 1)
+
+    def test_flood_of_forgeries(self) -> None:
+        """
+        Of forged publications no more are verified than the limit; when they end, what Alice says is heard again.
+        """
+        groups = self.groups(19, 10)
+        root = self.root(groups)
+        liar = next(member for member in groups.members if member is not root)
+        groups.subscribe(groups.members)
+        self.assertEqual([], groups.grown())
+        forged = Publish(groups.publication(b"forged", key=MALLORY.key))
+        for _ in range(20):
+            for _ in range(150):
+                liar.pastry.route(GROUP, forged)
+            groups.rings.advance(0.1)
+        refused = root.complaints.counts["refused publication"]
+        self.assertIn(refused, range(int(ROUTED_BURST), int(ROUTED_BURST + 3 * ROUTED_RATE)))
+        groups.rings.advance(10)
+        groups.publish(groups.members[3], b"true")
+        self.assertEqual([], groups.deaf(b"true", groups.members))
 
     def test_full(self) -> None:
         """
