@@ -49,6 +49,7 @@ class Purpose(bytes, Enum):
     SIGN_ENVELOPE = b"post:sign-envelope:1"
     SIGN_DELIVERY = b"post:sign-delivery-receipt:1"
     SIGN_QUESTION = b"post:sign-question:1"
+    SIGN_PUBLICATION = b"post:sign-publication:1"
     # Derived keys and identifiers, and proofs of knowing a secret.
     JOIN_KEY = b"post:join-key:1"
     JOIN_QUESTION = b"post:join-question:1"

@@ -101,6 +101,9 @@ Key = NewType("Key", Id)
 Handle = NewType("Handle", Id)
 """Under which PAST keeps a block (the paper's word)."""
 
+GroupId = NewType("GroupId", Key)
+"""Of a group of Scribe, whose root is the root of this key."""
+
 AccountId = NewType("AccountId", Id)
 """Of an account: random, certified; stays when keys change."""
 

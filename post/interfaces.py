@@ -111,7 +111,8 @@ class IApplication(Interface):
 
     def forward(key: Key, message: Message, next_hop: Contact) -> bool:
         """
-        C{message} is about to go on to C{next_hop}; C{False} stops it.
+        C{message} is about to go on to C{next_hop}; C{False} stops it, because the application has taken it over.  It
+        may also pass without a word, where the way changes at the last moment.
         """
 
     def update(contact: Contact, joined: bool) -> None:

@@ -24,8 +24,8 @@ from post.crypto.documents import Directory, Policy
 from post.crypto.keys import SigningKey
 from post.crypto.names import canonical, split
 from post.errors import NotFound, PostError, Refused, Unconfirmed
-from post.ids import Contact, Key, NodeId
-from post.interfaces import Entropy, IApplication, IBlockStore, IJournal, ITransport
+from post.ids import Contact, NodeId
+from post.interfaces import Entropy, IBlockStore, IJournal, ITransport
 from post.mail.arrival import MailArrival
 from post.mail.interfaces import IMailAccounts, IMailbox, ISubmission
 from post.mail.letter import LetterBox
@@ -38,13 +38,16 @@ from post.messaging.dispatch import Dispatch, Signer
 from post.messaging.identities import Identities
 from post.messaging.log import Log
 from post.messaging.pending import PendingKind
+from post.messaging.presence import Announcer, Comings, Followed
 from post.messaging.reception import Reception
 from post.messaging.storage import SecureStore
 from post.past.node import Past
+from post.pastry.config import PastryConfig
 from post.pastry.node import Pastry
 from post.rpc import Rpc
+from post.scribe.node import Scribe
 from post.tasks import Tasks, sleep
-from post.wire import Message, RefusalCode
+from post.wire import RefusalCode
 
 RETRY_FIRST_S = 0.25
 """Before a mailbox that could not be opened, or an identity block that could not be published, because too little of
@@ -79,6 +82,7 @@ class NodeConfig:
     """
 
     name: str = "node"
+    pastry: PastryConfig = field(default_factory=PastryConfig)
 
 
 class AccountStatus(msgspec.Struct, frozen=True):
@@ -181,28 +185,6 @@ class Accounts:
         return opened
 
 
-@implementer(IApplication)
-class _Watcher:
-    """
-    Tells somebody when a node comes into the leaf set.
-    """
-
-    def __init__(self, seen: Callable[[Contact], None]) -> None:
-        self._seen = seen
-
-    def deliver(self, key: Key, message: Message, origin: Contact) -> None:
-        """
-        Nothing is routed to us.
-        """
-
-    def forward(self, key: Key, message: Message, next_hop: Contact) -> bool:
-        return True
-
-    def update(self, contact: Contact, joined: bool) -> None:
-        if joined:
-            self._seen(contact)
-
-
 class Node:
     """
     One member of the ring.
@@ -237,7 +219,7 @@ class Node:
         self._tasks = Tasks()
         root = credentials.root
         self.rpc = Rpc(transport, clock, self.complaints)
-        self.pastry = Pastry(self.rpc, clock, random, self.complaints)
+        self.pastry = Pastry(self.rpc, clock, random, self.complaints, config.pastry)
         self.past = Past(
             self.rpc,
             self.pastry,
@@ -266,11 +248,21 @@ class Node:
             policy.pending_s,
             self._tasks,
         )
+        self.scribe = Scribe(self.rpc, self.pastry, clock, random, self.complaints, root)
+        self.announcer = Announcer(self.scribe, self.pastry, clock, random)
         self.delegates = Delegates(
-            self.past, self.dispatch, self.identities, self.reception, clock, random, self.complaints, self._tasks
+            self.past,
+            self.dispatch,
+            self.identities,
+            self.reception,
+            Followed(self.scribe, self.complaints),
+            clock,
+            random,
+            self.complaints,
+            self._tasks,
         )
         self.past.register(PendingKind(root, self.delegates.told))
-        self.watch(self.delegates.seen)
+        self.pastry.add_application(Comings(self.delegates.seen, self.announcer.came))
         self.rpc.watch(found=self.delegates.seen)
         self.accounts = Accounts(check_password)
 
@@ -288,6 +280,8 @@ class Node:
         self.rpc.start()
         await self.pastry.join(seeds)
         self.past.start()
+        self.scribe.start()
+        self.announcer.start()
         self.delegates.resume()
         self.log.info("node {id} is active among {count}", id=self.node_id, count=len(self.pastry.members()))
 
@@ -350,6 +344,7 @@ class Node:
                 await sleep(self._clock, pause_s)
                 retry_s = min(2 * retry_s, RETRY_MOST_S)
         self.reception.open(opened.account.id, MailArrival(opened.account, opened.mailbox, letters))
+        self.announcer.open(opened.account)
         renewal = Renewal(
             self.past,
             opened.mailbox,
@@ -385,7 +380,9 @@ class Node:
             opened.tasks.stop()
             self.reception.close(opened.account.id)
         self._tasks.stop()
+        self.announcer.stop()
         self.delegates.stop()
+        self.scribe.stop()
         self.past.stop()
         self.pastry.stop()
         await self.rpc.stop()
@@ -402,7 +399,7 @@ class Node:
         """
         Tell C{seen} of every node that comes into the leaf set.
         """
-        self.pastry.add_application(_Watcher(seen))
+        self.pastry.add_application(Comings(seen))
 
     def set_directory(self, directory: Directory) -> None:
         """

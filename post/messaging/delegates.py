@@ -3,9 +3,9 @@ What a node does for the pending notifications that it keeps (POST, section 3.3)
 receipt ends it.
 
 Whoever is in the replica set of a pending notification is a delegate, so the work moves with the objects as nodes come
-and go.  The recipient's return is noticed at once when their node enters our leaf set or links with us; otherwise by
-polling their identity block and offering again, with growing pauses.  All that waits for a recipient is offered at
-once.
+and go.  Once a recipient has not answered, the delegate listens to their presence; their return is also noticed when
+their node enters our leaf set or links with us, and, should all that fail, by polling their identity block and offering
+again, with growing pauses.  All that waits for a recipient is then offered at once.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from post.messaging.dispatch import Dispatch
 from post.messaging.identities import Identities
 from post.messaging.notification import letter_in
 from post.messaging.pending import DELIVERED, PENDING, envelope_in
+from post.messaging.presence import Followed
 from post.messaging.reception import Reception
 from post.past.node import Past
 from post.tasks import Tasks
@@ -67,6 +68,7 @@ class Delegates:
         dispatch: Dispatch,
         identities: Identities,
         reception: Reception,
+        followed: Followed,
         clock: IReactorTime,
         random: Random,
         complaints: Complaints,
@@ -76,6 +78,7 @@ class Delegates:
         self._dispatch = dispatch
         self._identities = identities
         self._reception = reception
+        self._followed = followed
         self._clock = clock
         self._random = random
         self._complaints = complaints
@@ -84,6 +87,7 @@ class Delegates:
         self._by_recipient: dict[AccountId, set[Handle]] = {}
         self._by_node: dict[NodeId, set[AccountId]] = {}
         self._at: dict[AccountId, NodeId] = {}
+        self._said_at: dict[AccountId, Contact] = {}
         self._left_out = False
         self._offers = DeferredSemaphore(OFFERS_LIMIT)
         self._stopped = False
@@ -115,6 +119,7 @@ class Delegates:
         self._by_recipient.clear()
         self._by_node.clear()
         self._at.clear()
+        self._said_at.clear()
 
     def told(self, item: Stored) -> None:
         """
@@ -168,6 +173,8 @@ class Delegates:
             if not handles:
                 del self._by_recipient[errand.recipient]
                 self._lives_at(errand.recipient, None)
+                self._said_at.pop(errand.recipient, None)
+                self._followed.forget(errand.recipient)
         if self._left_out and len(self._errands) < ERRANDS_LIMIT // 2:
             self.resume()
 
@@ -189,14 +196,26 @@ class Delegates:
         The node at C{contact} has come (back): offer everything that waits for the people who live there.
         """
         for account in list(self._by_node.get(contact.id, ())):
-            for handle in list(self._by_recipient[account]):
-                errand = self._errands[handle]
-                if errand.timer is not None and errand.timer.active():
-                    errand.timer.cancel()
-                # In the order of nearness again, but sooner: the recipient is there now.
-                errand.pause_s = 0.05 + 0.5 * self._past.rank(handle)
-                if not errand.offering:
-                    self._wait(handle, errand)
+            self._offer_all(account)
+
+    def present(self, account: AccountId, contact: Contact) -> None:
+        """
+        C{account} says that it is at C{contact}: the same.
+        """
+        if not self._stopped and account in self._by_recipient:
+            self._said_at[account] = contact
+            self._lives_at(account, contact.id)
+            self._offer_all(account)
+
+    def _offer_all(self, account: AccountId) -> None:
+        for handle in list(self._by_recipient[account]):
+            errand = self._errands[handle]
+            if errand.timer is not None and errand.timer.active():
+                errand.timer.cancel()
+            # In the order of nearness again, but sooner: the recipient is there now.
+            errand.pause_s = 0.05 + 0.5 * self._past.rank(handle)
+            if not errand.offering:
+                self._wait(handle, errand)
 
     async def _offer_in_turn(self, handle: Handle, errand: _Errand) -> None:
         await self._offers.acquire()
@@ -204,12 +223,21 @@ class Delegates:
             await self._offer(handle, errand)
         except PostError as error:
             self.log.debug("{handle} waits on: {error}", handle=handle, error=error)
+            self._follow(handle, errand)
         finally:
             self._offers.release()
             errand.offering = False
             # Also after a failure that is our bug: a later offer may go better.
             if self._errands.get(handle) is errand and not self._stopped:
                 self._wait(handle, errand)
+
+    def _follow(self, handle: Handle, errand: _Errand) -> None:
+        """
+        The recipient did not answer: hear of it when they are back.
+        """
+        here = self._reception.is_here(errand.recipient)
+        if self._errands.get(handle) is errand and not here and not self._stopped:
+            self._followed.follow(errand.recipient, self.present)
 
     async def _offer(self, handle: Handle, errand: _Errand) -> None:
         """
@@ -227,6 +255,14 @@ class Delegates:
     async def _ask_recipient(self, errand: _Errand, envelope: bytes) -> bytes:
         if self._reception.is_here(errand.recipient):
             return await self._reception.receive(envelope)
+        said_at = self._said_at.get(errand.recipient)
+        if said_at is not None:
+            try:
+                return await self._dispatch.push(said_at, errand.recipient, envelope)
+            except PostError:
+                if self._said_at.get(errand.recipient) == said_at:
+                    del self._said_at[errand.recipient]
+                raise
         # People move: what is known of a recipient who did not answer is asked anew.
         identity = await self._identities.find(errand.recipient, older_than_s=min(errand.pause_s, PAUSE_LIMIT_S))
         contact = identity.card.contact

@@ -11,7 +11,7 @@ delivers, and only if nobody nearer to the key is merely suspected; until that i
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from random import Random
 
 from twisted.internet.defer import Deferred
@@ -61,6 +61,7 @@ class Pastry:
         self._complaints = complaints
         self._tasks = Tasks()
         self._applications: list[IApplication] = []
+        self._returned: list[Callable[[], None]] = []
         self._linked: dict[NodeId, Contact] = {}
         self._delivered: OrderedDict[tuple[NodeId, int], None] = OrderedDict()
         self._held = 0
@@ -84,6 +85,12 @@ class Pastry:
         Tell C{application} what is delivered here, what passes, and who comes and goes.
         """
         self._applications.append(application)
+
+    def watch_return(self, returned: Callable[[], None]) -> None:
+        """
+        Call C{returned} whenever this node is back in the ring after it was not running for a while.
+        """
+        self._returned.append(returned)
 
     @property
     def active(self) -> bool:
@@ -387,6 +394,8 @@ class Pastry:
         while not leaves.complete:
             await sleep(self._clock, self.config.hold_s)
         self._join.active = True
+        for returned in self._returned:
+            returned()
 
     async def _tick(self) -> None:
         self.liveness.tick()

@@ -16,6 +16,7 @@ from post.journal import MemoryJournal
 from post.messaging.account import AccountCredentials
 from post.node import Node, NodeConfig, NodeCredentials
 from post.past.memory import MemoryBlockStore
+from post.pastry.config import PastryConfig
 from post.sim.authority import Authority
 from post.sim.clock import SimClock, SkewedClock
 from post.sim.network import Delay, SimNetwork
@@ -84,7 +85,7 @@ class Machine:
             self.credentials,
             world.authority.policy,
             world.authority.directory(),
-            NodeConfig(self.name),
+            NodeConfig(self.name, world.pastry),
             lambda password, stored: succeed(password.decode() == stored),
         )
 
@@ -133,9 +134,11 @@ class World:
         users: Sequence[str] = ("alice", "bob"),
         delay: Delay | None = None,
         skew_s: float = 0.5,
+        pastry: PastryConfig | None = None,
         **policy: int,
     ) -> None:
         self.seed = seed
+        self.pastry = pastry or PastryConfig()
         self.random = Random(seed)
         self.clock = SimClock()
         self.network = SimNetwork(self.clock, self.random, delay)

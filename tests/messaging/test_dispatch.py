@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from post.complaints import Complaints
 from post.errors import NotFound, PeerError, TooFewReplicas, Unconfirmed, Unreachable
-from post.ids import Contact, Id, NodeId
+from post.ids import AccountId, Contact, Id, NodeId
 from post.messaging import delegates as delegates_module
 from post.messaging.account import Account
 from post.messaging.delegates import Delegates
@@ -25,6 +25,7 @@ from post.messaging.identities import Identities
 from post.messaging.messages import Filed, Push
 from post.messaging.notification import ENVELOPE_LIMIT, acknowledge, envelope_hash, letter_in
 from post.messaging.pending import DELIVERED, PENDING, PendingKind, envelope_in
+from post.messaging.presence import Followed
 from post.messaging.reception import Arrival, Reception
 from post.past.node import Past
 from post.pastry.node import Pastry
@@ -48,12 +49,14 @@ class FakeRpc:
         self.handlers: dict[type[Message], Callable[..., Any]] = {}
         self.answer: Callable[[Push], Deferred[Message]] = lambda push: fail(Unreachable("off"))
         self.asked: list[Push] = []
+        self.peers: list[Contact] = []
 
     def serve(self, kind: type[Message], handler: Callable[..., Any]) -> None:
         self.handlers[kind] = handler
 
     def ask(self, peer: Contact, message: Push, deadline_s: float = 0) -> Deferred[Message]:
         self.asked.append(message)
+        self.peers.append(peer)
         return self.answer(message)
 
 
@@ -71,6 +74,21 @@ class FakePastry:
 
     def suspect(self, contact: Contact) -> None:
         self.suspected.append(contact)
+
+
+class FakeFollowed:
+    """
+    Remembers whom somebody follows.
+    """
+
+    def __init__(self) -> None:
+        self.heard: dict[AccountId, Callable[[AccountId, Contact], None]] = {}
+
+    def follow(self, account: AccountId, heard: Callable[[AccountId, Contact], None]) -> None:
+        self.heard[account] = heard
+
+    def forget(self, account: AccountId) -> None:
+        self.heard.pop(account, None)
 
 
 class FakeInbox:
@@ -102,7 +120,7 @@ class NotificationTests(SynchronousTestCase):
         self.authority = Authority(b"seed", NOW)
         self.root = self.authority.root
         self.past = FakePast(self.clock, self.root)
-        self.rpc, self.pastry = FakeRpc(), FakePastry()
+        self.rpc, self.pastry, self.followed = FakeRpc(), FakePastry(), FakeFollowed()
         self.tasks = Tasks()
         complaints = Complaints(self.clock)
         past = cast(Past, self.past)
@@ -130,6 +148,7 @@ class NotificationTests(SynchronousTestCase):
             self.dispatch,
             self.identities,
             self.reception,
+            cast(Followed, self.followed),
             self.clock,
             Random(1),
             complaints,
@@ -281,6 +300,7 @@ class NotificationTests(SynchronousTestCase):
             self.dispatch,
             self.identities,
             self.reception,
+            cast(Followed, self.followed),
             self.clock,
             Random(1),
             Complaints(self.clock),
@@ -496,6 +516,55 @@ class NotificationTests(SynchronousTestCase):
         self.delegates.seen(BOB_NODE)
         self.clock.pump([0.1] * 10)
         self.assertEqual(20, len(self.inbox.arrived))
+
+    def test_presence(self) -> None:
+        """
+        Whoever did not answer is followed; on presence all that waits goes where they say they are, and then nobody is
+        followed any more.
+        """
+        self.pastry.alive = False
+        for number in range(20):
+            self.successResultOf(self.notify(b"%d" % number))
+        self.assertEqual({}, self.followed.heard)
+        self.clock.pump([10.0] * 30)
+        self.assertEqual([self.bob.id], list(self.followed.heard))
+        desk = Contact(NodeId(Id(78)), ("127.0.0.1:10",), 2)
+        self.rpc.answer = self.bob_answers
+        self.followed.heard[self.bob.id](self.bob.id, desk)
+        self.rpc.peers.clear()
+        self.clock.pump([0.1] * 10)
+        self.assertEqual((20, {desk}), (len(self.inbox.arrived), set(self.rpc.peers)))
+        self.assertEqual(({}, {}), (self.followed.heard, self.delegates._said_at))
+        self.delegates.present(self.bob.id, desk)
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_presence_that_is_not(self) -> None:
+        """
+        When nobody is where they said, the identity block is believed again.
+        """
+        self.pastry.alive = False
+        self.successResultOf(self.notify())
+        self.clock.pump([10.0] * 3)
+        desk = Contact(NodeId(Id(78)), ("127.0.0.1:10",), 2)
+        self.delegates.present(self.bob.id, desk)
+        self.rpc.peers.clear()
+        self.clock.pump([1.0] * 60)
+        self.assertEqual([desk, BOB_NODE], self.rpc.peers[:2])
+        self.assertEqual(1, self.rpc.peers.count(desk))
+
+    def test_presence_of_a_neighbor(self) -> None:
+        """
+        Somebody who lives here is not followed, however long their mailbox does not take anything.
+        """
+        self.pastry.alive = False
+        self.successResultOf(self.notify())
+        self.reception.open(self.bob.id, self.inbox)
+        self.inbox.broken = True
+        self.clock.pump([10.0] * 6)
+        self.assertEqual({}, self.followed.heard)
+        self.inbox.broken = False
+        self.clock.pump([10.0] * 12)
+        self.assertEqual(1, len(self.inbox.arrived))
 
     def test_more_than_at_once(self) -> None:
         """

@@ -62,13 +62,15 @@ class Recorder:
         self.members: set[NodeId] = set()
 
     def deliver(self, key: Key, message: Message, origin: Contact) -> None:
-        assert isinstance(message, Parcel)
+        if not isinstance(message, Parcel):
+            return  # It is for another application.
         if self._delivering is not None:
             self._delivering(key)
         self.delivered.append((key, message.number))
 
     def forward(self, key: Key, message: Message, next_hop: Contact) -> bool:
-        self.passed.append((key, next_hop.id))
+        if isinstance(message, Parcel):
+            self.passed.append((key, next_hop.id))
         return True
 
     def update(self, contact: Contact, joined: bool) -> None:
