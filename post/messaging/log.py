@@ -281,7 +281,7 @@ class Log:
         values = [(f"chunk/{index}", chunk) for index, chunk in enumerate(chunks)]
         await self._journal.write(
             list(enumerate([*records, *after], head.snapshot.count)),
-            [("head", data), _kept(head.count), *values, self._snapshot_value(head.snapshot.count)],
+            [("head", data), _kept(head.count), *values, self._snapshot_value(head.snapshot.count, self._order)],
         )
         self._journaled = max(self._journaled, count)
         _release(self._waiting_journaled, self._journaled)
@@ -304,9 +304,9 @@ class Log:
             shared += 1
         return ours[shared:]
 
-    def _snapshot_value(self, count: int) -> tuple[str, bytes]:
-        chunks = tuple(self._chunks[name] for name in self._order)
-        return "snapshot", pack(_LocalSnapshot(1, count, self._order, chunks))
+    def _snapshot_value(self, count: int, names: tuple[bytes, ...]) -> tuple[str, bytes]:
+        chunks = tuple(self._chunks[name] for name in names)
+        return "snapshot", pack(_LocalSnapshot(1, count, names, chunks))
 
     # Appending.
 
@@ -324,20 +324,23 @@ class Log:
         number = self.count
         self.count += 1
         self._tail.append(record)
-        self._journal.write([(number, record)], []).addCallbacks(self._written, self._broken, callbackArgs=(number,))
+        written = self._journal.write([(number, record)], [])
+        written.addCallbacks(self._written, self._broken, callbackArgs=(number,))
         self._wake()
         return number
 
     def _written(self, _: None, number: int) -> None:
-        self._journaled = max(self._journaled, number + 1)
-        _release(self._waiting_journaled, self._journaled)
+        if self._failed is None:  # Else a record before this one is missing, and without it this one is not read back.
+            self._journaled = max(self._journaled, number + 1)
+            _release(self._waiting_journaled, self._journaled)
 
     def _broken(self, failure: object) -> None:
         """
         The local disk failed: nothing can be promised any more.
         """
         self.log.error("log {handle}: the journal cannot be written: {failure}", handle=self.handle, failure=failure)
-        self._fail(PostError("the journal cannot be written"))
+        if self._failed is None:
+            self._fail(PostError("the journal cannot be written"))
 
     def stop(self) -> None:
         """
@@ -400,7 +403,7 @@ class Log:
             # Whoever appends applies the record right after; a snapshot must not be taken in between.  Appends of the
             # same turn also share one head.
             await sleep(self._clock, 0)
-            while self.kept < self.count:
+            while self.kept < self.count and self._failed is None:
                 try:
                     await self._write_next()
                     rest_s = RETRY_S
@@ -408,6 +411,8 @@ class Log:
                     self._conflict()
                     return
                 except PostError as error:
+                    if self._failed is not None:
+                        return
                     self.log.info("log {handle}: not kept yet: {error}", handle=self.handle, error=error)
                     _refuse(self._waiting_kept, error)
                     await self._rest(rest_s)
@@ -466,15 +471,22 @@ class Log:
         """
         Build, sign and journal the next head.
         """
-        values: list[tuple[str, bytes]] = []
+        order, values = self._order, list[tuple[str, bytes]]()
         if self._snapshot_due():
-            head, values = await self._with_snapshot()
+            head, order, values = await self._with_snapshot()
         else:
             head = await self._with_clusters()
         payload = box(self._secret, Purpose.LOG_SEALING, write_head(head), self._entropy)
         data = sign_block(self._key, self._number + 1, self._epoch, self._parent, payload)
-        # The rows of the records in it were handed to the journal before, and the journal keeps the order.
-        await self._journal.write([], [("head", data), *values])
+        # With the rows of its records: one of them may have failed by itself, and a head is not to be without them.
+        known = self._head.count
+        rows = list(enumerate(self._tail[known - self._head.first : head.count - self._head.first], known))
+        await self._journal.write(rows, [("head", data), *values])
+        if self._failed is not None:
+            raise self._failed
+        # Only now: were this write to fail, the journal would still have the chunks of before.
+        self._order = order
+        self._chunks = {name: self._chunks[name] for name in order}
         del self._tail[: head.first - self._head.first]
         self._head = head
         self._number += 1
@@ -488,7 +500,10 @@ class Log:
             return True
         return len(self._head.clusters) >= SNAPSHOT_CLUSTERS or sum(map(len, self._tail)) >= SNAPSHOT_BYTES
 
-    async def _with_snapshot(self) -> tuple[Head, list[tuple[str, bytes]]]:
+    async def _with_snapshot(self) -> tuple[Head, tuple[bytes, ...], list[tuple[str, bytes]]]:
+        """
+        A head that begins with the state now, the names of that state's chunks, and what the journal has to change.
+        """
         count = self.count
         chunks = self._reader.snapshot()
         if len(chunks) > CHUNKS_LIMIT:
@@ -504,11 +519,9 @@ class Log:
             self._chunks.update(zip(batch, stored, strict=True))
         index = await self._store.store(write_index([self._chunks[name] for name in names]), lease)
         head = Head(1, Snapshot(count, index), (), count, ())
-        former, self._order = self._order, names
-        self._chunks = {name: self._chunks[name] for name in names}
-        moved = [i for i, name in enumerate(names) if i >= len(former) or former[i] != name]
+        moved = [i for i, name in enumerate(names) if i >= len(self._order) or self._order[i] != name]
         values = [(f"chunk/{index}", chunks[index]) for index in moved]
-        return head, [*values, self._snapshot_value(count)]
+        return head, names, [*values, self._snapshot_value(count, names)]
 
     async def _with_clusters(self) -> Head:
         tail = list(self._tail)

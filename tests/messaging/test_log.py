@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from post.commit import DiskError
 from post.crypto.convergent import Convergence
 from post.crypto.entropy import SeededEntropy
 from post.errors import PostError, TooFewReplicas, Unconfirmed
@@ -22,7 +23,7 @@ from post.past.blocks import CONTENT, PUBLIC_KEY
 from post.past.node import Past
 from post.tasks import Tasks
 
-from .doubles import FakeJournal, FakePast
+from .doubles import FakeJournal, FakePast, Rows, Values
 
 MASTER = b"m" * 32
 
@@ -262,3 +263,63 @@ class LogTests(SynchronousTestCase):
         self.failureResultOf(Deferred.fromCoroutine(self.log.journaled(number)), PostError)
         self.failureResultOf(self.kept(number), PostError)
         self.flushLoggedErrors(OSError)
+
+    def test_failed_row(self) -> None:
+        """
+        After a record that could not be journaled nothing more is promised; a head that holds it all the same has its
+        row with it, so that it is not missing later.
+        """
+        self.successResultOf(self.kept(self.append(b"one")))
+        self.journal.refuse = lambda rows, values: [number for number, _ in rows] == [1] and not values
+        failed = self.append(b"two")
+        self.failureResultOf(self.kept(failed), PostError)
+        self.assertRaises(PostError, self.log.append, b"three")
+        self.clock.pump([1] * 10)
+        self.assertEqual([], self.clock.getDelayedCalls())
+        log, lines = self.reopened(self.journal)
+        self.assertEqual(log.count, len(lines.lines))
+        self.assertGreaterEqual(log.count, log._head.count)
+        self.flushLoggedErrors(DiskError)
+
+    def test_failed_row_in_a_head(self) -> None:
+        """
+        A head whose write comes before the failure of a row is known has that row with it.
+        """
+        self.successResultOf(self.kept(self.append(b"one")))
+        outcome: list[Deferred[None]] = []
+        write = self.journal.write
+
+        def late(rows: Rows, values: Values) -> Deferred[None]:
+            if values or rows[0][0] != 1:
+                return write(rows, values)
+            outcome.append(Deferred())
+            return outcome[0]
+
+        self.journal.write = late  # type: ignore[method-assign]
+        self.successResultOf(self.kept(self.append(b"two")))
+        outcome[0].errback(OSError("disk full"))
+        self.assertEqual([b"one", b"two"], self.reopened(self.journal)[1].lines)
+        self.flushLoggedErrors(OSError)
+
+    def test_failed_snapshot(self) -> None:
+        """
+        A snapshot that could not be journaled is not taken for the one that the journal has.
+        """
+        self.patch(log_module, "SNAPSHOT_RECORDS", 150)
+        refused: list[str] = []
+
+        def refuse(rows: Rows, values: Values) -> bool:
+            if not refused and any(name == "chunk/0" for name, _ in values):
+                refused.append("chunk/0")
+                return True
+            return False
+
+        self.journal.refuse = refuse
+        for number in range(160):
+            self.append(b"%d" % number)
+        self.failureResultOf(self.kept(159), PostError)
+        self.append(b"160")
+        self.successResultOf(self.kept(160))
+        self.assertEqual(["chunk/0"], refused)
+        self.assertEqual(self.lines.lines, self.reopened(self.journal)[1].lines)
+        self.assertEqual(self.lines.lines, self.reopened(FakeJournal())[1].lines)
