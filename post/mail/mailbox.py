@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from post.commit import DiskError
 from post.hashes import Purpose, tagged
 from post.interfaces import Entropy, IJournal
 from post.mail.folder import MailboxState, MailEntry, MailFolder
@@ -181,7 +182,7 @@ class Folder:
 @implementer(IMailbox)
 class Mailbox:
     """
-    All of one account's folders, and the writer's end of their log.  (A L{post.messaging.log.Reader}.)
+    All of one account's folders, and the writer's end of their log.  (A L{post.messaging.history.Reader}.)
     """
 
     log = Logger()
@@ -218,7 +219,7 @@ class Mailbox:
         self._log = log
         await log.open()
         # What ends without closing may have shown UIDs that its journal had not got yet, and must not use them again.
-        if self.state.folders and not log.recovered and _number(self._journal.value("closed")) != log.count:
+        if self.state.folders and not log.recovered and self._closed_at() != log.count:
             for record in self.recovered():
                 await self._journaled(self._append(read_record(record).operations))
         if not self.state.folders:
@@ -232,6 +233,12 @@ class Mailbox:
                     )
                 )
             )
+
+    def _closed_at(self) -> int:
+        try:
+            return int.from_bytes(self._journal.value("closed") or b"", "big")
+        except DiskError:
+            return -1  # Damaged, and as good as not closed.
 
     async def close(self) -> None:
         """
@@ -571,10 +578,6 @@ class Mailbox:
         if self._log.count:
             await self._log.kept_to(self._log.count - 1)
         return True
-
-
-def _number(value: bytes | None) -> int:
-    return int.from_bytes(value or b"", "big")
 
 
 def _seen(entry: MailEntry) -> Entry:

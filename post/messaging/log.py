@@ -20,42 +20,45 @@ before anything is written.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
-from typing import Annotated, Protocol
+from itertools import islice
 
-from msgspec import Meta
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from post.commit import DiskError
 from post.crypto.convergent import Reference
 from post.crypto.keys import LogKey
 from post.crypto.sealing import box, unbox
-from post.errors import Conflict, PostError, Unconfirmed, Unreachable
-from post.hashes import Purpose, handle_of, keyed, tagged
+from post.errors import Conflict, PeerError, PostError, Unconfirmed, Unreachable
+from post.hashes import Purpose, handle_of, keyed
 from post.ids import Handle
 from post.interfaces import Entropy, IJournal
 from post.messaging.head import (
     CHUNKS_LIMIT,
     EMPTY,
+    NO_SNAPSHOT,
     RECORD_LIMIT,
     Cluster,
     Head,
+    LocalSnapshot,
     Snapshot,
+    chunk_names,
     cut_tail,
-    read_cluster,
     read_head,
     read_index,
+    without_gap,
     write_cluster,
     write_head,
     write_index,
 )
+from post.messaging.history import FETCHES, INDEX_BYTES, Reader, fetch_history
 from post.messaging.storage import Lease, SecureStore
+from post.messaging.waiting import Waiting
 from post.past.blocks import PUBLIC_KEY, block_hash, read_signed_block, sign_block
 from post.past.node import Past
 from post.tasks import Tasks, gather, sleep
-from post.wire import Document, StorageClass, pack, unpack
+from post.wire import StorageClass, pack, unpack
 
 SNAPSHOT_RECORDS = 2000
 """A snapshot is made after so many records: whoever reads a mailbox back replays at most these."""
@@ -63,53 +66,13 @@ SNAPSHOT_CLUSTERS = 32
 """Or after so many clusters, so that the head's list of them stays short."""
 SNAPSHOT_BYTES = 4 * 1024 * 1024
 """Or when so much waits to be written at once, as after a long time without the ring."""
-INDEX_BYTES = CHUNKS_LIMIT * 200
-FETCHES = 8
-"""Chunks of a snapshot fetched at once."""
 RETRY_S = 1.0
 """Before a head that could not be written is tried again; doubled up to the limit while nobody waits for it."""
 RETRY_LIMIT_S = 60.0
 
 
-class Reader(Protocol):
-    """
-    The application whose state the log is.
-    """
-
-    def restore(self, chunks: Sequence[bytes]) -> None:
-        """
-        Begin anew, with the state of a snapshot (none: with nothing).
-        """
-
-    def replay(self, number: int, record: bytes) -> None:
-        """
-        Apply the record with this number.
-        """
-
-    def snapshot(self) -> Sequence[bytes]:
-        """
-        The state now, in chunks of at most 200 KiB, cut so that what did not change gives the same chunks again.
-        """
-
-    def recovered(self) -> Sequence[bytes]:
-        """
-        The state is that of the ring, which this machine had not: records to add before its own follow.
-        """
-
-
-class _LocalSnapshot(Document, frozen=True):
-    """
-    Of the journal's values C{chunk/0}, C{chunk/1}, …: after how many records they were taken, their hashes, and where
-    the ring has them.
-    """
-
-    version: int
-    count: int
-    names: Annotated[tuple[bytes, ...], Meta(max_length=CHUNKS_LIMIT)]
-    chunks: Annotated[tuple[Reference, ...], Meta(max_length=CHUNKS_LIMIT)]
-
-
-_NO_SNAPSHOT = _LocalSnapshot(1, 0, (), ())
+_ALL = 1 << 62
+"""Beyond the number of any row."""
 
 
 class Forked(PostError):
@@ -158,6 +121,8 @@ class Log:
         self.recovered = False
         """Whether records came from the ring that this machine did not have."""
         self._journaled = 0
+        self._block: bytes | None = None
+        """The newest head: ours, or one that was continued from."""
         self._number = 0
         self._parent = b"\0" * 32
         self._head = EMPTY
@@ -166,13 +131,17 @@ class Log:
         self._tail: list[bytes] = []
         self._unsent: bytes | None = None
         self._discarded = 0
+        self._whole = False
+        """Whether memory and journal agree, and have all that the head has."""
+        self._damaged = False
+        self._past_turn = 0
+        """How often the numbers of our own records changed by a catching up."""
         self._confirmed = False
         self._writing = False
         self._resting: Deferred[None] | None = None
         self._nudged = False
         self._failed: PostError | None = None
-        self._waiting_journaled: list[tuple[int, Deferred[None]]] = []
-        self._waiting_kept: list[tuple[int, Deferred[None]]] = []
+        self._waiting_journaled, self._waiting_kept = Waiting(), Waiting()
 
     # Opening.
 
@@ -181,12 +150,16 @@ class Log:
         Bring the reader up to the newest record known on this machine and, if it can be reached, in the ring.
 
         @raise Unconfirmed: if this machine knows nothing, and too few holders answer to know what the ring has.
+        @raise PostError: if this machine knows only a part, and the ring does not give the rest now.
+        @raise DiskError: if the journal can be neither read nor written.
         """
         self._open_journal()
+        if self._whole and (stale := self._stale()):
+            await self._journal.write(stale, [])
         try:
             await self._catch_up()
         except PostError as error:
-            if self._number == 0 and self.count == 0:
+            if not self._whole or (self._number == 0 and self.count == 0):
                 raise
             self.log.info("log {handle}: opened without the ring: {error}", handle=self.handle, error=error)
         if self.kept < self.count:
@@ -195,34 +168,65 @@ class Log:
     def _open_journal(self) -> None:
         """
         From the journal: the last head written, the snapshot it names, and the records after that.
+
+        What of it is damaged, the ring has; what only this machine had and cannot read any more is lost.
         """
-        data = self._journal.value("head")
-        if data is not None:
-            self._take_head(data, self._read(data))
-            self.kept = int.from_bytes(self._journal.value("kept") or b"", "big")
-            if self.kept < self._head.count:
+        self._block, self._number, self._parent, self._head = None, 0, b"\0" * 32, EMPTY
+        self._unsent, self.kept, self._damaged = None, 0, False
+        self._order, self._chunks = (), {}
+        try:
+            data = self._journal.value("head")
+            if data is not None:
+                self._take_head(data, self._read(data))
                 self._unsent = data
-        values = self._journal.value("snapshot")
-        local = unpack(_LocalSnapshot, values) if values is not None else _NO_SNAPSHOT
-        self._chunks = dict(zip(local.names, local.chunks, strict=False))
-        self._order = local.names
-        self._reader.restore([self._journal.value(f"chunk/{index}") or b"" for index in range(len(local.names))])
-        self.count = local.count
-        self._tail = []
-        for number, record in self._journal.rows(local.count):
-            if number != self.count:
-                break  # Rows of another past, from before a catching up.
-            self._reader.replay(number, record)
-            if number >= self._head.first:
-                self._tail.append(record)
-            self.count += 1
+                self.kept = int.from_bytes(self._journal.value("kept") or b"", "big")
+                if self.kept >= self._head.count:
+                    self._unsent = None
+            self._whole = self._open_records()
+        except (DiskError, PeerError) as error:
+            self.log.error(
+                "log {handle}: the journal is damaged ({error}): all is taken from the ring, and what had not got there"
+                " yet is lost",
+                handle=self.handle,
+                error=error,
+            )
+            self._whole, self._damaged = False, True
+            self._tail, self.count = list(self._head.tail), self._head.count
         self._journaled = self.count
+
+    def _open_records(self) -> bool:
+        """
+        The state, from snapshot and rows.  If that is not all that the head has, only what comes after the head.
+        """
+        value = self._journal.value("snapshot")
+        local = unpack(LocalSnapshot, value) if value is not None else NO_SNAPSHOT
+        chunks = [self._journal.value(f"chunk/{index}") or b"" for index in range(len(local.names))]
+        rows = list(self._journal.rows(local.count))
+        records = without_gap(rows, local.count)
+        if chunk_names(chunks) != local.names or local.count + len(records) < self._head.count:
+            self.log.error("log {handle}: the journal lacks what its head has", handle=self.handle)
+            self._tail = [*self._head.tail, *without_gap(rows, self._head.count)]
+            self.count = self._head.first + len(self._tail)
+            return False
+        self._reader.restore(chunks)
+        for number, record in enumerate(records, local.count):
+            self._reader.replay(number, record)
+        self._order, self._chunks = local.names, dict(zip(local.names, local.chunks, strict=False))
+        self._tail = records[max(0, self._head.first - local.count) :]
+        self.count = local.count + len(records)
+        return True
+
+    def _stale(self) -> list[tuple[int, bytes]]:
+        """
+        What to write over rows beyond our last: they are of another past, and would else seem to follow one day.
+        """
+        return [(number, b"") for number, record in self._journal.rows(self.count) if record]
 
     def _read(self, data: bytes) -> Head:
         return read_head(unbox(self._secret, Purpose.LOG_SEALING, read_signed_block(data).payload))
 
     def _take_head(self, data: bytes, head: Head) -> None:
-        self._head = head
+        self._block, self._head = data, head
         self._number = read_signed_block(data).number
         self._parent = block_hash(data)
 
@@ -235,9 +239,23 @@ class Log:
         newest = await self._past.newest(self.handle)
         if not newest.confirmed:
             raise Unconfirmed(f"log {self.handle}")
-        if newest.data is not None and newest.number > self._number:
+        if not self._whole:
+            await self._recover(newest.data)
+        elif newest.data is not None and newest.number > self._number:
             await self._adopt(newest.data)
         self._confirmed = True
+
+    async def _recover(self, newest: bytes | None) -> None:
+        """
+        Of what the journal does not have whole: from the newest head there is, the ring's or our own.
+        """
+        heads = [data for data in (newest, self._block) if data is not None]
+        if heads:
+            await self._adopt(max(heads, key=_place))
+        else:
+            await self._journal.discard(_ALL)
+            self._reader.restore([])
+            self._tail, self.count, self._whole = [], 0, True
 
     async def _adopt(self, data: bytes) -> None:
         """
@@ -246,67 +264,61 @@ class Log:
         Everything is fetched before anything is changed: half of another past would be worse than none, and the owner
         goes on appending meanwhile.
         """
-        head = self._read(data)
-        references: tuple[Reference, ...] = ()
-        if head.snapshot.index is not None:
-            references = read_index(await self._store.fetch(head.snapshot.index, INDEX_BYTES))
-        chunks: list[bytes] = []
-        for start in range(0, len(references), FETCHES):
-            chunks += await gather(self._store.fetch(each) for each in references[start : start + FETCHES])
-        records: list[bytes] = []
-        for cluster in head.clusters:
-            records += read_cluster(await self._store.fetch(cluster.reference), cluster)
-        records += head.tail
-        ours = self._unknown_to(head, records)
+        theirs = await fetch_history(self._store, self._read(data))
+        if self._damaged:
+            await self._journal.discard(_ALL)
+        head = theirs.head
+        ours, _ = theirs.lacks(*self._rows(), self.kept)
         self.log.info("log {handle}: continuing from record {count} of the ring", handle=self.handle, count=head.count)
 
+        # Until the journal has it too, memory and journal are of two pasts.
+        self._whole = False
         former = self.count
-        self._take_head(data, head)
-        self._order = tuple(tagged(Purpose.SNAPSHOT_CHUNK, chunk) for chunk in chunks)
-        self._chunks = dict(zip(self._order, references, strict=True))
-        self._unsent = None
-        self.kept = head.count
-        self._reader.restore(chunks)
-        for number, record in enumerate(records, head.snapshot.count):
-            self._reader.replay(number, record)
+        if data != self._block:  # Else it is known how much of it is kept.
+            self._take_head(data, head)
+            self._unsent = None
+            self.kept = head.count
+        self._order = chunk_names(theirs.chunks)
+        self._chunks = dict(zip(self._order, theirs.references, strict=True))
+        theirs.tell(self._reader)
         after = [*self._reader.recovered(), *ours]
         for number, record in enumerate(after, head.count):
             self._reader.replay(number, record)
         self._tail = [*head.tail, *after]
         self.count = count = head.count + len(after)
+        self._journaled = 0
+        self._past_turn += 1
         self.recovered = True
         # Our own records have other numbers now, also for whoever waits for them.
-        _renumber(self._waiting_journaled, count - former)
-        _renumber(self._waiting_kept, count - former)
-        values = [(f"chunk/{index}", chunk) for index, chunk in enumerate(chunks)]
+        self._waiting_journaled.renumber(count - former)
+        self._waiting_kept.renumber(count - former)
+        values = [(f"chunk/{index}", chunk) for index, chunk in enumerate(theirs.chunks)]
+        rows = enumerate([*theirs.records, *after], head.snapshot.count)
         await self._journal.write(
-            list(enumerate([*records, *after], head.snapshot.count)),
-            [("head", data), _kept(head.count), *values, self._snapshot_value(head.snapshot.count, self._order)],
+            [*rows, *([] if self._damaged else self._stale())],
+            [("head", data), _kept(self.kept), *values, self._snapshot_value(head.snapshot.count, self._order)],
         )
+        self._whole, self._damaged = True, False
         self._journaled = max(self._journaled, count)
-        _release(self._waiting_journaled, self._journaled)
-        _release(self._waiting_kept, self.kept)
+        self._waiting_journaled.release(self._journaled)
+        self._waiting_kept.release(self.kept)
 
-    def _unknown_to(self, head: Head, records: Sequence[bytes]) -> list[bytes]:
+    def _rows(self) -> tuple[int, list[bytes]]:
         """
-        The records of ours after the last one kept that are not in C{head}.  Those that it has too are at the same
-        numbers in both: they had been written when this machine last knew, and not yet confirmed.
+        The records that we have as such, and the number of the first: at least all that are not kept.
         """
         in_tail = self.count - len(self._tail)
-        ours = [row for _, row in itertools.islice(self._journal.rows(self.kept), max(0, in_tail - self.kept))]
+        first, rows = min(self._head.snapshot.count, self.kept), list[bytes]()
+        if self._whole:
+            rows = without_gap(islice(self._journal.rows(first), in_tail - first), first)
+        if len(rows) < in_tail - first:
+            first, rows = in_tail, []
         # The rest from memory: the journal may be still at writing them.
-        ours += self._tail[max(0, self.kept - in_tail) :]
-        shared = 0
-        while shared < len(ours):
-            place = self.kept + shared - head.snapshot.count
-            if not 0 <= place < len(records) or records[place] != ours[shared]:
-                break
-            shared += 1
-        return ours[shared:]
+        return first, rows + self._tail
 
     def _snapshot_value(self, count: int, names: tuple[bytes, ...]) -> tuple[str, bytes]:
         chunks = tuple(self._chunks[name] for name in names)
-        return "snapshot", pack(_LocalSnapshot(1, count, names, chunks))
+        return "snapshot", pack(LocalSnapshot(1, count, names, chunks))
 
     # Appending.
 
@@ -315,24 +327,26 @@ class Log:
         Add C{record}, which the caller applies to its own state in the same breath; returns its number, to wait for.
 
         @raise Forked: if another copy of this account is writing.
-        @raise ValueError: if it is longer than L{RECORD_LIMIT}.
+        @raise ValueError: if it is empty, or longer than L{RECORD_LIMIT}.
         """
         if self._failed is not None:
             raise self._failed
-        if len(record) > RECORD_LIMIT:
+        if not 0 < len(record) <= RECORD_LIMIT:
             raise ValueError(f"a record of {len(record)} octets")
         number = self.count
         self.count += 1
         self._tail.append(record)
         written = self._journal.write([(number, record)], [])
-        written.addCallbacks(self._written, self._broken, callbackArgs=(number,))
+        written.addCallbacks(self._written, self._broken, callbackArgs=(number, self._past_turn))
         self._wake()
         return number
 
-    def _written(self, _: None, number: int) -> None:
-        if self._failed is None:  # Else a record before this one is missing, and without it this one is not read back.
+    def _written(self, _: None, number: int, past_turn: int) -> None:
+        # After a failure a record before this one is missing, and without it this one is not read back.  And after a
+        # catching up it has another number, under which it is being written again.
+        if self._failed is None and past_turn == self._past_turn:
             self._journaled = max(self._journaled, number + 1)
-            _release(self._waiting_journaled, self._journaled)
+            self._waiting_journaled.release(self._journaled)
 
     def _broken(self, failure: object) -> None:
         """
@@ -351,8 +365,8 @@ class Log:
 
     def _fail(self, error: PostError) -> None:
         self._failed = error
-        _refuse(self._waiting_journaled, error)
-        _refuse(self._waiting_kept, error)
+        self._waiting_journaled.refuse(error)
+        self._waiting_kept.refuse(error)
 
     async def journaled(self, number: int) -> None:
         """
@@ -361,7 +375,7 @@ class Log:
         if number >= self._journaled:
             if self._failed is not None:
                 raise self._failed
-            await _wait(self._waiting_journaled, number)
+            await self._waiting_journaled.until(number)
 
     async def kept_to(self, number: int) -> None:
         """
@@ -372,7 +386,7 @@ class Log:
         if number >= self.kept:
             if self._failed is not None:
                 raise self._failed
-            kept = _wait(self._waiting_kept, number)
+            kept = self._waiting_kept.until(number)
             if self._resting is not None and not self._nudged:
                 self._nudged = True
                 self._resting.cancel()
@@ -411,10 +425,12 @@ class Log:
                     self._conflict()
                     return
                 except PostError as error:
+                    if not self._whole:
+                        self._broken(error)
                     if self._failed is not None:
                         return
                     self.log.info("log {handle}: not kept yet: {error}", handle=self.handle, error=error)
-                    _refuse(self._waiting_kept, error)
+                    self._waiting_kept.refuse(error)
                     await self._rest(rest_s)
                     rest_s = min(RETRY_LIMIT_S, rest_s * 2)
         except CancelledError:
@@ -461,7 +477,7 @@ class Log:
         self.kept = self._head.count
         # If this is not written because we die, the same head is sent again, which changes nothing.
         self._journal.write([], [_kept(self.kept)]).addErrback(self._broken)
-        _release(self._waiting_kept, self.kept)
+        self._waiting_kept.release(self.kept)
         if self._head.snapshot.count > self._discarded:
             # Only now: until a snapshot is kept, its records may have to be written after somebody else's.
             self._discarded = self._head.snapshot.count
@@ -489,8 +505,7 @@ class Log:
         self._chunks = {name: self._chunks[name] for name in order}
         del self._tail[: head.first - self._head.first]
         self._head = head
-        self._number += 1
-        self._parent = block_hash(data)
+        self._block, self._number, self._parent = data, self._number + 1, block_hash(data)
         self._unsent = data
 
     def _snapshot_due(self) -> bool:
@@ -508,7 +523,7 @@ class Log:
         chunks = self._reader.snapshot()
         if len(chunks) > CHUNKS_LIMIT:
             raise PostError(f"a snapshot of {len(chunks)} chunks")
-        names = tuple(tagged(Purpose.SNAPSHOT_CHUNK, chunk) for chunk in chunks)
+        names = chunk_names(chunks)
         lease = Lease(StorageClass.HEAD, self._lease_s)
         fresh = {name: chunk for name, chunk in zip(names, chunks, strict=True) if name not in self._chunks}
         waiting = list(fresh)
@@ -535,31 +550,13 @@ class Log:
         return Head(1, self._head.snapshot, clusters, first, tuple(tail))
 
 
+def _place(data: bytes) -> tuple[int, int, bytes]:
+    """
+    Where a head stands among all, as L{Past.newest} sees it.
+    """
+    block = read_signed_block(data)
+    return block.number, block.epoch, block_hash(data)
+
+
 def _kept(count: int) -> tuple[str, bytes]:
     return "kept", count.to_bytes(8, "big")
-
-
-def _release(waiting: list[tuple[int, Deferred[None]]], below: int) -> None:
-    ready = [deferred for number, deferred in waiting if number < below]
-    waiting[:] = [each for each in waiting if each[0] >= below]
-    for deferred in ready:
-        if not deferred.called:
-            deferred.callback(None)
-
-
-def _renumber(waiting: list[tuple[int, Deferred[None]]], shift: int) -> None:
-    waiting[:] = [(number + shift, deferred) for number, deferred in waiting]
-
-
-def _refuse(waiting: list[tuple[int, Deferred[None]]], error: PostError) -> None:
-    refused = list(waiting)
-    waiting.clear()
-    for _, deferred in refused:
-        if not deferred.called:
-            deferred.errback(error)
-
-
-def _wait(waiting: list[tuple[int, Deferred[None]]], number: int) -> Deferred[None]:
-    done: Deferred[None] = Deferred()
-    waiting.append((number, done))
-    return done

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from post.commit import DiskError
 from post.errors import PeerError, TooFewReplicas
 from post.mail import mailbox as mailbox_module
 from post.mail.interfaces import (
@@ -282,6 +283,26 @@ class MailboxTests(SynchronousTestCase):
         self.assertEqual([1], self.uids())
         self.append()
         self.assertGreater(self.uids()[-1], 2)
+
+    def test_damaged_end(self) -> None:
+        """
+        If it cannot be read whether the mailbox was closed, it was not.
+        """
+        self.append()
+        self.run_coroutine(self.mailbox.close())
+        self.person.leave()
+        journal = self.person.journal = self.person.journal.crash()
+        value = journal.value
+
+        def damaged(name: str) -> bytes | None:
+            if name == "closed":
+                raise DiskError("journal", "closed is damaged on disk")
+            return value(name)
+
+        journal.value = damaged  # type: ignore[method-assign]
+        self.person.open()
+        self.append()
+        self.assertGreaterEqual(self.uids()[-1], UIDS_SKIPPED)
 
     def test_hierarchy(self) -> None:
         """

@@ -51,9 +51,9 @@ class Lines:
         return [b"\n".join(self.lines[start : start + 100]) for start in range(0, len(self.lines), 100)]
 
 
-class LogTests(SynchronousTestCase):
+class LogCase(SynchronousTestCase):
     """
-    Tests for L{Log}.
+    A log, its journal, and its ring.
     """
 
     def setUp(self) -> None:
@@ -98,6 +98,12 @@ class LogTests(SynchronousTestCase):
         self.successResultOf(Deferred.fromCoroutine(log.open()))
         self.clock.advance(0)
         return log, lines
+
+
+class LogTests(LogCase):
+    """
+    Tests for L{Log}.
+    """
 
     def test_survives_the_journal(self) -> None:
         """
@@ -323,3 +329,109 @@ class LogTests(SynchronousTestCase):
         self.assertEqual(["chunk/0"], refused)
         self.assertEqual(self.lines.lines, self.reopened(self.journal)[1].lines)
         self.assertEqual(self.lines.lines, self.reopened(FakeJournal())[1].lines)
+
+
+class DamageTests(LogCase):
+    """
+    Tests for L{Log} on a journal that has not all it should have.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.patch(log_module, "SNAPSHOT_RECORDS", 150)
+        for number in range(160):
+            self.append(b"%d" % number)
+        self.successResultOf(self.kept(159))
+        self.append(b"160")
+        self.successResultOf(self.kept(160))
+
+    def failed_opening(self, journal: FakeJournal, error: type[Exception]) -> tuple[Log, Lines]:
+        log, lines = self.writer(journal)
+        self.failureResultOf(Deferred.fromCoroutine(log.open()), error)
+        return log, lines
+
+    def check_recovery(self, journal: FakeJournal) -> None:
+        """
+        It is not opened without the ring; with it all is there, and stays.
+        """
+        self.past.confirmed = False
+        log, lines = self.failed_opening(journal, Unconfirmed)
+        self.past.confirmed = True
+        self.successResultOf(Deferred.fromCoroutine(log.open()))
+        self.assertEqual(self.lines.lines, lines.lines)
+        self.past.confirmed = False
+        log, lines = self.reopened(journal)
+        self.assertEqual(self.lines.lines, lines.lines)
+        self.past.confirmed = True
+        number = log.append(b"more")
+        lines.lines.append(b"more")
+        self.clock.advance(0)
+        self.successResultOf(Deferred.fromCoroutine(log.kept_to(number)))
+        self.assertEqual([*self.lines.lines, b"more"], self.reopened(FakeJournal())[1].lines)
+
+    def test_other_chunks(self) -> None:
+        """
+        Of a snapshot whose chunks are not those that it names.
+        """
+        self.journal.values["chunk/0"] = b"another time"
+        self.check_recovery(self.journal)
+
+    def test_missing_row(self) -> None:
+        """
+        Of a head one of whose rows is missing.
+        """
+        del self.journal.table[160]
+        self.check_recovery(self.journal)
+
+    def test_damaged(self) -> None:
+        """
+        Of anything that cannot be read, or is not what it should be.
+        """
+        for name in (160, "head", "kept", "snapshot", "chunk/1"):
+            journal = self.journal.copy()
+            journal.damaged.add(name)
+            ring = dict(self.past.objects)
+            self.check_recovery(journal)
+            self.past.objects = ring
+        self.journal.values["snapshot"] = b"garbage"
+        self.check_recovery(self.journal)
+
+    def test_damaged_after_the_head(self) -> None:
+        """
+        Of a row that only this machine had: it is lost, and does not come in the way again.
+        """
+        self.journal.table[161] = b"a flag"
+        self.journal.damaged.add(161)
+        self.check_recovery(self.journal)
+
+    def test_own_head_is_newer(self) -> None:
+        """
+        Of a head that had not got to the ring: it has the newest records itself.
+        """
+        self.past.copies = 1
+        self.failureResultOf(self.kept(self.append(b"161")), TooFewReplicas)
+        self.past.copies = 3
+        del self.journal.table[161]
+        self.check_recovery(self.journal)
+
+    def test_adoption_not_journaled(self) -> None:
+        """
+        What came from the ring and could not be journaled is not opened: it would be written on from an empty journal.
+        """
+        journal = FakeJournal()
+        journal.refuse = lambda rows, values: any(name == "snapshot" for name, _ in values)
+        log, lines = self.failed_opening(journal, DiskError)
+        journal.refuse = lambda rows, values: False
+        self.successResultOf(Deferred.fromCoroutine(log.open()))
+        self.assertEqual(self.lines.lines, lines.lines)
+        self.assertEqual(self.lines.lines, self.reopened(journal)[1].lines)
+
+    def test_rows_of_another_past(self) -> None:
+        """
+        Rows after a gap never follow on what is appended later.
+        """
+        self.journal.table.update({162: b"other", 163: b"past"})
+        log, lines = self.reopened(self.journal)
+        log.append(b"161")
+        self.assertEqual([*self.lines.lines, b"161"], self.reopened(self.journal)[1].lines)
+        del lines
