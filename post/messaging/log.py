@@ -20,6 +20,7 @@ before anything is written.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -101,6 +102,7 @@ class Log:
         lease_s: int,
         reader: Reader,
         tasks: Tasks,
+        may_begin: Callable[[], bool] = lambda: True,
     ) -> None:
         self._past = past
         self._store = store
@@ -113,6 +115,7 @@ class Log:
         self._lease_s = lease_s
         self._reader = reader
         self._tasks = tasks
+        self._may_begin = may_begin
         self.handle = handle_of(Purpose.PUBLIC_KEY_BLOCK, self._key.public)
         self.count = 0
         """Records ever appended: the number of the next one."""
@@ -149,7 +152,8 @@ class Log:
         """
         Bring the reader up to the newest record known on this machine and, if it can be reached, in the ring.
 
-        @raise Unconfirmed: if this machine knows nothing, and too few holders answer to know what the ring has.
+        @raise Unconfirmed: if this machine knows nothing, and too few holders answer to know what the ring has; or if
+            the ring knows nothing either, and what is in sight may be a part of it only, where nothing is to be begun.
         @raise PostError: if this machine knows only a part, and the ring does not give the rest now.
         @raise DiskError: if the journal can be neither read nor written.
         """
@@ -162,6 +166,8 @@ class Log:
             if not self._whole or (self._number == 0 and self.count == 0):
                 raise
             self.log.info("log {handle}: opened without the ring: {error}", handle=self.handle, error=error)
+        if self._number == 0 and self.count == 0 and not self._may_begin():
+            raise Unconfirmed("too few members in sight to begin a mailbox")
         if self.kept < self.count:
             self._wake()
 
@@ -236,7 +242,7 @@ class Log:
 
         @raise Unconfirmed: if too few holders answer.
         """
-        newest = await self._past.newest(self.handle)
+        newest = await self._past.newest(self.handle, wide=True)
         if not newest.confirmed:
             raise Unconfirmed(f"log {self.handle}")
         if not self._whole:

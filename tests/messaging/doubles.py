@@ -46,6 +46,7 @@ class FakePast:
         self.confirmed = True
         self.objects: dict[Handle, Stored] = {}
         self.inserts: list[tuple[int, Handle]] = []
+        self.widely: list[bool] = []
         self.kinds: dict[int, BlockKind] = {}
         for kind in (ContentKind(), PublicKeyKind(root), CertificateKind(root)):
             self.register(kind)
@@ -76,7 +77,8 @@ class FakePast:
             raise NotFound(str(handle))
         return item.data
 
-    async def newest(self, handle: Handle) -> FakeNewest:
+    async def newest(self, handle: Handle, wide: bool = False) -> FakeNewest:
+        self.widely.append(wide)
         item = self.objects.get(handle)
         if item is None:
             return FakeNewest(None, 0, self.confirmed)

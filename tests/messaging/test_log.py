@@ -4,7 +4,7 @@ Tests for L{post.messaging.log} and L{post.messaging.head}.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred
@@ -64,7 +64,7 @@ class LogCase(SynchronousTestCase):
         self.log, self.lines = self.writer(self.journal)
         self.successResultOf(Deferred.fromCoroutine(self.log.open()))
 
-    def writer(self, journal: FakeJournal) -> tuple[Log, Lines]:
+    def writer(self, journal: FakeJournal, may_begin: Callable[[], bool] = lambda: True) -> tuple[Log, Lines]:
         past = cast(Past, self.past)
         lines = Lines()
         store = SecureStore(past, self.clock, self.entropy, Convergence(1, b"c" * 32))
@@ -80,6 +80,7 @@ class LogCase(SynchronousTestCase):
             1000,
             lines,
             Tasks(),
+            may_begin,
         )
         return log, lines
 
@@ -133,6 +134,17 @@ class LogTests(LogCase):
         self.past.confirmed = False
         log, _ = self.writer(FakeJournal())
         self.failureResultOf(Deferred.fromCoroutine(log.open()), Unconfirmed)
+
+    def test_not_begun_in_a_part(self) -> None:
+        """
+        A log that nobody knows is not begun while too few members are in sight; the others may well know it.
+        """
+        self.assertEqual({True}, set(self.past.widely))
+        log, lines = self.writer(FakeJournal(), may_begin=lambda: False)
+        self.failureResultOf(Deferred.fromCoroutine(log.open()), Unconfirmed)
+        self.successResultOf(self.kept(self.append(b"one")))
+        self.successResultOf(Deferred.fromCoroutine(log.open()))
+        self.assertEqual([b"one"], lines.lines)
 
     def test_long(self) -> None:
         """
