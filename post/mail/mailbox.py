@@ -264,6 +264,34 @@ class Mailbox:
             for number, batch in enumerate(_batches(skips, OPERATIONS_IN_RECORD), 1)
         ]
 
+    def missing(self, chunks: Sequence[bytes]) -> Sequence[bytes]:
+        other = MailboxState.from_chunks(chunks)
+        records: list[bytes] = []
+        for entry in other.by_key.values():
+            if entry.key in self.state.by_key or entry.key in self.state.seen:
+                continue
+            namesake = self.state.by_name.get(other.folders[entry.folder].name)
+            operations: list[AnyOperation] = [
+                Inserted(
+                    entry.key,
+                    namesake.id if namesake is not None else entry.folder,
+                    entry.uid,
+                    entry.date,
+                    entry.size,
+                    entry.message,
+                    tuple(sorted(entry.flags)),
+                    entry.prefix,
+                    entry.fingerprint,
+                    entry.proof,
+                    entry.omitted,
+                )
+            ]
+            named = entry.proof.certificate if entry.proof is not None else b""
+            if named in other.certificates and named not in self.state.certificates:
+                operations.insert(0, CertificateSeen(named, other.certificates[named]))
+            records.append(write_record(Record(1, self.state.time + len(records) + 1, tuple(operations))))
+        return records
+
     def snapshot(self) -> Sequence[bytes]:
         self.state.forget(int(self._clock.seconds()) - SEEN_KEPT_S)
         return self.state.chunks()

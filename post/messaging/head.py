@@ -6,7 +6,7 @@ A head's payload is sealed to the owner; what is described here is inside.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated
 
 import msgspec
@@ -131,6 +131,20 @@ def chunk_names(chunks: Sequence[bytes]) -> tuple[bytes, ...]:
     By which the chunks of a snapshot are known again.
     """
     return tuple(tagged(Purpose.SNAPSHOT_CHUNK, chunk) for chunk in chunks)
+
+
+def snapshot_value(count: int, names: tuple[bytes, ...], places: Mapping[bytes, Reference]) -> tuple[str, bytes]:
+    """
+    The journal's value for a snapshot after C{count} records, whose chunks are at C{places} by their names.
+    """
+    return "snapshot", pack(LocalSnapshot(1, count, names, tuple(places[name] for name in names)))
+
+
+def kept_value(count: int) -> tuple[str, bytes]:
+    """
+    The journal's value for how many records the ring keeps.
+    """
+    return "kept", count.to_bytes(8, "big")
 
 
 def without_gap(rows: Iterable[tuple[int, bytes]], first: int) -> list[bytes]:

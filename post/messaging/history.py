@@ -1,5 +1,5 @@
 """
-The past of a log as the ring has it, read back, and compared with another that should be the same.
+The past of a log, read back from the ring or from the journal, and compared with another that should be the same.
 """
 
 from __future__ import annotations
@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from post.crypto.convergent import Reference
-from post.messaging.head import CHUNKS_LIMIT, Head, read_cluster, read_index
+from post.interfaces import IJournal
+from post.messaging.head import CHUNKS_LIMIT, NO_SNAPSHOT, Head, LocalSnapshot, read_cluster, read_index
 from post.messaging.storage import SecureStore
+from post.past.blocks import block_hash, read_signed_block
 from post.tasks import gather
+from post.wire import unpack
 
 INDEX_BYTES = CHUNKS_LIMIT * 200
 FETCHES = 8
@@ -43,6 +46,11 @@ class Reader(Protocol):
         The state is that of the ring, which this machine had not: records to add before its own follow.
         """
 
+    def missing(self, chunks: Sequence[bytes]) -> Sequence[bytes]:
+        """
+        Records to add so that nothing is lost of what the state in C{chunks} has and the present one never had.
+        """
+
 
 @dataclass(frozen=True)
 class History:
@@ -60,8 +68,7 @@ class History:
         Bring C{reader} to this state.
         """
         reader.restore(self.chunks)
-        for number, record in enumerate(self.records, self.head.snapshot.count):
-            reader.replay(number, record)
+        replay(reader, self.head.snapshot.count, self.records)
 
     def lacks(self, first: int, rows: Sequence[bytes], kept: int) -> tuple[list[bytes], bool]:
         """
@@ -84,6 +91,34 @@ class History:
             if place >= kept or record not in known
         ]
         return lacking, number >= kept and (kept == 0 or shared < kept)
+
+
+def replay(reader: Reader, first: int, records: Sequence[bytes]) -> None:
+    """
+    Tell C{reader} of C{records}, which begin with number C{first}.
+    """
+    for number, record in enumerate(records, first):
+        reader.replay(number, record)
+
+
+def place(data: bytes) -> tuple[int, int, bytes]:
+    """
+    Where a head stands among all, as L{post.past.node.Past.newest} sees it.
+    """
+    block = read_signed_block(data)
+    return block.number, block.epoch, block_hash(data)
+
+
+def read_journal(journal: IJournal) -> tuple[LocalSnapshot, list[bytes], list[tuple[int, bytes]]]:
+    """
+    What is in a log's journal: the snapshot, its chunks, and the rows after it.
+
+    @raise DiskError, PeerError: if it is damaged.
+    """
+    value = journal.value("snapshot")
+    local = unpack(LocalSnapshot, value) if value is not None else NO_SNAPSHOT
+    chunks = [journal.value(f"chunk/{index}") or b"" for index in range(len(local.names))]
+    return local, chunks, list(journal.rows(local.count))
 
 
 async def fetch_history(store: SecureStore, head: Head) -> History:

@@ -15,7 +15,8 @@ on the policy's number of nodes (L{Log.kept_to}).  While one head is being writt
 
 A head is journaled before it is sent, and exactly those bytes are sent again after a crash, so one number never
 names two blocks.  A head in the ring that is ahead of the journal (a restored backup, a lost journal) is caught up with
-before anything is written.
+before anything is written; so is one that does not continue from ours, written by another copy of this account or in
+another part of the ring: what was kept in either is in the log afterwards, at worst twice.
 """
 
 from __future__ import annotations
@@ -38,28 +39,28 @@ from post.interfaces import Entropy, IJournal
 from post.messaging.head import (
     CHUNKS_LIMIT,
     EMPTY,
-    NO_SNAPSHOT,
     RECORD_LIMIT,
     Cluster,
     Head,
-    LocalSnapshot,
     Snapshot,
     chunk_names,
     cut_tail,
+    kept_value,
     read_head,
     read_index,
+    snapshot_value,
     without_gap,
     write_cluster,
     write_head,
     write_index,
 )
-from post.messaging.history import FETCHES, INDEX_BYTES, Reader, fetch_history
+from post.messaging.history import FETCHES, INDEX_BYTES, Reader, fetch_history, place, read_journal, replay
 from post.messaging.storage import Lease, SecureStore
 from post.messaging.waiting import Waiting
-from post.past.blocks import PUBLIC_KEY, block_hash, read_signed_block, sign_block
+from post.past.blocks import PUBLIC_KEY, block_hash, contradict, read_signed_block, sign_block
 from post.past.node import Past
 from post.tasks import Tasks, gather, sleep
-from post.wire import StorageClass, pack, unpack
+from post.wire import StorageClass
 
 SNAPSHOT_RECORDS = 2000
 """A snapshot is made after so many records: whoever reads a mailbox back replays at most these."""
@@ -67,11 +68,15 @@ SNAPSHOT_CLUSTERS = 32
 """Or after so many clusters, so that the head's list of them stays short."""
 SNAPSHOT_BYTES = 4 * 1024 * 1024
 """Or when so much waits to be written at once, as after a long time without the ring."""
+CONFLICTS = 3
+"""So often in a row another head stands in the way of ours, although we took over what there was: then somebody else is
+writing now.  Once is usual where parts of the ring meet again."""
+LOOK_S = 300.0
+"""Before a head is written, the ring is asked for the newest if it was not for so long: a next number is in nobody's
+way, and would silently replace what was written in another part of the ring."""
 RETRY_S = 1.0
 """Before a head that could not be written is tried again; doubled up to the limit while nobody waits for it."""
 RETRY_LIMIT_S = 60.0
-
-
 _ALL = 1 << 62
 """Beyond the number of any row."""
 
@@ -133,13 +138,16 @@ class Log:
         self._chunks: dict[bytes, Reference] = {}
         self._tail: list[bytes] = []
         self._unsent: bytes | None = None
+        self._rival: bytes | None = None
+        """What stood in the way of a head of ours, and is to be come to terms with."""
         self._discarded = 0
         self._whole = False
         """Whether memory and journal agree, and have all that the head has."""
-        self._damaged = False
+        self._damaged, self._complained = False, False
         self._past_turn = 0
         """How often the numbers of our own records changed by a catching up."""
         self._confirmed = False
+        self._looked = 0.0
         self._writing = False
         self._resting: Deferred[None] | None = None
         self._nudged = False
@@ -166,8 +174,6 @@ class Log:
             if not self._whole or (self._number == 0 and self.count == 0):
                 raise
             self.log.info("log {handle}: opened without the ring: {error}", handle=self.handle, error=error)
-        if self._number == 0 and self.count == 0 and not self._may_begin():
-            raise Unconfirmed("too few members in sight to begin a mailbox")
         if self.kept < self.count:
             self._wake()
 
@@ -175,10 +181,10 @@ class Log:
         """
         From the journal: the last head written, the snapshot it names, and the records after that.
 
-        What of it is damaged, the ring has; what only this machine had and cannot read any more is lost.
+        What of it is damaged is in the ring, but for what only this machine had.
         """
         self._block, self._number, self._parent, self._head = None, 0, b"\0" * 32, EMPTY
-        self._unsent, self.kept, self._damaged = None, 0, False
+        self._unsent, self._rival, self.kept, self._damaged = None, None, 0, False
         self._order, self._chunks = (), {}
         try:
             data = self._journal.value("head")
@@ -190,11 +196,10 @@ class Log:
                     self._unsent = None
             self._whole = self._open_records()
         except (DiskError, PeerError) as error:
-            self.log.error(
-                "log {handle}: the journal is damaged ({error}): all is taken from the ring, and what had not got there"
+            self._complain(
+                "log {handle}: the journal is damaged ({error}); all is taken from the ring, and what had not got there"
                 " yet is lost",
-                handle=self.handle,
-                error=error,
+                error,
             )
             self._whole, self._damaged = False, True
             self._tail, self.count = list(self._head.tail), self._head.count
@@ -204,23 +209,27 @@ class Log:
         """
         The state, from snapshot and rows.  If that is not all that the head has, only what comes after the head.
         """
-        value = self._journal.value("snapshot")
-        local = unpack(LocalSnapshot, value) if value is not None else NO_SNAPSHOT
-        chunks = [self._journal.value(f"chunk/{index}") or b"" for index in range(len(local.names))]
-        rows = list(self._journal.rows(local.count))
+        local, chunks, rows = read_journal(self._journal)
         records = without_gap(rows, local.count)
         if chunk_names(chunks) != local.names or local.count + len(records) < self._head.count:
-            self.log.error("log {handle}: the journal lacks what its head has", handle=self.handle)
+            self._complain("log {handle}: the journal lacks what its head has; that is taken from the ring")
             self._tail = [*self._head.tail, *without_gap(rows, self._head.count)]
             self.count = self._head.first + len(self._tail)
             return False
         self._reader.restore(chunks)
-        for number, record in enumerate(records, local.count):
-            self._reader.replay(number, record)
+        replay(self._reader, local.count, records)
         self._order, self._chunks = local.names, dict(zip(local.names, local.chunks, strict=False))
         self._tail = records[max(0, self._head.first - local.count) :]
         self.count = local.count + len(records)
         return True
+
+    def _complain(self, text: str, error: Exception | None = None) -> None:
+        """
+        Once, however often it is tried to open this log.
+        """
+        if not self._complained:
+            self.log.error(text, handle=self.handle, error=error)
+        self._complained = True
 
     def _stale(self) -> list[tuple[int, bytes]]:
         """
@@ -242,22 +251,36 @@ class Log:
 
         @raise Unconfirmed: if too few holders answer.
         """
+        self._looked = self._clock.seconds()
         newest = await self._past.newest(self.handle, wide=True)
         if not newest.confirmed:
             raise Unconfirmed(f"log {self.handle}")
+        known = newest.data or self._block or (self._whole and self.count)
+        if not known and not self._may_begin():
+            raise Unconfirmed("too few members in sight to begin a mailbox")
         if not self._whole:
             await self._recover(newest.data)
-        elif newest.data is not None and newest.number > self._number:
-            await self._adopt(newest.data)
-        self._confirmed = True
+        met = {data for data in (newest.data, self._rival) if data is not None}
+        for data in sorted(met, key=place, reverse=True):
+            await self._meet(data)
+        self._rival, self._confirmed = None, True
+
+    async def _meet(self, data: bytes) -> None:
+        """
+        Come to terms with a head in the ring.  Of two with one number all choose that of the higher hash, as
+        L{Past.newest} does, so that two copies of this account which meet do not only change places.
+        """
+        if self._block is None or place(data) > place(self._block):
+            await self._adopt(data)
+        elif read_signed_block(data).number == self._number and contradict(PUBLIC_KEY, data, self._block):
+            await self._absorb(data)
 
     async def _recover(self, newest: bytes | None) -> None:
         """
         Of what the journal does not have whole: from the newest head there is, the ring's or our own.
         """
-        heads = [data for data in (newest, self._block) if data is not None]
-        if heads:
-            await self._adopt(max(heads, key=_place))
+        if heads := [data for data in (newest, self._block) if data is not None]:
+            await self._adopt(max(heads, key=place))
         else:
             await self._journal.discard(_ALL)
             self._reader.restore([])
@@ -274,12 +297,13 @@ class Log:
         if self._damaged:
             await self._journal.discard(_ALL)
         head = theirs.head
-        ours, _ = theirs.lacks(*self._rows(), self.kept)
+        ours, continues = theirs.lacks(*self._rows(), self.kept)
+        continues = continues or data == self._block or read_signed_block(data).parent == self._parent
+        before = self._reader.snapshot() if self._whole and not continues else ()
         self.log.info("log {handle}: continuing from record {count} of the ring", handle=self.handle, count=head.count)
 
         # Until the journal has it too, memory and journal are of two pasts.
         self._whole = False
-        former = self.count
         if data != self._block:  # Else it is known how much of it is kept.
             self._take_head(data, head)
             self._unsent = None
@@ -288,26 +312,47 @@ class Log:
         self._chunks = dict(zip(self._order, theirs.references, strict=True))
         theirs.tell(self._reader)
         after = [*self._reader.recovered(), *ours]
-        for number, record in enumerate(after, head.count):
-            self._reader.replay(number, record)
+        replay(self._reader, head.count, after)
+        # Our own records have other numbers now, also for whoever waits for them.
+        shift = head.count + len(after) - self.count
+        self._waiting_journaled.renumber(shift)
+        self._waiting_kept.renumber(shift)
+        if before:
+            # Of what is in our snapshot there are no records.
+            missing = self._reader.missing(before)
+            replay(self._reader, head.count + len(after), missing)
+            after += missing
         self._tail = [*head.tail, *after]
         self.count = count = head.count + len(after)
         self._journaled = 0
         self._past_turn += 1
         self.recovered = True
-        # Our own records have other numbers now, also for whoever waits for them.
-        self._waiting_journaled.renumber(count - former)
-        self._waiting_kept.renumber(count - former)
         values = [(f"chunk/{index}", chunk) for index, chunk in enumerate(theirs.chunks)]
+        values += [("head", data), kept_value(self.kept)]
+        values.append(snapshot_value(head.snapshot.count, self._order, self._chunks))
         rows = enumerate([*theirs.records, *after], head.snapshot.count)
-        await self._journal.write(
-            [*rows, *([] if self._damaged else self._stale())],
-            [("head", data), _kept(self.kept), *values, self._snapshot_value(head.snapshot.count, self._order)],
-        )
+        await self._journal.write([*rows, *([] if self._damaged else self._stale())], values)
         self._whole, self._damaged = True, False
         self._journaled = max(self._journaled, count)
         self._waiting_journaled.release(self._journaled)
         self._waiting_kept.release(self.kept)
+
+    async def _absorb(self, data: bytes) -> None:
+        """
+        Another head has the number of ours, which is to stay: the next one of ours also has what is only in that.
+        """
+        theirs = await fetch_history(self._store, self._read(data))
+        self.log.warn("log {handle}: taking in what another writer wrote", handle=self.handle)
+        ours = self._reader.snapshot()
+        try:
+            theirs.tell(self._reader)
+            state = self._reader.snapshot()
+        finally:
+            self._reader.restore(ours)
+        self._unsent = None
+        for added in (self._reader.recovered, lambda: self._reader.missing(state)):
+            for record in added():
+                self._reader.replay(self.append(record), record)
 
     def _rows(self) -> tuple[int, list[bytes]]:
         """
@@ -321,10 +366,6 @@ class Log:
             first, rows = in_tail, []
         # The rest from memory: the journal may be still at writing them.
         return first, rows + self._tail
-
-    def _snapshot_value(self, count: int, names: tuple[bytes, ...]) -> tuple[str, bytes]:
-        chunks = tuple(self._chunks[name] for name in names)
-        return "snapshot", pack(LocalSnapshot(1, count, names, chunks))
 
     # Appending.
 
@@ -418,7 +459,7 @@ class Log:
             self._tasks.spawn(self._write_heads())
 
     async def _write_heads(self) -> None:
-        rest_s = RETRY_S
+        rest_s, conflicts = RETRY_S, 0
         try:
             # Whoever appends applies the record right after; a snapshot must not be taken in between.  Appends of the
             # same turn also share one head.
@@ -426,10 +467,13 @@ class Log:
             while self.kept < self.count and self._failed is None:
                 try:
                     await self._write_next()
-                    rest_s = RETRY_S
-                except Conflict:
-                    self._conflict()
-                    return
+                    rest_s, conflicts = RETRY_S, 0
+                except Conflict as conflict:
+                    conflicts += 1
+                    if conflicts > CONFLICTS:
+                        self.log.error("log {handle}: another copy of this account is writing", handle=self.handle)
+                        self._fail(Forked("another copy of this account is in use"))
+                    self._rival, self._confirmed = conflict.current, False
                 except PostError as error:
                     if not self._whole:
                         self._broken(error)
@@ -462,16 +506,16 @@ class Log:
         finally:
             self._resting = None
 
-    def _conflict(self) -> None:
-        self.log.error("log {handle}: another copy of this account is writing; this one stops", handle=self.handle)
-        self._fail(Forked("another copy of this account is in use"))
-
     async def _write_next(self) -> None:
         """
         One head, with everything appended so far.
         """
-        if not self._confirmed:
-            await self._catch_up()
+        if not self._confirmed or self._clock.seconds() - self._looked >= LOOK_S:
+            try:
+                await self._catch_up()
+            except PostError:
+                if not (self._confirmed and self._whole):
+                    raise
             if self.kept >= self.count:
                 return
         if self._unsent is None:
@@ -482,7 +526,7 @@ class Log:
         self._unsent = None
         self.kept = self._head.count
         # If this is not written because we die, the same head is sent again, which changes nothing.
-        self._journal.write([], [_kept(self.kept)]).addErrback(self._broken)
+        self._journal.write([], [kept_value(self.kept)]).addErrback(self._broken)
         self._waiting_kept.release(self.kept)
         if self._head.snapshot.count > self._discarded:
             # Only now: until a snapshot is kept, its records may have to be written after somebody else's.
@@ -542,7 +586,7 @@ class Log:
         head = Head(1, Snapshot(count, index), (), count, ())
         moved = [i for i, name in enumerate(names) if i >= len(self._order) or self._order[i] != name]
         values = [(f"chunk/{index}", chunks[index]) for index in moved]
-        return head, names, [*values, self._snapshot_value(count, names)]
+        return head, names, [*values, snapshot_value(count, names, self._chunks)]
 
     async def _with_clusters(self) -> Head:
         tail = list(self._tail)
@@ -554,15 +598,3 @@ class Log:
             clusters = (*clusters, Cluster(first, cut, reference))
             first += cut
         return Head(1, self._head.snapshot, clusters, first, tuple(tail))
-
-
-def _place(data: bytes) -> tuple[int, int, bytes]:
-    """
-    Where a head stands among all, as L{Past.newest} sees it.
-    """
-    block = read_signed_block(data)
-    return block.number, block.epoch, block_hash(data)
-
-
-def _kept(count: int) -> tuple[str, bytes]:
-    return "kept", count.to_bytes(8, "big")

@@ -29,6 +29,7 @@ from post.mail.interfaces import (
 )
 from post.mail.mailbox import FLAGS_LIMIT, SPECIAL_FOLDERS, UIDS_SKIPPED
 from post.mail.records import FolderDeleted
+from post.messaging import log as log_module
 from post.past.blocks import CONTENT
 from tests.messaging.doubles import backup
 
@@ -303,6 +304,33 @@ class MailboxTests(SynchronousTestCase):
         self.person.open()
         self.append()
         self.assertGreaterEqual(self.uids()[-1], UIDS_SKIPPED)
+
+    def test_another_past(self) -> None:
+        """
+        Of two mailboxes begun under one key nothing is lost: what only one has comes to the other with its flags, into
+        the folder of that name, but not what it has itself expunged.
+        """
+        self.patch(log_module, "SNAPSHOT_RECORDS", 3)
+        for number in range(9):
+            self.append("INBOX", b"Subject: first %d\r\n\r\n" % number)
+        first = self.place.past.objects.pop(self.person.log.handle)
+        self.person.restart(forget=True)
+        for number in range(3):
+            self.append("INBOX", b"Subject: second %d\r\n\r\n" % number)
+        self.run_coroutine(self.mailbox.folder("INBOX").expunge([3]))
+        self.run_coroutine(self.mailbox.folder("INBOX").store([2], frozenset({"\\Flagged"}), NONE))
+        self.run_coroutine(self.mailbox.folder("INBOX").move([2], "Trash"))
+        self.append("INBOX", b"Subject: second 3\r\n\r\n")
+        self.place.past.objects[self.person.log.handle] = first
+        self.place.clock.advance(log_module.LOOK_S)
+        self.append("INBOX", b"Subject: second 4\r\n\r\n")
+        for forget in (False, True):
+            self.person.restart(forget)
+            subjects = [text.split(b"\r\n")[0][9:] for text in self.person.texts()]
+            wanted = {*(b"first %d" % number for number in range(9)), b"second 0", b"second 3", b"second 4"}
+            self.assertEqual((wanted, len(wanted)), (set(subjects), len(subjects)))
+            [moved] = self.mailbox.folder("Trash").entries()
+            self.assertEqual(({"\\Flagged"}, True), (moved.flags, moved.uid > UIDS_SKIPPED))
 
     def test_hierarchy(self) -> None:
         """

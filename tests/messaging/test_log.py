@@ -47,6 +47,9 @@ class Lines:
     def recovered(self) -> Sequence[bytes]:
         return self.after_recovery
 
+    def missing(self, chunks: Sequence[bytes]) -> Sequence[bytes]:
+        return [line for chunk in chunks for line in chunk.split(b"\n") if line not in self.lines]
+
     def snapshot(self) -> Sequence[bytes]:
         return [b"\n".join(self.lines[start : start + 100]) for start in range(0, len(self.lines), 100)]
 
@@ -250,13 +253,36 @@ class LogTests(LogCase):
 
     def test_second_copy(self) -> None:
         """
-        Of two running copies of one account, the one that finds the other's head stops, and says so.
+        Of two copies of one account, the one that finds the other's head takes it over, and adds its own to it.
         """
         self.successResultOf(self.kept(self.append(b"one")))
         other, _ = self.reopened(FakeJournal())
         kept = Deferred.fromCoroutine(other.kept_to(other.append(b"theirs")))
         self.clock.advance(0)
         self.successResultOf(kept)
+        self.successResultOf(self.kept(self.append(b"ours")))
+        self.assertEqual([b"one", b"theirs", b"ours"], self.lines.lines)
+        self.assertEqual(self.lines.lines, self.reopened(self.journal)[1].lines)
+        self.assertEqual(self.lines.lines, self.reopened(FakeJournal())[1].lines)
+
+    def test_busy_copy(self) -> None:
+        """
+        If the other copy is always ahead of this one, this one stops, and says so.
+        """
+        self.successResultOf(self.kept(self.append(b"one")))
+        other, lines = self.reopened(FakeJournal())
+        real = self.past.insert
+
+        async def late(kind: int, *rest: Any) -> Any:
+            self.past.insert = real  # type: ignore[method-assign]
+            number = other.append(b"theirs %d" % other.count)
+            lines.lines.append(b"theirs")
+            self.clock.advance(0)
+            await other.kept_to(number)
+            self.past.insert = late  # type: ignore[method-assign, assignment]
+            return await real(kind, *rest)
+
+        self.past.insert = late  # type: ignore[method-assign, assignment]
         self.failureResultOf(self.kept(self.append(b"ours")), Forked)
         self.assertRaises(Forked, self.log.append, b"more")
         self.flushLoggedErrors()
@@ -447,3 +473,89 @@ class DamageTests(LogCase):
         log.append(b"161")
         self.assertEqual([*self.lines.lines, b"161"], self.reopened(self.journal)[1].lines)
         del lines
+
+
+class ForkTests(LogCase):
+    """
+    Tests for L{Log} where one log was begun, or continued, in two parts of the ring that did not see each other.
+    """
+
+    def part(self, prefix: bytes, count: int, journal: FakeJournal) -> tuple[Log, Lines]:
+        """
+        A writer that knows only what its part of the ring knows, and has written so many records there.
+        """
+        log, lines = self.reopened(journal)
+        for number in range(count):
+            record = b"%s %d" % (prefix, number)
+            lines.lines.append(record)
+            kept = Deferred.fromCoroutine(log.kept_to(log.append(record)))
+            self.clock.advance(0)
+            self.successResultOf(kept)
+        return log, lines
+
+    def parted(self, theirs: int, ours: int) -> tuple[Log, Lines, Log, Lines, FakeJournal, FakeJournal]:
+        """
+        Two logs under one key; the ring that comes back together shows C{theirs}.
+        """
+        first, second = FakeJournal(), FakeJournal()
+        here, heres = self.part(b"ours", ours, second)
+        blocks = dict(self.past.objects)
+        self.past.objects.clear()
+        there, theres = self.part(b"theirs", theirs, first)
+        self.past.objects = {**blocks, **self.past.objects}
+        return there, theres, here, heres, first, second
+
+    def check(self, log: Log, lines: Lines, everything: Sequence[bytes]) -> None:
+        """
+        The writer goes on, and has everything, as has whoever asks the ring.
+        """
+        self.clock.advance(log_module.LOOK_S)
+        lines.lines.append(b"goes on")
+        kept = Deferred.fromCoroutine(log.kept_to(log.append(b"goes on")))
+        self.clock.pump([0, 1, 1, 1])
+        self.successResultOf(kept)
+        self.assertEqual({*everything, b"goes on"}, set(lines.lines))
+        self.assertEqual(lines.lines, self.reopened(FakeJournal())[1].lines)
+
+    def test_shorter(self) -> None:
+        """
+        What was kept where the log had fewer heads is added to the other.
+        """
+        _, theirs, log, lines, _, _ = self.parted(5, 3)
+        self.check(log, lines, theirs.lines + lines.lines)
+        self.assertEqual(len(set(lines.lines)), len(lines.lines))
+
+    def test_equal(self) -> None:
+        """
+        With equally many heads both choose the same; nothing is lost, whichever of the two writes first.
+        """
+        for turn in range(8):
+            self.past.objects.clear()
+            self.entropy = SeededEntropy(b"%d" % turn)
+            there, theirs, here, ours, _, _ = self.parted(4, 4)
+            everything = theirs.lines + ours.lines
+            self.check(here, ours, everything)
+            self.check(there, theirs, [*everything, b"goes on"])
+
+    def test_restarted(self) -> None:
+        """
+        The same after a restart: no more is lost than by going on.
+        """
+        for theirs, ours in ((5, 3), (4, 4), (3, 3)):
+            self.past.objects.clear()
+            _, their_lines, _, lines, _, journal = self.parted(theirs, ours)
+            everything = their_lines.lines + lines.lines
+            log, again = self.reopened(journal)
+            self.check(log, again, everything)
+
+    def test_snapshots(self) -> None:
+        """
+        What is in a snapshot only, without its records, is not lost either, on neither side.
+        """
+        self.patch(log_module, "SNAPSHOT_RECORDS", 4)
+        for theirs, ours in ((30, 3), (30, 10), (12, 12), (5, 3)):
+            for turn in range(4):
+                self.past.objects.clear()
+                self.entropy = SeededEntropy(b"%d" % turn)
+                _, their_lines, log, lines, _, _ = self.parted(theirs, ours)
+                self.check(log, lines, their_lines.lines + lines.lines)
