@@ -145,12 +145,10 @@ class Log:
         """Whether memory and journal agree, and have all that the head has."""
         self._damaged, self._complained = False, False
         self._past_turn = 0
-        """How often the numbers of our own records changed by a catching up."""
-        self._confirmed = False
-        self._looked = 0.0
-        self._writing = False
+        """How often the numbers of our own records changed."""
+        self._confirmed, self._looked = False, 0.0
+        self._writing, self._nudged = False, False
         self._resting: Deferred[None] | None = None
-        self._nudged = False
         self._failed: PostError | None = None
         self._waiting_journaled, self._waiting_kept = Waiting(), Waiting()
 
@@ -163,8 +161,12 @@ class Log:
         @raise Unconfirmed: if this machine knows nothing, and too few holders answer to know what the ring has; or if
             the ring knows nothing either, and what is in sight may be a part of it only, where nothing is to be begun.
         @raise PostError: if this machine knows only a part, and the ring does not give the rest now.
-        @raise DiskError: if the journal can be neither read nor written.
+        @raise DiskError: if the journal cannot be used at all.  After any of these it may be opened again.
         """
+        if self._failed is not None:
+            if self._writing or isinstance(self._failed, Unreachable):
+                raise self._failed
+            self._failed = None  # Tried again, with what the journal has.
         self._open_journal()
         if self._whole and (stale := self._stale()):
             await self._journal.write(stale, [])
@@ -186,6 +188,7 @@ class Log:
         self._block, self._number, self._parent, self._head = None, 0, b"\0" * 32, EMPTY
         self._unsent, self._rival, self.kept, self._damaged = None, None, 0, False
         self._order, self._chunks = (), {}
+        self._past_turn += 1
         try:
             data = self._journal.value("head")
             if data is not None:
@@ -224,10 +227,7 @@ class Log:
         return True
 
     def _complain(self, text: str, error: Exception | None = None) -> None:
-        """
-        Once, however often it is tried to open this log.
-        """
-        if not self._complained:
+        if not self._complained:  # Once, however often it is tried to open this log.
             self.log.error(text, handle=self.handle, error=error)
         self._complained = True
 

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from post.commit import DiskError
 from post.crypto.convergent import Convergence
 from post.crypto.entropy import SeededEntropy
-from post.errors import PostError, TooFewReplicas, Unconfirmed
+from post.errors import PostError, TooFewReplicas, Unconfirmed, Unreachable
 from post.interfaces import IJournal
 from post.messaging import log as log_module
 from post.messaging.log import Forked, Log
@@ -323,6 +323,23 @@ class LogTests(LogCase):
         log, lines = self.reopened(self.journal)
         self.assertEqual(log.count, len(lines.lines))
         self.assertGreaterEqual(log.count, log._head.count)
+        self.flushLoggedErrors(DiskError)
+
+    def test_opened_again(self) -> None:
+        """
+        A log whose first record could not be journaled can be opened again when there is room; one that was stopped
+        cannot.
+        """
+        self.journal.refuse = lambda rows, values: True
+        self.failureResultOf(Deferred.fromCoroutine(self.log.journaled(self.append(b"one"))), PostError)
+        self.journal.refuse = lambda rows, values: False
+        self.clock.advance(0)
+        self.successResultOf(Deferred.fromCoroutine(self.log.open()))
+        self.assertEqual([], self.lines.lines)
+        self.successResultOf(self.kept(self.append(b"two")))
+        self.assertEqual([b"two"], self.reopened(self.journal)[1].lines)
+        self.log.stop()
+        self.failureResultOf(Deferred.fromCoroutine(self.log.open()), Unreachable)
         self.flushLoggedErrors(DiskError)
 
     def test_failed_row_in_a_head(self) -> None:
