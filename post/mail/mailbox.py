@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from post.commit import DiskError
 from post.hashes import Purpose, tagged
 from post.interfaces import Entropy, IJournal
 from post.mail.folder import MailboxState, MailEntry, MailFolder
@@ -181,7 +182,7 @@ class Folder:
 @implementer(IMailbox)
 class Mailbox:
     """
-    All of one account's folders, and the writer's end of their log.  (A L{post.messaging.log.Reader}.)
+    All of one account's folders, and the writer's end of their log.  (A L{post.messaging.history.Reader}.)
     """
 
     log = Logger()
@@ -218,7 +219,7 @@ class Mailbox:
         self._log = log
         await log.open()
         # What ends without closing may have shown UIDs that its journal had not got yet, and must not use them again.
-        if self.state.folders and not log.recovered and _number(self._journal.value("closed")) != log.count:
+        if self.state.folders and not log.recovered and self._closed_at() != log.count:
             for record in self.recovered():
                 await self._journaled(self._append(read_record(record).operations))
         if not self.state.folders:
@@ -232,6 +233,12 @@ class Mailbox:
                     )
                 )
             )
+
+    def _closed_at(self) -> int:
+        try:
+            return int.from_bytes(self._journal.value("closed") or b"", "big")
+        except DiskError:
+            return -1  # Damaged, and as good as not closed.
 
     async def close(self) -> None:
         """
@@ -256,6 +263,34 @@ class Mailbox:
             write_record(Record(1, self.state.time + number, batch))
             for number, batch in enumerate(_batches(skips, OPERATIONS_IN_RECORD), 1)
         ]
+
+    def missing(self, chunks: Sequence[bytes]) -> Sequence[bytes]:
+        other = MailboxState.from_chunks(chunks)
+        records: list[bytes] = []
+        for entry in other.by_key.values():
+            if entry.key in self.state.by_key or entry.key in self.state.seen:
+                continue
+            namesake = self.state.by_name.get(other.folders[entry.folder].name)
+            operations: list[AnyOperation] = [
+                Inserted(
+                    entry.key,
+                    namesake.id if namesake is not None else entry.folder,
+                    entry.uid,
+                    entry.date,
+                    entry.size,
+                    entry.message,
+                    tuple(sorted(entry.flags)),
+                    entry.prefix,
+                    entry.fingerprint,
+                    entry.proof,
+                    entry.omitted,
+                )
+            ]
+            named = entry.proof.certificate if entry.proof is not None else b""
+            if named in other.certificates and named not in self.state.certificates:
+                operations.insert(0, CertificateSeen(named, other.certificates[named]))
+            records.append(write_record(Record(1, self.state.time + len(records) + 1, tuple(operations))))
+        return records
 
     def snapshot(self) -> Sequence[bytes]:
         self.state.forget(int(self._clock.seconds()) - SEEN_KEPT_S)
@@ -571,10 +606,6 @@ class Mailbox:
         if self._log.count:
             await self._log.kept_to(self._log.count - 1)
         return True
-
-
-def _number(value: bytes | None) -> int:
-    return int.from_bytes(value or b"", "big")
 
 
 def _seen(entry: MailEntry) -> Entry:

@@ -6,7 +6,7 @@ A head's payload is sealed to the owner; what is described here is inside.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated
 
 import msgspec
@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from post.crypto.convergent import Reference
 from post.errors import PeerError
+from post.hashes import Purpose, tagged
 from post.wire import Document, pack, unpack
 
 RECORD_LIMIT = 60 * 1024
@@ -72,6 +73,21 @@ class Head(Document, frozen=True):
 
 EMPTY = Head(1, Snapshot(0, None), (), 0, ())
 
+
+class LocalSnapshot(Document, frozen=True):
+    """
+    Of the journal's values C{chunk/0}, C{chunk/1}, …: after how many records they were taken, their hashes, and where
+    the ring has them.
+    """
+
+    version: int
+    count: int
+    names: Annotated[tuple[bytes, ...], Meta(max_length=CHUNKS_LIMIT)]
+    chunks: Annotated[tuple[Reference, ...], Meta(max_length=CHUNKS_LIMIT)]
+
+
+NO_SNAPSHOT = LocalSnapshot(1, 0, (), ())
+
 _Chunks = Annotated[tuple[Reference, ...], Meta(max_length=CHUNKS_LIMIT)]
 
 
@@ -108,6 +124,40 @@ def read_index(data: bytes) -> tuple[Reference, ...]:
     @raise PeerError: if it is none.
     """
     return unpack(_Chunks, data)
+
+
+def chunk_names(chunks: Sequence[bytes]) -> tuple[bytes, ...]:
+    """
+    By which the chunks of a snapshot are known again.
+    """
+    return tuple(tagged(Purpose.SNAPSHOT_CHUNK, chunk) for chunk in chunks)
+
+
+def snapshot_value(count: int, names: tuple[bytes, ...], places: Mapping[bytes, Reference]) -> tuple[str, bytes]:
+    """
+    The journal's value for a snapshot after C{count} records, whose chunks are at C{places} by their names.
+    """
+    return "snapshot", pack(LocalSnapshot(1, count, names, tuple(places[name] for name in names)))
+
+
+def kept_value(count: int) -> tuple[str, bytes]:
+    """
+    The journal's value for how many records the ring keeps.
+    """
+    return "kept", count.to_bytes(8, "big")
+
+
+def without_gap(rows: Iterable[tuple[int, bytes]], first: int) -> list[bytes]:
+    """
+    The records of a journal from number C{first} on, up to where one is missing or written over with nothing.
+    """
+    records: list[bytes] = []
+    for number, record in rows:
+        if number == first + len(records) and record:
+            records.append(record)
+        elif number >= first:
+            break
+    return records
 
 
 def write_cluster(records: Sequence[bytes]) -> bytes:

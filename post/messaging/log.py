@@ -15,25 +15,25 @@ on the policy's number of nodes (L{Log.kept_to}).  While one head is being writt
 
 A head is journaled before it is sent, and exactly those bytes are sent again after a crash, so one number never
 names two blocks.  A head in the ring that is ahead of the journal (a restored backup, a lost journal) is caught up with
-before anything is written.
+before anything is written; so is one that does not continue from ours, written by another copy of this account or in
+another part of the ring: what was kept in either is in the log afterwards, at worst twice.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
-from typing import Annotated, Protocol
+from collections.abc import Callable
+from itertools import islice
 
-from msgspec import Meta
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from post.commit import DiskError
 from post.crypto.convergent import Reference
 from post.crypto.keys import LogKey
 from post.crypto.sealing import box, unbox
-from post.errors import Conflict, PostError, Unconfirmed, Unreachable
-from post.hashes import Purpose, handle_of, keyed, tagged
+from post.errors import Conflict, PeerError, PostError, Unconfirmed, Unreachable
+from post.hashes import Purpose, handle_of, keyed
 from post.ids import Handle
 from post.interfaces import Entropy, IJournal
 from post.messaging.head import (
@@ -43,19 +43,24 @@ from post.messaging.head import (
     Cluster,
     Head,
     Snapshot,
+    chunk_names,
     cut_tail,
-    read_cluster,
+    kept_value,
     read_head,
     read_index,
+    snapshot_value,
+    without_gap,
     write_cluster,
     write_head,
     write_index,
 )
+from post.messaging.history import FETCHES, INDEX_BYTES, Reader, fetch_history, place, read_journal, replay
 from post.messaging.storage import Lease, SecureStore
-from post.past.blocks import PUBLIC_KEY, block_hash, read_signed_block, sign_block
+from post.messaging.waiting import Waiting
+from post.past.blocks import PUBLIC_KEY, block_hash, contradict, read_signed_block, sign_block
 from post.past.node import Past
 from post.tasks import Tasks, gather, sleep
-from post.wire import Document, StorageClass, pack, unpack
+from post.wire import StorageClass
 
 SNAPSHOT_RECORDS = 2000
 """A snapshot is made after so many records: whoever reads a mailbox back replays at most these."""
@@ -63,53 +68,17 @@ SNAPSHOT_CLUSTERS = 32
 """Or after so many clusters, so that the head's list of them stays short."""
 SNAPSHOT_BYTES = 4 * 1024 * 1024
 """Or when so much waits to be written at once, as after a long time without the ring."""
-INDEX_BYTES = CHUNKS_LIMIT * 200
-FETCHES = 8
-"""Chunks of a snapshot fetched at once."""
+CONFLICTS = 3
+"""So often in a row another head stands in the way of ours, although we took over what there was: then somebody else is
+writing now.  Once is usual where parts of the ring meet again."""
+LOOK_S = 300.0
+"""Before a head is written, the ring is asked for the newest if it was not for so long: a next number is in nobody's
+way, and would silently replace what was written in another part of the ring."""
 RETRY_S = 1.0
 """Before a head that could not be written is tried again; doubled up to the limit while nobody waits for it."""
 RETRY_LIMIT_S = 60.0
-
-
-class Reader(Protocol):
-    """
-    The application whose state the log is.
-    """
-
-    def restore(self, chunks: Sequence[bytes]) -> None:
-        """
-        Begin anew, with the state of a snapshot (none: with nothing).
-        """
-
-    def replay(self, number: int, record: bytes) -> None:
-        """
-        Apply the record with this number.
-        """
-
-    def snapshot(self) -> Sequence[bytes]:
-        """
-        The state now, in chunks of at most 200 KiB, cut so that what did not change gives the same chunks again.
-        """
-
-    def recovered(self) -> Sequence[bytes]:
-        """
-        The state is that of the ring, which this machine had not: records to add before its own follow.
-        """
-
-
-class _LocalSnapshot(Document, frozen=True):
-    """
-    Of the journal's values C{chunk/0}, C{chunk/1}, …: after how many records they were taken, their hashes, and where
-    the ring has them.
-    """
-
-    version: int
-    count: int
-    names: Annotated[tuple[bytes, ...], Meta(max_length=CHUNKS_LIMIT)]
-    chunks: Annotated[tuple[Reference, ...], Meta(max_length=CHUNKS_LIMIT)]
-
-
-_NO_SNAPSHOT = _LocalSnapshot(1, 0, (), ())
+_ALL = 1 << 62
+"""Beyond the number of any row."""
 
 
 class Forked(PostError):
@@ -138,6 +107,7 @@ class Log:
         lease_s: int,
         reader: Reader,
         tasks: Tasks,
+        may_begin: Callable[[], bool] = lambda: True,
     ) -> None:
         self._past = past
         self._store = store
@@ -150,6 +120,7 @@ class Log:
         self._lease_s = lease_s
         self._reader = reader
         self._tasks = tasks
+        self._may_begin = may_begin
         self.handle = handle_of(Purpose.PUBLIC_KEY_BLOCK, self._key.public)
         self.count = 0
         """Records ever appended: the number of the next one."""
@@ -158,6 +129,8 @@ class Log:
         self.recovered = False
         """Whether records came from the ring that this machine did not have."""
         self._journaled = 0
+        self._block: bytes | None = None
+        """The newest head: ours, or one that was continued from."""
         self._number = 0
         self._parent = b"\0" * 32
         self._head = EMPTY
@@ -165,14 +138,19 @@ class Log:
         self._chunks: dict[bytes, Reference] = {}
         self._tail: list[bytes] = []
         self._unsent: bytes | None = None
+        self._rival: bytes | None = None
+        """What stood in the way of a head of ours, and is to be come to terms with."""
         self._discarded = 0
-        self._confirmed = False
-        self._writing = False
+        self._whole = False
+        """Whether memory and journal agree, and have all that the head has."""
+        self._damaged, self._complained = False, False
+        self._past_turn = 0
+        """How often the numbers of our own records changed."""
+        self._confirmed, self._looked = False, 0.0
+        self._writing, self._nudged = False, False
         self._resting: Deferred[None] | None = None
-        self._nudged = False
         self._failed: PostError | None = None
-        self._waiting_journaled: list[tuple[int, Deferred[None]]] = []
-        self._waiting_kept: list[tuple[int, Deferred[None]]] = []
+        self._waiting_journaled, self._waiting_kept = Waiting(), Waiting()
 
     # Opening.
 
@@ -180,13 +158,22 @@ class Log:
         """
         Bring the reader up to the newest record known on this machine and, if it can be reached, in the ring.
 
-        @raise Unconfirmed: if this machine knows nothing, and too few holders answer to know what the ring has.
+        @raise Unconfirmed: if this machine knows nothing, and too few holders answer to know what the ring has; or if
+            the ring knows nothing either, and what is in sight may be a part of it only, where nothing is to be begun.
+        @raise PostError: if this machine knows only a part, and the ring does not give the rest now.
+        @raise DiskError: if the journal cannot be used at all.  After any of these it may be opened again.
         """
+        if self._failed is not None:
+            if self._writing or isinstance(self._failed, Unreachable):
+                raise self._failed
+            self._failed = None  # Tried again, with what the journal has.
         self._open_journal()
+        if self._whole and (stale := self._stale()):
+            await self._journal.write(stale, [])
         try:
             await self._catch_up()
         except PostError as error:
-            if self._number == 0 and self.count == 0:
+            if not self._whole or (self._number == 0 and self.count == 0):
                 raise
             self.log.info("log {handle}: opened without the ring: {error}", handle=self.handle, error=error)
         if self.kept < self.count:
@@ -195,34 +182,66 @@ class Log:
     def _open_journal(self) -> None:
         """
         From the journal: the last head written, the snapshot it names, and the records after that.
+
+        What of it is damaged is in the ring, but for what only this machine had.
         """
-        data = self._journal.value("head")
-        if data is not None:
-            self._take_head(data, self._read(data))
-            self.kept = int.from_bytes(self._journal.value("kept") or b"", "big")
-            if self.kept < self._head.count:
+        self._block, self._number, self._parent, self._head = None, 0, b"\0" * 32, EMPTY
+        self._unsent, self._rival, self.kept, self._damaged = None, None, 0, False
+        self._order, self._chunks = (), {}
+        self._past_turn += 1
+        try:
+            data = self._journal.value("head")
+            if data is not None:
+                self._take_head(data, self._read(data))
                 self._unsent = data
-        values = self._journal.value("snapshot")
-        local = unpack(_LocalSnapshot, values) if values is not None else _NO_SNAPSHOT
-        self._chunks = dict(zip(local.names, local.chunks, strict=False))
-        self._order = local.names
-        self._reader.restore([self._journal.value(f"chunk/{index}") or b"" for index in range(len(local.names))])
-        self.count = local.count
-        self._tail = []
-        for number, record in self._journal.rows(local.count):
-            if number != self.count:
-                break  # Rows of another past, from before a catching up.
-            self._reader.replay(number, record)
-            if number >= self._head.first:
-                self._tail.append(record)
-            self.count += 1
+                self.kept = int.from_bytes(self._journal.value("kept") or b"", "big")
+                if self.kept >= self._head.count:
+                    self._unsent = None
+            self._whole = self._open_records()
+        except (DiskError, PeerError) as error:
+            self._complain(
+                "log {handle}: the journal is damaged ({error}); all is taken from the ring, and what had not got there"
+                " yet is lost",
+                error,
+            )
+            self._whole, self._damaged = False, True
+            self._tail, self.count = list(self._head.tail), self._head.count
         self._journaled = self.count
+
+    def _open_records(self) -> bool:
+        """
+        The state, from snapshot and rows.  If that is not all that the head has, only what comes after the head.
+        """
+        local, chunks, rows = read_journal(self._journal)
+        records = without_gap(rows, local.count)
+        if chunk_names(chunks) != local.names or local.count + len(records) < self._head.count:
+            self._complain("log {handle}: the journal lacks what its head has; that is taken from the ring")
+            self._tail = [*self._head.tail, *without_gap(rows, self._head.count)]
+            self.count = self._head.first + len(self._tail)
+            return False
+        self._reader.restore(chunks)
+        replay(self._reader, local.count, records)
+        self._order, self._chunks = local.names, dict(zip(local.names, local.chunks, strict=False))
+        self._tail = records[max(0, self._head.first - local.count) :]
+        self.count = local.count + len(records)
+        return True
+
+    def _complain(self, text: str, error: Exception | None = None) -> None:
+        if not self._complained:  # Once, however often it is tried to open this log.
+            self.log.error(text, handle=self.handle, error=error)
+        self._complained = True
+
+    def _stale(self) -> list[tuple[int, bytes]]:
+        """
+        What to write over rows beyond our last: they are of another past, and would else seem to follow one day.
+        """
+        return [(number, b"") for number, record in self._journal.rows(self.count) if record]
 
     def _read(self, data: bytes) -> Head:
         return read_head(unbox(self._secret, Purpose.LOG_SEALING, read_signed_block(data).payload))
 
     def _take_head(self, data: bytes, head: Head) -> None:
-        self._head = head
+        self._block, self._head = data, head
         self._number = read_signed_block(data).number
         self._parent = block_hash(data)
 
@@ -232,12 +251,40 @@ class Log:
 
         @raise Unconfirmed: if too few holders answer.
         """
-        newest = await self._past.newest(self.handle)
+        self._looked = self._clock.seconds()
+        newest = await self._past.newest(self.handle, wide=True)
         if not newest.confirmed:
             raise Unconfirmed(f"log {self.handle}")
-        if newest.data is not None and newest.number > self._number:
-            await self._adopt(newest.data)
-        self._confirmed = True
+        known = newest.data or self._block or (self._whole and self.count)
+        if not known and not self._may_begin():
+            raise Unconfirmed("too few members in sight to begin a mailbox")
+        if not self._whole:
+            await self._recover(newest.data)
+        met = {data for data in (newest.data, self._rival) if data is not None}
+        for data in sorted(met, key=place, reverse=True):
+            await self._meet(data)
+        self._rival, self._confirmed = None, True
+
+    async def _meet(self, data: bytes) -> None:
+        """
+        Come to terms with a head in the ring.  Of two with one number all choose that of the higher hash, as
+        L{Past.newest} does, so that two copies of this account which meet do not only change places.
+        """
+        if self._block is None or place(data) > place(self._block):
+            await self._adopt(data)
+        elif read_signed_block(data).number == self._number and contradict(PUBLIC_KEY, data, self._block):
+            await self._absorb(data)
+
+    async def _recover(self, newest: bytes | None) -> None:
+        """
+        Of what the journal does not have whole: from the newest head there is, the ring's or our own.
+        """
+        if heads := [data for data in (newest, self._block) if data is not None]:
+            await self._adopt(max(heads, key=place))
+        else:
+            await self._journal.discard(_ALL)
+            self._reader.restore([])
+            self._tail, self.count, self._whole = [], 0, True
 
     async def _adopt(self, data: bytes) -> None:
         """
@@ -246,67 +293,79 @@ class Log:
         Everything is fetched before anything is changed: half of another past would be worse than none, and the owner
         goes on appending meanwhile.
         """
-        head = self._read(data)
-        references: tuple[Reference, ...] = ()
-        if head.snapshot.index is not None:
-            references = read_index(await self._store.fetch(head.snapshot.index, INDEX_BYTES))
-        chunks: list[bytes] = []
-        for start in range(0, len(references), FETCHES):
-            chunks += await gather(self._store.fetch(each) for each in references[start : start + FETCHES])
-        records: list[bytes] = []
-        for cluster in head.clusters:
-            records += read_cluster(await self._store.fetch(cluster.reference), cluster)
-        records += head.tail
-        ours = self._unknown_to(head, records)
+        theirs = await fetch_history(self._store, self._read(data))
+        if self._damaged:
+            await self._journal.discard(_ALL)
+        head = theirs.head
+        ours, continues = theirs.lacks(*self._rows(), self.kept)
+        continues = continues or data == self._block or read_signed_block(data).parent == self._parent
+        before = self._reader.snapshot() if self._whole and not continues else ()
         self.log.info("log {handle}: continuing from record {count} of the ring", handle=self.handle, count=head.count)
 
-        former = self.count
-        self._take_head(data, head)
-        self._order = tuple(tagged(Purpose.SNAPSHOT_CHUNK, chunk) for chunk in chunks)
-        self._chunks = dict(zip(self._order, references, strict=True))
-        self._unsent = None
-        self.kept = head.count
-        self._reader.restore(chunks)
-        for number, record in enumerate(records, head.snapshot.count):
-            self._reader.replay(number, record)
+        # Until the journal has it too, memory and journal are of two pasts.
+        self._whole = False
+        if data != self._block:  # Else it is known how much of it is kept.
+            self._take_head(data, head)
+            self._unsent = None
+            self.kept = head.count
+        self._order = chunk_names(theirs.chunks)
+        self._chunks = dict(zip(self._order, theirs.references, strict=True))
+        theirs.tell(self._reader)
         after = [*self._reader.recovered(), *ours]
-        for number, record in enumerate(after, head.count):
-            self._reader.replay(number, record)
+        replay(self._reader, head.count, after)
+        # Our own records have other numbers now, also for whoever waits for them.
+        shift = head.count + len(after) - self.count
+        self._waiting_journaled.renumber(shift)
+        self._waiting_kept.renumber(shift)
+        if before:
+            # Of what is in our snapshot there are no records.
+            missing = self._reader.missing(before)
+            replay(self._reader, head.count + len(after), missing)
+            after += missing
         self._tail = [*head.tail, *after]
         self.count = count = head.count + len(after)
+        self._journaled = 0
+        self._past_turn += 1
         self.recovered = True
-        # Our own records have other numbers now, also for whoever waits for them.
-        _renumber(self._waiting_journaled, count - former)
-        _renumber(self._waiting_kept, count - former)
-        values = [(f"chunk/{index}", chunk) for index, chunk in enumerate(chunks)]
-        await self._journal.write(
-            list(enumerate([*records, *after], head.snapshot.count)),
-            [("head", data), _kept(head.count), *values, self._snapshot_value(head.snapshot.count)],
-        )
+        values = [(f"chunk/{index}", chunk) for index, chunk in enumerate(theirs.chunks)]
+        values += [("head", data), kept_value(self.kept)]
+        values.append(snapshot_value(head.snapshot.count, self._order, self._chunks))
+        rows = enumerate([*theirs.records, *after], head.snapshot.count)
+        await self._journal.write([*rows, *([] if self._damaged else self._stale())], values)
+        self._whole, self._damaged = True, False
         self._journaled = max(self._journaled, count)
-        _release(self._waiting_journaled, self._journaled)
-        _release(self._waiting_kept, self.kept)
+        self._waiting_journaled.release(self._journaled)
+        self._waiting_kept.release(self.kept)
 
-    def _unknown_to(self, head: Head, records: Sequence[bytes]) -> list[bytes]:
+    async def _absorb(self, data: bytes) -> None:
         """
-        The records of ours after the last one kept that are not in C{head}.  Those that it has too are at the same
-        numbers in both: they had been written when this machine last knew, and not yet confirmed.
+        Another head has the number of ours, which is to stay: the next one of ours also has what is only in that.
+        """
+        theirs = await fetch_history(self._store, self._read(data))
+        self.log.warn("log {handle}: taking in what another writer wrote", handle=self.handle)
+        ours = self._reader.snapshot()
+        try:
+            theirs.tell(self._reader)
+            state = self._reader.snapshot()
+        finally:
+            self._reader.restore(ours)
+        self._unsent = None
+        for added in (self._reader.recovered, lambda: self._reader.missing(state)):
+            for record in added():
+                self._reader.replay(self.append(record), record)
+
+    def _rows(self) -> tuple[int, list[bytes]]:
+        """
+        The records that we have as such, and the number of the first: at least all that are not kept.
         """
         in_tail = self.count - len(self._tail)
-        ours = [row for _, row in itertools.islice(self._journal.rows(self.kept), max(0, in_tail - self.kept))]
+        first, rows = min(self._head.snapshot.count, self.kept), list[bytes]()
+        if self._whole:
+            rows = without_gap(islice(self._journal.rows(first), in_tail - first), first)
+        if len(rows) < in_tail - first:
+            first, rows = in_tail, []
         # The rest from memory: the journal may be still at writing them.
-        ours += self._tail[max(0, self.kept - in_tail) :]
-        shared = 0
-        while shared < len(ours):
-            place = self.kept + shared - head.snapshot.count
-            if not 0 <= place < len(records) or records[place] != ours[shared]:
-                break
-            shared += 1
-        return ours[shared:]
-
-    def _snapshot_value(self, count: int) -> tuple[str, bytes]:
-        chunks = tuple(self._chunks[name] for name in self._order)
-        return "snapshot", pack(_LocalSnapshot(1, count, self._order, chunks))
+        return first, rows + self._tail
 
     # Appending.
 
@@ -315,29 +374,34 @@ class Log:
         Add C{record}, which the caller applies to its own state in the same breath; returns its number, to wait for.
 
         @raise Forked: if another copy of this account is writing.
-        @raise ValueError: if it is longer than L{RECORD_LIMIT}.
+        @raise ValueError: if it is empty, or longer than L{RECORD_LIMIT}.
         """
         if self._failed is not None:
             raise self._failed
-        if len(record) > RECORD_LIMIT:
+        if not 0 < len(record) <= RECORD_LIMIT:
             raise ValueError(f"a record of {len(record)} octets")
         number = self.count
         self.count += 1
         self._tail.append(record)
-        self._journal.write([(number, record)], []).addCallbacks(self._written, self._broken, callbackArgs=(number,))
+        written = self._journal.write([(number, record)], [])
+        written.addCallbacks(self._written, self._broken, callbackArgs=(number, self._past_turn))
         self._wake()
         return number
 
-    def _written(self, _: None, number: int) -> None:
-        self._journaled = max(self._journaled, number + 1)
-        _release(self._waiting_journaled, self._journaled)
+    def _written(self, _: None, number: int, past_turn: int) -> None:
+        # After a failure a record before this one is missing, and without it this one is not read back.  And after a
+        # catching up it has another number, under which it is being written again.
+        if self._failed is None and past_turn == self._past_turn:
+            self._journaled = max(self._journaled, number + 1)
+            self._waiting_journaled.release(self._journaled)
 
     def _broken(self, failure: object) -> None:
         """
         The local disk failed: nothing can be promised any more.
         """
         self.log.error("log {handle}: the journal cannot be written: {failure}", handle=self.handle, failure=failure)
-        self._fail(PostError("the journal cannot be written"))
+        if self._failed is None:
+            self._fail(PostError("the journal cannot be written"))
 
     def stop(self) -> None:
         """
@@ -348,8 +412,8 @@ class Log:
 
     def _fail(self, error: PostError) -> None:
         self._failed = error
-        _refuse(self._waiting_journaled, error)
-        _refuse(self._waiting_kept, error)
+        self._waiting_journaled.refuse(error)
+        self._waiting_kept.refuse(error)
 
     async def journaled(self, number: int) -> None:
         """
@@ -358,7 +422,7 @@ class Log:
         if number >= self._journaled:
             if self._failed is not None:
                 raise self._failed
-            await _wait(self._waiting_journaled, number)
+            await self._waiting_journaled.until(number)
 
     async def kept_to(self, number: int) -> None:
         """
@@ -369,7 +433,7 @@ class Log:
         if number >= self.kept:
             if self._failed is not None:
                 raise self._failed
-            kept = _wait(self._waiting_kept, number)
+            kept = self._waiting_kept.until(number)
             if self._resting is not None and not self._nudged:
                 self._nudged = True
                 self._resting.cancel()
@@ -395,21 +459,28 @@ class Log:
             self._tasks.spawn(self._write_heads())
 
     async def _write_heads(self) -> None:
-        rest_s = RETRY_S
+        rest_s, conflicts = RETRY_S, 0
         try:
             # Whoever appends applies the record right after; a snapshot must not be taken in between.  Appends of the
             # same turn also share one head.
             await sleep(self._clock, 0)
-            while self.kept < self.count:
+            while self.kept < self.count and self._failed is None:
                 try:
                     await self._write_next()
-                    rest_s = RETRY_S
-                except Conflict:
-                    self._conflict()
-                    return
+                    rest_s, conflicts = RETRY_S, 0
+                except Conflict as conflict:
+                    conflicts += 1
+                    if conflicts > CONFLICTS:
+                        self.log.error("log {handle}: another copy of this account is writing", handle=self.handle)
+                        self._fail(Forked("another copy of this account is in use"))
+                    self._rival, self._confirmed = conflict.current, False
                 except PostError as error:
+                    if not self._whole:
+                        self._broken(error)
+                    if self._failed is not None:
+                        return
                     self.log.info("log {handle}: not kept yet: {error}", handle=self.handle, error=error)
-                    _refuse(self._waiting_kept, error)
+                    self._waiting_kept.refuse(error)
                     await self._rest(rest_s)
                     rest_s = min(RETRY_LIMIT_S, rest_s * 2)
         except CancelledError:
@@ -435,16 +506,16 @@ class Log:
         finally:
             self._resting = None
 
-    def _conflict(self) -> None:
-        self.log.error("log {handle}: another copy of this account is writing; this one stops", handle=self.handle)
-        self._fail(Forked("another copy of this account is in use"))
-
     async def _write_next(self) -> None:
         """
         One head, with everything appended so far.
         """
-        if not self._confirmed:
-            await self._catch_up()
+        if not self._confirmed or self._clock.seconds() - self._looked >= LOOK_S:
+            try:
+                await self._catch_up()
+            except PostError:
+                if not (self._confirmed and self._whole):
+                    raise
             if self.kept >= self.count:
                 return
         if self._unsent is None:
@@ -455,8 +526,8 @@ class Log:
         self._unsent = None
         self.kept = self._head.count
         # If this is not written because we die, the same head is sent again, which changes nothing.
-        self._journal.write([], [_kept(self.kept)]).addErrback(self._broken)
-        _release(self._waiting_kept, self.kept)
+        self._journal.write([], [kept_value(self.kept)]).addErrback(self._broken)
+        self._waiting_kept.release(self.kept)
         if self._head.snapshot.count > self._discarded:
             # Only now: until a snapshot is kept, its records may have to be written after somebody else's.
             self._discarded = self._head.snapshot.count
@@ -466,19 +537,25 @@ class Log:
         """
         Build, sign and journal the next head.
         """
-        values: list[tuple[str, bytes]] = []
+        order, values = self._order, list[tuple[str, bytes]]()
         if self._snapshot_due():
-            head, values = await self._with_snapshot()
+            head, order, values = await self._with_snapshot()
         else:
             head = await self._with_clusters()
         payload = box(self._secret, Purpose.LOG_SEALING, write_head(head), self._entropy)
         data = sign_block(self._key, self._number + 1, self._epoch, self._parent, payload)
-        # The rows of the records in it were handed to the journal before, and the journal keeps the order.
-        await self._journal.write([], [("head", data), *values])
+        # With the rows of its records: one of them may have failed by itself, and a head is not to be without them.
+        known = self._head.count
+        rows = list(enumerate(self._tail[known - self._head.first : head.count - self._head.first], known))
+        await self._journal.write(rows, [("head", data), *values])
+        if self._failed is not None:
+            raise self._failed
+        # Only now: were this write to fail, the journal would still have the chunks of before.
+        self._order = order
+        self._chunks = {name: self._chunks[name] for name in order}
         del self._tail[: head.first - self._head.first]
         self._head = head
-        self._number += 1
-        self._parent = block_hash(data)
+        self._block, self._number, self._parent = data, self._number + 1, block_hash(data)
         self._unsent = data
 
     def _snapshot_due(self) -> bool:
@@ -488,12 +565,15 @@ class Log:
             return True
         return len(self._head.clusters) >= SNAPSHOT_CLUSTERS or sum(map(len, self._tail)) >= SNAPSHOT_BYTES
 
-    async def _with_snapshot(self) -> tuple[Head, list[tuple[str, bytes]]]:
+    async def _with_snapshot(self) -> tuple[Head, tuple[bytes, ...], list[tuple[str, bytes]]]:
+        """
+        A head that begins with the state now, the names of that state's chunks, and what the journal has to change.
+        """
         count = self.count
         chunks = self._reader.snapshot()
         if len(chunks) > CHUNKS_LIMIT:
             raise PostError(f"a snapshot of {len(chunks)} chunks")
-        names = tuple(tagged(Purpose.SNAPSHOT_CHUNK, chunk) for chunk in chunks)
+        names = chunk_names(chunks)
         lease = Lease(StorageClass.HEAD, self._lease_s)
         fresh = {name: chunk for name, chunk in zip(names, chunks, strict=True) if name not in self._chunks}
         waiting = list(fresh)
@@ -504,11 +584,9 @@ class Log:
             self._chunks.update(zip(batch, stored, strict=True))
         index = await self._store.store(write_index([self._chunks[name] for name in names]), lease)
         head = Head(1, Snapshot(count, index), (), count, ())
-        former, self._order = self._order, names
-        self._chunks = {name: self._chunks[name] for name in names}
-        moved = [i for i, name in enumerate(names) if i >= len(former) or former[i] != name]
+        moved = [i for i, name in enumerate(names) if i >= len(self._order) or self._order[i] != name]
         values = [(f"chunk/{index}", chunks[index]) for index in moved]
-        return head, [*values, self._snapshot_value(count)]
+        return head, names, [*values, snapshot_value(count, names, self._chunks)]
 
     async def _with_clusters(self) -> Head:
         tail = list(self._tail)
@@ -520,33 +598,3 @@ class Log:
             clusters = (*clusters, Cluster(first, cut, reference))
             first += cut
         return Head(1, self._head.snapshot, clusters, first, tuple(tail))
-
-
-def _kept(count: int) -> tuple[str, bytes]:
-    return "kept", count.to_bytes(8, "big")
-
-
-def _release(waiting: list[tuple[int, Deferred[None]]], below: int) -> None:
-    ready = [deferred for number, deferred in waiting if number < below]
-    waiting[:] = [each for each in waiting if each[0] >= below]
-    for deferred in ready:
-        if not deferred.called:
-            deferred.callback(None)
-
-
-def _renumber(waiting: list[tuple[int, Deferred[None]]], shift: int) -> None:
-    waiting[:] = [(number + shift, deferred) for number, deferred in waiting]
-
-
-def _refuse(waiting: list[tuple[int, Deferred[None]]], error: PostError) -> None:
-    refused = list(waiting)
-    waiting.clear()
-    for _, deferred in refused:
-        if not deferred.called:
-            deferred.errback(error)
-
-
-def _wait(waiting: list[tuple[int, Deferred[None]]], number: int) -> Deferred[None]:
-    done: Deferred[None] = Deferred()
-    waiting.append((number, done))
-    return done

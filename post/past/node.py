@@ -345,7 +345,7 @@ class Past:
                 except PostError as error:
                     self.log.debug("repair of {handle}: {error}", handle=message.handle, error=error)
 
-    async def newest(self, handle: Handle) -> Newest:
+    async def newest(self, handle: Handle, wide: bool = False) -> Newest:
         """
         The highest authentic version of a public-key block that its present holders have; those who lag get it too.
 

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from post.commit import DiskError
 from post.errors import PeerError, TooFewReplicas
 from post.mail import mailbox as mailbox_module
 from post.mail.interfaces import (
@@ -28,6 +29,7 @@ from post.mail.interfaces import (
 )
 from post.mail.mailbox import FLAGS_LIMIT, SPECIAL_FOLDERS, UIDS_SKIPPED
 from post.mail.records import FolderDeleted
+from post.messaging import log as log_module
 from post.past.blocks import CONTENT
 from tests.messaging.doubles import backup
 
@@ -282,6 +284,53 @@ class MailboxTests(SynchronousTestCase):
         self.assertEqual([1], self.uids())
         self.append()
         self.assertGreater(self.uids()[-1], 2)
+
+    def test_damaged_end(self) -> None:
+        """
+        If it cannot be read whether the mailbox was closed, it was not.
+        """
+        self.append()
+        self.run_coroutine(self.mailbox.close())
+        self.person.leave()
+        journal = self.person.journal = self.person.journal.crash()
+        value = journal.value
+
+        def damaged(name: str) -> bytes | None:
+            if name == "closed":
+                raise DiskError("journal", "closed is damaged on disk")
+            return value(name)
+
+        journal.value = damaged  # type: ignore[method-assign]
+        self.person.open()
+        self.append()
+        self.assertGreaterEqual(self.uids()[-1], UIDS_SKIPPED)
+
+    def test_another_past(self) -> None:
+        """
+        Of two mailboxes begun under one key nothing is lost: what only one has comes to the other with its flags, into
+        the folder of that name, but not what it has itself expunged.
+        """
+        self.patch(log_module, "SNAPSHOT_RECORDS", 3)
+        for number in range(9):
+            self.append("INBOX", b"Subject: first %d\r\n\r\n" % number)
+        first = self.place.past.objects.pop(self.person.log.handle)
+        self.person.restart(forget=True)
+        for number in range(3):
+            self.append("INBOX", b"Subject: second %d\r\n\r\n" % number)
+        self.run_coroutine(self.mailbox.folder("INBOX").expunge([3]))
+        self.run_coroutine(self.mailbox.folder("INBOX").store([2], frozenset({"\\Flagged"}), NONE))
+        self.run_coroutine(self.mailbox.folder("INBOX").move([2], "Trash"))
+        self.append("INBOX", b"Subject: second 3\r\n\r\n")
+        self.place.past.objects[self.person.log.handle] = first
+        self.place.clock.advance(log_module.LOOK_S)
+        self.append("INBOX", b"Subject: second 4\r\n\r\n")
+        for forget in (False, True):
+            self.person.restart(forget)
+            subjects = [text.split(b"\r\n")[0][9:] for text in self.person.texts()]
+            wanted = {*(b"first %d" % number for number in range(9)), b"second 0", b"second 3", b"second 4"}
+            self.assertEqual((wanted, len(wanted)), (set(subjects), len(subjects)))
+            [moved] = self.mailbox.folder("Trash").entries()
+            self.assertEqual(({"\\Flagged"}, True), (moved.flags, moved.uid > UIDS_SKIPPED))
 
     def test_hierarchy(self) -> None:
         """

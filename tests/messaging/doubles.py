@@ -4,17 +4,22 @@ A ring in a dict: what L{post.past.node.Past} promises, without any network, for
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
+from post.commit import DiskError
 from post.errors import Conflict, NotFound, TooFewReplicas
 from post.ids import Handle
 from post.interfaces import Stored
 from post.journal import MemoryJournal
 from post.past.blocks import PUBLIC_KEY, BlockKind, CertificateKind, ContentKind, PublicKeyKind
 from post.wire import StorageClass
+
+Rows = Sequence[tuple[int, bytes]]
+Values = Sequence[tuple[str, bytes]]
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class FakePast:
         self.confirmed = True
         self.objects: dict[Handle, Stored] = {}
         self.inserts: list[tuple[int, Handle]] = []
+        self.widely: list[bool] = []
         self.kinds: dict[int, BlockKind] = {}
         for kind in (ContentKind(), PublicKeyKind(root), CertificateKind(root)):
             self.register(kind)
@@ -71,7 +77,8 @@ class FakePast:
             raise NotFound(str(handle))
         return item.data
 
-    async def newest(self, handle: Handle) -> FakeNewest:
+    async def newest(self, handle: Handle, wide: bool = False) -> FakeNewest:
+        self.widely.append(wide)
         item = self.objects.get(handle)
         if item is None:
             return FakeNewest(None, 0, self.confirmed)
@@ -99,28 +106,46 @@ def backup(journal: MemoryJournal, clock: Clock) -> MemoryJournal:
 
 class FakeJournal:
     """
-    A journal whose writes are durable at once, or when told to.
+    A journal whose writes are durable at once, or fail where C{refuse} says so; what C{damaged} names cannot be read.
     """
 
     def __init__(self) -> None:
         self.table: dict[int, bytes] = {}
         self.values: dict[str, bytes] = {}
+        self.damaged: set[int | str] = set()
+        self.refuse: Callable[[Rows, Values], bool] = lambda rows, values: False
 
-    def write(self, rows, values):  # type: ignore[no-untyped-def]
-        from twisted.internet.defer import succeed
-
+    def write(self, rows: Rows, values: Values) -> Deferred[None]:
+        if self.refuse(rows, values):
+            return fail(DiskError("journal", "full"))
+        self.damaged -= {*dict(rows), *dict(values)}
         self.table.update(rows)
         self.values.update(values)
         return succeed(None)
 
     def rows(self, start: int) -> Iterator[tuple[int, bytes]]:
-        return ((number, self.table[number]) for number in sorted(self.table) if number >= start)
+        for number in sorted(self.table):
+            if number >= start:
+                self._check(number)
+                yield number, self.table[number]
 
     def value(self, name: str) -> bytes | None:
+        self._check(name)
         return self.values.get(name)
 
-    def discard(self, before: int):  # type: ignore[no-untyped-def]
-        from twisted.internet.defer import succeed
+    def _check(self, name: int | str) -> None:
+        if name in self.damaged:
+            raise DiskError("journal", f"{name} is damaged on disk")
 
+    def copy(self) -> FakeJournal:
+        """
+        The same disk, as of now.
+        """
+        copy = FakeJournal()
+        copy.table, copy.values = dict(self.table), dict(self.values)
+        return copy
+
+    def discard(self, before: int) -> Deferred[None]:
+        self.damaged = {name for name in self.damaged if isinstance(name, str) or name >= before}
         self.table = {number: row for number, row in self.table.items() if number >= before}
         return succeed(None)
