@@ -446,6 +446,8 @@ class Past:
             except PostError:
                 wanting += self.k
                 continue
+            # Nobody in sight to keep a copy is no better than somebody who has lost it.
+            wanting += self.k - len(chosen)
             for contact in chosen:
                 lists.setdefault(contact.id, (contact, []))[1].append(handle)
         return wanting + sum(await gather(self._renew_at(*each, expires) for each in lists.values()))

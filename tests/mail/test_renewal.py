@@ -4,13 +4,23 @@ Tests for L{post.mail.renewal}.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from random import Random
+from typing import Any, cast
+
+from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from post.commit import DiskError
 from post.crypto.documents import DAY_S
-from post.ids import RING
+from post.ids import RING, Handle
+from post.interfaces import IJournal
+from post.mail.renewal import WALKS_PER_LEASE, Renewal
 from post.messaging.storage import Lease
 from post.sim.world import World
 from post.wire import StorageClass
+from tests.messaging.doubles import FakeJournal
 
 LARGE = (
     b"From: alice@example.org\r\nTo: bob@example.org\r\nSubject: large\r\nMIME-Version: 1.0\r\n"
@@ -29,6 +39,63 @@ def expiries(world: World) -> dict[int, int]:
             if holding.storage_class in LASTING:
                 found[holding.handle] = max(found.get(holding.handle, 0), holding.expires)
     return found
+
+
+class FailingJournal(FakeJournal):
+    """
+    A journal whose disk is full for some time.
+    """
+
+    full = True
+
+    def write(self, rows, values):  # type: ignore[no-untyped-def]
+        return fail(DiskError("journal", "full")) if self.full else super().write(rows, values)
+
+
+class NoMail:
+    """
+    A ring, a log and a mailbox with nothing in it.
+    """
+
+    def __init__(self) -> None:
+        self.state = self
+        self.by_key: dict[int, object] = {}
+        self.walks = 0
+
+    async def handles(self) -> list[Handle]:
+        self.walks += 1
+        return []
+
+    async def renew(self, handles: Sequence[Handle], expires: int) -> int:
+        return 0
+
+
+class RunTests(SynchronousTestCase):
+    """
+    Tests for L{Renewal.run}.
+    """
+
+    def test_disk_full(self) -> None:
+        """
+        That a walk could not be noted does not end the walks: they go on, soon, and rest when it is noted again.
+        """
+        clock, journal, nothing = Clock(), FailingJournal(), cast(Any, NoMail())
+        clock.advance(1_700_000_000)
+        renewal = Renewal(
+            nothing, nothing, nothing, nothing, cast(IJournal, journal), clock, Random(1), WALKS_PER_LEASE * DAY_S
+        )
+        running = Deferred.fromCoroutine(renewal.run())
+        self.assertEqual(1, nothing.walks)
+        clock.pump([3600.0] * 24)
+        self.assertGreaterEqual(nothing.walks, 3)
+        journal.full = False
+        clock.pump([3600.0] * 12)
+        walks = nothing.walks
+        clock.pump([3600.0] * 10)
+        self.assertEqual(walks, nothing.walks)
+        self.assertNoResult(running)
+        running.addErrback(lambda failure: failure.trap(CancelledError))
+        running.cancel()
 
 
 class RenewalTests(SynchronousTestCase):

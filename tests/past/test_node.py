@@ -493,6 +493,16 @@ class RenewTests(SynchronousTestCase):
         near[3].overlay.knows, near[3].overlay.lost = False, True
         self.assertEqual(3, ring.do(near[3].past.renew([HANDLE], EXPIRES + 5)))
 
+    def test_alone(self) -> None:
+        """
+        So is one for which there is nobody in sight: our own copy alone is not what was to be renewed.
+        """
+        ring = Ring(4)
+        near = ring.near(HANDLE)
+        ring.do(near[0].store.put(Stored(HANDLE, CONTENT, MAIL, EXPIRES, 0, DATA)))
+        near[0].overlay.suspects.update(member.contact.id for member in near[1:])
+        self.assertEqual(2, ring.do(near[0].past.renew([HANDLE], EXPIRES + 5)))
+
 
 class CacheTests(SynchronousTestCase):
     """
