@@ -1,5 +1,5 @@
 """
-Keeping a mailbox's leases alive (POST, section 2: what nobody refers to any more is given up in time).
+Keeping a mailbox's leases alive (POST, section 2: what nobody refers to any more may be given up in time).
 
 Everything stored has an expiry.  The owner of a mailbox looks after what it refers to: several times within a lease,
 the node walks through all messages, and through the log's own clusters and snapshot, and has each block kept for a
