@@ -1,9 +1,9 @@
 """
 Keeping k copies as nodes come and go (POST, section 2: "regardless of node addition or failure").
 
-When the leaf set changes, every holder walks through what it holds, a page at a time, and offers each object to those
-who should have it too; they say what they lack, and get it.  The same walk happens now and then without an occasion, so
-that whatever one walk missed is mended by a later one.
+When the leaf set changes, or somebody in it who was suspected turns out to be well, every holder walks through what it
+holds, a page at a time, and offers each object to those who should have it too; they say what they lack, and get it.
+The same walk happens now and then without an occasion, so that whatever one walk missed is mended by a later one.
 
 Nothing is given up here.  An object that is no longer this node's stays, and so does one that has expired: a clock that
 is wrong for some minutes, on all nodes, must not cost anybody's mail.  What has expired is shown to whoever asks for it
@@ -74,7 +74,7 @@ class Replication:
 
     def changed(self) -> None:
         """
-        The leaf set has changed.
+        The leaf set has changed, or somebody in it may lack what was put around it.
         """
         self._changed = True
         if not self._walking:
@@ -83,14 +83,18 @@ class Replication:
 
     async def _walk_while_changed(self) -> None:
         try:
+            rest_s = 0.0
             while self._changed:
-                await sleep(self._clock, SETTLE_S * self._random.uniform(1.0, 1.5))
+                await sleep(self._clock, rest_s + SETTLE_S * self._random.uniform(1.0, 1.5))
                 self._changed = False
+                began = self._clock.seconds()
                 try:
                     await self._walk()
                 except PostError as error:
                     # Our disk, say.  The periodic walk tries again; what changed meanwhile is another occasion.
                     self.log.warn("copies were not looked after: {error}", error=error)
+                # Under load suspicions come and go all the time, and walking is load too.
+                rest_s = self._clock.seconds() - began
         finally:
             self._walking = False
 

@@ -310,11 +310,11 @@ class NewestTests(SynchronousTestCase):
             if number:
                 self.ring.do(member.store.put(stored(version(number), number)))
 
-    def newest(self, member: Member | None = None) -> tuple[int, bool]:
+    def newest(self, member: Member | None = None, wide: bool = False) -> tuple[int, bool]:
         """
         Number, and whether it is confirmed.
         """
-        newest = self.ring.do((member or self.reader).past.newest(HEAD))
+        newest = self.ring.do((member or self.reader).past.newest(HEAD, wide))
         self.assertEqual(newest.data, version(newest.number) if newest.number else None)
         return newest.number, newest.confirmed
 
@@ -408,6 +408,30 @@ class NewestTests(SynchronousTestCase):
         self.ring.down.add(self.near[3].contact.id)
         self.assertEqual((0, False), self.newest())
         self.assertEqual((0, True), self.newest())
+
+    def test_written_around(self) -> None:
+        """
+        If the k nearest were out of reach for a moment, those after them have the newest; who asks widely gets it, and
+        then so have the nearest.
+        """
+        self.put(4, 4, 4, 5, 5, 5)
+        self.assertEqual((4, True), self.newest())
+        self.assertEqual((5, True), self.newest(wide=True))
+        self.ring.pass_time(1)
+        self.assertEqual([5, 5, 5], self.orders()[:3])
+
+    def test_wide_and_silent(self) -> None:
+        """
+        Nor are those after them believed to have nothing newer while so many are silent as can keep a version.
+        """
+        self.put(4, 4, 4, 5, 5)
+        self.ring.down.update(member.contact.id for member in self.near[3:5])
+        self.assertEqual((4, False), self.newest(wide=True))
+        ring = self.ring
+        ring.down.clear()
+        self.reader.overlay.suspects.clear()
+        ring.down.add(self.near[3].contact.id)
+        self.assertEqual((5, True), self.newest(wide=True))
 
     def test_fork(self) -> None:
         """

@@ -4,6 +4,9 @@ Tests for L{post.past.replication}: k copies as nodes come and go.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -11,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from post.crypto.keys import LogKey
 from post.hashes import Purpose, handle_of
 from post.ids import Handle, Id
-from post.interfaces import Stored
+from post.interfaces import Holding, Stored
 from post.past.blocks import CONTENT, PUBLIC_KEY, sign_block
 from post.past.messages import OFFER_LIMIT
 from post.past.replication import PAGE, PERIOD_S
@@ -155,6 +158,29 @@ class ReplicationTests(SynchronousTestCase):
         self.assertEqual(data, near[1].store.get(content(data)).data)  # type: ignore[union-attr]
         for member in self.ring.members:
             member.past.stop()
+
+    def test_rest(self) -> None:
+        """
+        However often something changes, a node rests for as long as it walks.
+        """
+        ring, data = Ring(2, 2, 1), b"data"
+        walker, other = ring.members
+        put(ring, walker, data)
+        ring.down.add(other.contact.id)
+        began: list[float] = []
+        scan = walker.store.scan
+
+        def counted(low: int, high: int) -> Iterator[Holding]:
+            began.append(ring.clock.seconds())
+            return scan(low, high)
+
+        walker.store.scan = counted  # type: ignore[method-assign]
+        for _ in range(300):
+            walker.past.update(other.contact, True)
+            ring.pass_time(1)
+        # Each walk waits half a minute for an answer.
+        self.assertGreaterEqual(len(began), 4)
+        self.assertGreater(min(after - before for before, after in pairwise(began)), 59)
 
     def test_not_known(self) -> None:
         """
