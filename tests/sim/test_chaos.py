@@ -14,8 +14,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from post.errors import PostError
-from post.ids import RING
-from post.sim.world import World
+from post.ids import RING, Handle
+from post.sim.world import Machine, World
 
 USERS = ("alice", "bob", "carol")
 SEEDS = range(6)
@@ -205,3 +205,42 @@ class ChaosTests(SynchronousTestCase):
             if not {machine.name for machine in nearest} <= holders:
                 wanting.append((handle, holders))
         self.assertEqual([], wanting, f"seed {seed}")
+
+
+class MinorityTests(SynchronousTestCase):
+    """
+    Tests of a machine that has lost everything, among a few that are cut off.
+    """
+
+    def test_nothing_is_begun(self) -> None:
+        """
+        Its mailbox does not open empty where nobody has it; it opens as it was when the others are in sight again.
+        """
+        world = World(2, machines=7)
+        world.start()
+        for number in range(3):
+            world.finish(world.send("alice", ["bob"], body("alice", "bob", number)))
+        world.clock.advance(60)
+        bob, alice = world.home("bob"), world.home("alice")
+        holders = {name for name, machine in world.machines.items() if machine.store.holding(self.log_of(bob))}
+        other = next(m for m in world.machines.values() if m not in (bob, alice) and m.name not in holders)
+        self.assertNotIn(alice.name, holders)
+        cut_off = [bob, alice, other]
+        world.network.partition([[machine.node_id for machine in cut_off]])
+        world.clock.advance(30)
+        bob.crash(wipe=True)
+        world.clock.advance(5)
+        world.finish(bob.boot([machine.address for machine in cut_off]))
+        world.clock.advance(120)
+        self.assertFalse(bob.serves)
+        world.network.heal()
+        world.wait(lambda: bob.serves, "the mailbox")
+        self.assertEqual(3, len(world.folder("bob")))
+
+    def log_of(self, machine: Machine) -> Handle:
+        """
+        Where the log of the one account there is kept.
+        """
+        assert machine.node is not None
+        [opened] = machine.node.accounts.opened.values()
+        return opened.log.handle
