@@ -117,7 +117,7 @@ class IApplication(Interface):
 
     def update(contact: Contact, joined: bool) -> None:
         """
-        C{contact} entered or left the leaf set.
+        C{contact} entered or left the leaf set.  Who was suspected, and passed over, and is well, enters it again.
         """
 
 

@@ -306,6 +306,7 @@ class Node:
             self.policy.head_s,
             mailbox,
             tasks,
+            may_begin=lambda: 2 * self.pastry.size() > len(self.directory.members),
         )
         submission = Submission(
             account,

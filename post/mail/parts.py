@@ -184,7 +184,8 @@ def cuttings(message: Octets) -> Iterator[Cutting | None]:
         if leaf.kind.startswith("multipart/"):
             continue  # Without parts; but a line that closes it may be in it, and has to be seen in the skeleton.
         found += 1
-        shared = not leaf.kind.startswith("text/")
+        # Text is private, and an embedded message is text, which base64 hides from the scan.
+        shared = not leaf.kind.startswith(("text/", "message/"))
         if leaf.encoding == "base64":
             for cutting in _try_base64(message, leaf, shared):
                 yield cutting

@@ -1,5 +1,5 @@
 """
-Keeping a mailbox's leases alive (POST, section 2: what nobody refers to any more is given up in time).
+Keeping a mailbox's leases alive (POST, section 2: what nobody refers to any more may be given up in time).
 
 Everything stored has an expiry.  The owner of a mailbox looks after what it refers to: several times within a lease,
 the node walks through all messages, and through the log's own clusters and snapshot, and has each block kept for a
@@ -64,16 +64,33 @@ class Renewal:
         For as long as the mailbox is open.
         """
         while True:
-            now = self._clock.seconds()
-            # A mailbox that has just come from the ring is walked at once: nobody knows when it was last.
-            due_s = self._last() + self._lease_s / WALKS_PER_LEASE * self._random.uniform(0.9, 1.0) - now
-            if due_s > 0:
-                await sleep(self._clock, due_s)
-                continue
-            if await self.walk():
-                await self._journal.write([], [("renewed", int(now).to_bytes(8, "big"))])
-            else:
-                await sleep(self._clock, RETRY_S * self._random.uniform(0.8, 1.2))
+            try:
+                pause_s = await self._walk_when_due()
+            except PostError as error:
+                # Our disk, say.  It may recover, and a walk too many does no harm.
+                self.log.warn("that leases were renewed could not be noted: {error}", error=error)
+                pause_s = self._retry_s()
+            await sleep(self._clock, pause_s)
+
+    async def _walk_when_due(self) -> float:
+        """
+        Returns for how long there is nothing to do.
+        """
+        now = self._clock.seconds()
+        # A mailbox that has just come from the ring is walked at once: nobody knows when it was last.
+        due_s = self._last() + self._lease_s / WALKS_PER_LEASE * self._random.uniform(0.9, 1.0) - now
+        if due_s > 0:
+            return due_s
+        if not await self.walk():
+            return self._retry_s()
+        await self._journal.write([], [("renewed", int(now).to_bytes(8, "big"))])
+        return 0.0
+
+    def _retry_s(self) -> float:
+        """
+        Much less than what is left of a lease when a walk is due, however short leases are.
+        """
+        return min(RETRY_S, self._lease_s / WALKS_PER_LEASE / 4) * self._random.uniform(0.8, 1.2)
 
     def _last(self) -> int:
         return int.from_bytes(self._journal.value("renewed") or b"", "big")

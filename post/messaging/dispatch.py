@@ -23,7 +23,7 @@ from post.ids import AccountId, Contact
 from post.messaging import pending
 from post.messaging.identities import Identities
 from post.messaging.messages import Filed, Push
-from post.messaging.notification import Notification, check_receipt, enclose, envelope_hash
+from post.messaging.notification import Notification, check_receipt, enclose, envelope_hash, letter_in
 from post.messaging.reception import Reception
 from post.past.node import Past
 from post.pastry.node import Pastry
@@ -150,6 +150,16 @@ class Dispatch:
         if delivered.recipient != recipient or delivered.envelope != envelope_hash(envelope):
             raise PeerError("a receipt by somebody else, or for something else")
 
+    def _check_place(self, receipt: bytes, recipient: AccountId, envelope: bytes) -> None:
+        """
+        The receipt may be for another envelope of the same notification, sealed anew when it was sent again.
+
+        @raise PeerError: unless C{recipient} signed it, for whatever waits in the place of C{envelope}.
+        """
+        delivered, letter = check_receipt(receipt, self._root, self._clock.seconds()), letter_in(envelope)
+        if (delivered.recipient, delivered.node, delivered.slot) != (recipient, letter.node, letter.slot):
+            raise PeerError("a receipt by somebody else, or for something else")
+
     async def make_pending(self, recipient: AccountId, envelope: bytes, expires: int) -> int:
         """
         Put C{envelope} on the k nodes nearest to its handle; returns how many keep it.
@@ -164,7 +174,7 @@ class Dispatch:
             receipt = pending.receipt_in(conflict.current)
             if receipt is None:
                 raise
-            self._check(receipt, recipient, envelope)
+            self._check_place(receipt, recipient, envelope)
             return 0
 
     async def end(self, envelope: bytes, receipt: bytes, expires: int) -> None:

@@ -251,6 +251,15 @@ def receipt_names(receipt: bytes) -> bytes:
     return unpack(Delivered, unpack(Receipt, receipt).body).envelope
 
 
+def receipt_time(receipt: bytes) -> int:
+    """
+    When C{receipt}, which L{check_receipt} has accepted before, was made.
+
+    @raise PeerError: if it is none.
+    """
+    return unpack(Delivered, unpack(Receipt, receipt).body).at
+
+
 def check_receipt(data: bytes, root: bytes, now: float) -> Delivered:
     """
     What a receipt says.  Any account can sign one for any envelope: who relies on it compares the recipient too.

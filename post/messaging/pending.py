@@ -14,12 +14,14 @@ from post.errors import PeerError
 from post.ids import Handle
 from post.interfaces import Stored
 from post.messaging.notification import (
+    CLOCK_SKEW_S,
     check_envelope,
     check_receipt,
     envelope_hash,
     letter_in,
     pending_handle,
     receipt_names,
+    receipt_time,
 )
 
 PENDING = 4
@@ -96,6 +98,16 @@ class PendingKind:
         """
         envelope, receipt = envelope_in(old.data), receipt_in(new.data)
         return envelope is not None and receipt is not None and receipt_names(receipt) == envelope_hash(envelope)
+
+    def latest(self, data: bytes) -> int | None:
+        """
+        An envelope says until when it may wait.  A receipt says when it was made: no envelope for which it is lives on
+        after this.
+        """
+        envelope = envelope_in(data)
+        if envelope is not None:
+            return letter_in(envelope).expires
+        return receipt_time(data[1:]) + CLOCK_SKEW_S + LIFE_LIMIT_S
 
     def stored(self, item: Stored) -> None:
         """

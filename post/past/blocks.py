@@ -58,6 +58,12 @@ class BlockKind(Protocol):
         Whether C{new} is to replace C{old}.
         """
 
+    def latest(self, data: bytes) -> int | None:
+        """
+        Until when C{data}, which L{check} has accepted, may be kept at the latest, whoever asks; C{None} if its owner
+        may have it kept for as long as he likes.
+        """
+
     def stored(self, item: Stored) -> None:
         """
         C{item} has become durable on this node.
@@ -150,10 +156,16 @@ def certificate_handle(address: str) -> Handle:
     return handle_of(Purpose.CERTIFICATE_BLOCK, canonical(address).encode())
 
 
-class _Quiet:
+class _Simple:
     """
-    Nobody needs to be told.
+    Nobody needs to be told, and only who renews it says how long it is kept.
     """
+
+    def latest(self, data: bytes) -> int | None:
+        """
+        Not limited.
+        """
+        return None
 
     def stored(self, item: Stored) -> None:
         """
@@ -161,7 +173,7 @@ class _Quiet:
         """
 
 
-class ContentKind(_Quiet):
+class ContentKind(_Simple):
     """
     Content-hash blocks.
     """
@@ -183,7 +195,7 @@ class ContentKind(_Quiet):
         return False
 
 
-class PublicKeyKind(_Quiet):
+class PublicKeyKind(_Simple):
     """
     Public-key blocks.
     """
@@ -236,7 +248,7 @@ class PublicKeyKind(_Quiet):
         return old.order < new.order <= old.order + JUMP_LIMIT
 
 
-class CertificateKind(_Quiet):
+class CertificateKind(_Simple):
     """
     Certificate blocks.
     """

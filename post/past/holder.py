@@ -17,7 +17,7 @@ from post.crypto.keys import SigningKey
 from post.errors import Conflict, NotFound, PeerError, PostError, Refused
 from post.ids import Contact, Handle
 from post.interfaces import IBlockStore, Stored
-from post.past.blocks import BlockKind, contradict
+from post.past.blocks import CERTIFICATE, BlockKind, contradict
 from post.past.messages import Fetch, Found, Kept, Offer, Renew, Rival, Store, Want
 from post.past.receipts import Signer
 from post.rpc import Rpc
@@ -78,7 +78,12 @@ class Holder:
             raise Refused(RefusalCode.UNSUPPORTED, f"kind {message.kind}")
         now = self._clock.seconds()
         self._check_expiry(message.expires, now)
+        if message.storage_class == StorageClass.FOREVER and message.kind != CERTIFICATE:
+            raise PeerError("an object that is to outlive every lease, and is no certificate")
         item = self._decide(knows, message, digest, now)
+        latest = knows.latest(message.data)
+        if latest is not None and message.expires > latest:
+            raise PeerError("an object that is to outlive what it is for")
         return self._put(knows, item, message, digest)
 
     @staticmethod
@@ -175,7 +180,9 @@ class Holder:
             item = self._intact(handle)
             if item is None:
                 lacking.append(number)
-            elif item.expires < expires:
+                continue
+            expires = self._limited(item, expires)
+            if item.expires < expires:
                 longer = Stored(handle, item.kind, item.storage_class, expires, item.order, item.data)
                 writing.append(self._store.put(longer).addErrback(_note, number, lacking))
             if count % EXTENSIONS == 0:
@@ -183,6 +190,14 @@ class Holder:
                 writing = []
         await DeferredList(writing, consumeErrors=True)
         return lacking
+
+    def _limited(self, item: Stored, expires: int) -> int:
+        """
+        C{expires}, or until when C{item} may be kept at the latest.
+        """
+        knows = self._kinds.get(item.kind)
+        latest = knows.latest(item.data) if knows is not None else None
+        return expires if latest is None else min(expires, latest)
 
     def _intact(self, handle: Handle) -> Stored | None:
         try:

@@ -14,9 +14,12 @@ from twisted.python.failure import Failure
 from post.errors import Conflict, PostError, TooFewReplicas
 from post.ids import Contact, NodeId
 from post.past.messages import Kept
+from post.tasks import sleep
 
 PATIENCE_S = 1.0
 """A holder that has not answered by then is replaced by the next; if it answers after all, its copy counts too."""
+CHOOSE_AGAIN_S = 0.5
+"""When it cannot be known who is next it is tried once more, after a moment in which the leaf set may be mended."""
 BYTES_PER_S = 250_000
 """And so many bytes are given another second."""
 
@@ -69,6 +72,7 @@ class Insertion:
         self._under_way: set[NodeId] = set()
         self._choosing = False
         self._exhausted = False
+        self._has_waited = False
         self._unknown: PostError | None = None
         self._done: Deferred[Inserted] = Deferred()
 
@@ -90,8 +94,7 @@ class Insertion:
         self._choosing = True
         try:
             while self._wanting() > 0 and not self._exhausted and not self._done.called:
-                avoid = self._failed | self._slow
-                chosen = await self._choose(max(self._k, self._minimum + 1), avoid)
+                chosen = await self._choose_again()
                 fresh = [contact for contact in chosen if contact.id not in self._asked]
                 if not fresh:
                     self._exhausted = True
@@ -103,6 +106,21 @@ class Insertion:
         finally:
             self._choosing = False
         self._settle()
+
+    async def _choose_again(self) -> list[Contact]:
+        """
+        The nearest who may still do.
+
+        @raise PostError: if that cannot be known, and could not be a moment ago.
+        """
+        count = max(self._k, self._minimum + 1)
+        if not self._has_waited:
+            try:
+                return await self._choose(count, self._failed | self._slow)
+            except PostError:
+                self._has_waited = True
+                await sleep(self._clock, CHOOSE_AGAIN_S)
+        return await self._choose(count, self._failed | self._slow)
 
     def _wanting(self) -> int:
         promising = self._under_way - self._slow

@@ -350,11 +350,16 @@ class Past:
         The highest authentic version of a public-key block that its present holders have; those who lag get it too.
 
         It is confirmed if all k of them answered, or all there are and at least the policy's minimum of others.
+
+        @param wide: ask the k after those as well, and confirm it only if too few of all are silent to have kept a
+            version by themselves.  If the k nearest were out of reach for a moment, the next ones have what was written
+            then, and the nearest, who are back, do not know that they lag.
         """
         shown: dict[NodeId, _Shown] = {}
         failed: set[NodeId] = set()
-        while len(shown) < self.k:
-            if not await self._ask_for_versions(handle, self.k, shown, failed):
+        count = 2 * self.k if wide else self.k
+        while len(shown) < count:
+            if not await self._ask_for_versions(handle, count, shown, failed):
                 break
         beyond: set[NodeId] = set()
         if any(each.data is None for each in shown.values()):
@@ -364,7 +369,8 @@ class Past:
             await self._ask_for_versions(handle, 2 * self.k, shown, beyond)
             if any(each.data is not None for each in shown.values()):
                 beyond -= failed
-        return self._judge(handle, list(shown.values()), sure=not beyond)
+        sure = not beyond and not (wide and len(failed) >= self.minimum)
+        return self._judge(handle, list(shown.values()), sure)
 
     async def _ask_for_versions(
         self, handle: Handle, count: int, shown: dict[NodeId, _Shown], failed: set[NodeId]
@@ -446,6 +452,8 @@ class Past:
             except PostError:
                 wanting += self.k
                 continue
+            # Nobody in sight to keep a copy is no better than somebody who has lost it.
+            wanting += self.k - len(chosen)
             for contact in chosen:
                 lists.setdefault(contact.id, (contact, []))[1].append(handle)
         return wanting + sum(await gather(self._renew_at(*each, expires) for each in lists.values()))

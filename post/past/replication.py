@@ -1,10 +1,13 @@
 """
 Keeping k copies as nodes come and go (POST, section 2: "regardless of node addition or failure").
 
-When the leaf set changes, every holder walks through what it holds, a page at a time, and offers each object to those
-who should have it too; they say what they lack, and get it.  The same walk happens now and then without an occasion, so
-that whatever one walk missed is mended by a later one.  Nothing is given up here: an object that is no longer this
-node's stays until it expires.
+When the leaf set changes, or somebody in it who was suspected turns out to be well, every holder walks through what it
+holds, a page at a time, and offers each object to those who should have it too; they say what they lack, and get it.
+The same walk happens now and then without an occasion, so that whatever one walk missed is mended by a later one.
+
+Nothing is given up here.  An object that is no longer this node's stays, and so does one that has expired: a clock that
+is wrong for some minutes, on all nodes, must not cost anybody's mail.  What has expired is shown to whoever asks for it
+and not offered to anybody.
 """
 
 from __future__ import annotations
@@ -12,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from random import Random
 
-from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -32,8 +34,6 @@ PAGE = 200
 """Objects looked at in one turn of the reactor: about 2 ms."""
 SENDING = 4
 """Objects on their way to one node at a time."""
-GRACE_S = 7 * 86400
-"""An expired object is kept for so long: clocks are wrong, and owners late."""
 
 
 class Replication:
@@ -74,7 +74,7 @@ class Replication:
 
     def changed(self) -> None:
         """
-        The leaf set has changed.
+        The leaf set has changed, or somebody in it may lack what was put around it.
         """
         self._changed = True
         if not self._walking:
@@ -83,14 +83,18 @@ class Replication:
 
     async def _walk_while_changed(self) -> None:
         try:
+            rest_s = 0.0
             while self._changed:
-                await sleep(self._clock, SETTLE_S * self._random.uniform(1.0, 1.5))
+                await sleep(self._clock, rest_s + SETTLE_S * self._random.uniform(1.0, 1.5))
                 self._changed = False
+                began = self._clock.seconds()
                 try:
                     await self._walk()
                 except PostError as error:
                     # Our disk, say.  The periodic walk tries again; what changed meanwhile is another occasion.
                     self.log.warn("copies were not looked after: {error}", error=error)
+                # Under load suspicions come and go all the time, and walking is load too.
+                rest_s = self._clock.seconds() - began
         finally:
             self._walking = False
 
@@ -101,16 +105,8 @@ class Replication:
         offers: dict[NodeId, tuple[Contact, list[Offered]]] = {}
         now = self._clock.seconds()
         for page in _pages(self._store.scan(0, RING)):
-            dropped: list[Deferred[None]] = []
             for holding in page:
-                if _is_over(holding, now):
-                    # A scan shows what was there some turns ago: it may have been renewed since.
-                    current = self._store.holding(holding.handle)
-                    if current is not None and _is_over(current, now):
-                        dropped.append(self._store.delete(holding.handle))
-                else:
-                    self._consider(holding, offers, now)
-            await DeferredList(dropped, consumeErrors=True)
+                self._consider(holding, offers, now)
             for contact, items in list(offers.values()):
                 if len(items) >= OFFER_LIMIT - PAGE:
                     del offers[contact.id]
@@ -155,10 +151,6 @@ class Replication:
             raise
         except PostError as error:
             self.log.debug("{handle} for {contact}: {error}", handle=offered.handle, contact=contact, error=error)
-
-
-def _is_over(holding: Holding, now: float) -> bool:
-    return holding.expires + GRACE_S < now and holding.storage_class != StorageClass.FOREVER
 
 
 def _pages(holdings: Iterator[Holding]) -> Iterator[list[Holding]]:

@@ -20,7 +20,7 @@ from twisted.logger import Logger
 
 from post.complaints import Complaints
 from post.errors import Overloaded, PeerError, PostError, Unreachable
-from post.ids import Contact, Id, Key, NodeId
+from post.ids import RING, Contact, Id, Key, NodeId
 from post.interfaces import IApplication
 from post.pastry.config import PastryConfig
 from post.pastry.join import Join
@@ -130,6 +130,20 @@ class Pastry:
         Everybody we know to be in the ring, ourselves included: all of it, if it is small.
         """
         return [self.local, *self.ring.members()]
+
+    def size(self) -> int:
+        """
+        How many nodes are in the ring, ourselves included and without those that seem dead.  Exact if we know all of
+        them; otherwise judged by how close together our leaf set stands, which in a ring of any size is right within a
+        fifth two times out of three.
+        """
+        leaves = self.ring.leaves
+        alive = sum(node not in self.ring.suspects for node in leaves)
+        if leaves.whole or not alive:
+            return alive + 1
+        # From the farthest predecessor to the farthest successor there are as many steps as members.
+        after, before = leaves.ends()
+        return max(alive + 1, alive * RING // before.clockwise(after))
 
     def is_alive(self, node: NodeId) -> bool:
         """
@@ -339,6 +353,8 @@ class Pastry:
         ring = self.ring
         contact = self._linked.get(contact.id, contact)
         is_back = contact.id in ring.absent
+        if contact.id in ring.suspects:
+            self._acquit(contact)
         self._admit(contact, answer.reach)
         if answer.active:
             ring.tabulate(contact)
@@ -348,6 +364,15 @@ class Pastry:
         self._repair.learned(contact, probe, answer)
         if self.active:
             self._repair.mend()
+
+    def _acquit(self, contact: Contact) -> None:
+        """
+        C{contact} was suspected wrongly.  Whatever it should have, and was given to others meanwhile, has to come to
+        it, so for the applications it is as if it had just entered.
+        """
+        self.ring.suspects.discard(contact.id)
+        if contact.id in self.ring.leaves:
+            self._changed(contact, True)
 
     def _admit(self, contact: Contact, seen: Reach) -> bool:
         """

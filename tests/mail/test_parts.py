@@ -151,6 +151,19 @@ class CuttingTests(SynchronousTestCase):
         self.assertEqual([False], [each.shared for each in found])
         self.assertEqual([b"line of text\r\n" * 8000], [each + b"\r\n" for each in [stored[0].removesuffix(b"\r\n")]])
 
+    def test_message_is_private(self) -> None:
+        """
+        Nor is a long message in the message, however it is encoded: somebody wrote it to somebody.
+        """
+        letter = b"Subject: to nobody else\r\n\r\n" + b"line of text\r\n" * 8000
+        for body, encoding, kind in (
+            (lines(letter, 76), b"base64", b"message/rfc822"),
+            (letter, b"8bit", b"message/rfc822"),
+            (lines(letter, 76), b"base64", b"Message/Partial"),
+        ):
+            _, found, _ = cut(mail(body, encoding, kind))
+            self.assertEqual([False], [each.shared for each in found])
+
     def test_small_stays(self) -> None:
         """
         A message without large parts is its own skeleton.

@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from post.complaints import Complaints
-from post.errors import NotFound, PeerError, TooFewReplicas, Unconfirmed, Unreachable
+from post.errors import Conflict, NotFound, PeerError, TooFewReplicas, Unconfirmed, Unreachable
 from post.ids import AccountId, Contact, Id, NodeId
 from post.messaging import delegates as delegates_module
 from post.messaging.account import Account
@@ -274,6 +274,44 @@ class NotificationTests(SynchronousTestCase):
         asked = len(self.rpc.asked)
         self.clock.pump([1.0] * 200)
         self.assertEqual(asked, len(self.rpc.asked))
+
+    def test_sent_again_after_delivery(self) -> None:
+        """
+        What is sent again in the same second, and is delivered by a delegate already, is as good as kept.
+        """
+        self.pastry.alive = False
+        self.successResultOf(self.notify())
+        [item] = [i for i in self.past.objects.values() if i.kind == PENDING]
+        envelope = envelope_in(item.data)
+        assert envelope is not None
+        receipt = self.run_coroutine(self.bobs.receive(envelope))
+        self.run_coroutine(self.dispatch.end(envelope, receipt, item.expires))
+        self.assertEqual([DELIVERED], self.pending())
+        outcome = self.successResultOf(self.notify())
+        self.assertNotEqual(envelope_hash(envelope), outcome.envelope_hash)
+        self.assertEqual([DELIVERED], self.pending())
+
+    def test_receipt_in_a_wrong_place(self) -> None:
+        """
+        A receipt shown there for something else, or by somebody else, is none.
+        """
+        self.pastry.alive = False
+        self.successResultOf(self.notify())
+        [envelope] = self.envelopes()
+        letter, mallory = letter_in(envelope), self.account("mallory")
+        for wrong, signer in (
+            (msgspec.structs.replace(letter, slot=b"s" * 16), self.bob),
+            (msgspec.structs.replace(letter, node=BOB_NODE.id), self.bob),
+            (msgspec.structs.replace(letter, recipient=mallory.id), mallory),
+        ):
+            receipt = acknowledge(envelope_hash(envelope), wrong, NOW, signer.key, signer.chain)
+
+            async def shown(*_: object, receipt: bytes = receipt) -> None:
+                raise Conflict(b"R" + receipt)
+
+            self.past.insert = shown  # type: ignore[method-assign, assignment]
+            again = Deferred.fromCoroutine(self.dispatch.make_pending(self.bob.id, envelope, NOW + 9))
+            self.failureResultOf(again, PeerError)
 
     def test_delegate_sees_return(self) -> None:
         """

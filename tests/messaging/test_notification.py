@@ -283,6 +283,18 @@ class PendingKindTests(SynchronousTestCase):
         immortal = waiting(envelope(notification(), lives_s=LIFE_LIMIT_S + 1))
         self.assertRaises(PeerError, self.kind.check, *immortal, NOW)
 
+    def test_latest(self) -> None:
+        """
+        An envelope is kept until it expires and no longer; a receipt as long as any envelope it may be for.
+        """
+        self.assertEqual(letter_in(GOOD).expires, self.kind.latest(waiting(GOOD)[1]))
+        longest = envelope(notification(), lives_s=LIFE_LIMIT_S)
+        _, data = delivered(longest, receipt(longest))
+        latest = self.kind.latest(data)
+        assert latest is not None
+        self.assertGreaterEqual(latest, letter_in(longest).expires)
+        self.assertLess(latest, NOW + LIFE_LIMIT_S + 86400)
+
     def test_told(self) -> None:
         """
         Delegates hear of what became durable.

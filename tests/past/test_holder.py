@@ -19,7 +19,16 @@ from post.errors import PeerError, Refused
 from post.hashes import Purpose, handle_of
 from post.ids import Handle, Id
 from post.interfaces import Stored
-from post.past.blocks import CONTENT, JUMP_LIMIT, PUBLIC_KEY, ContentKind, sign_block
+from post.past.blocks import (
+    CERTIFICATE,
+    CONTENT,
+    JUMP_LIMIT,
+    PUBLIC_KEY,
+    ContentKind,
+    certificate_block,
+    certificate_handle,
+    sign_block,
+)
 from post.past.holder import EXTENSIONS, LIFE_LIMIT_S
 from post.past.memory import MemoryBlockStore
 from post.past.messages import Fetch, Found, Kept, Offer, Offered, Renew, Rival, Store, Want
@@ -48,6 +57,7 @@ class StateKind:
 
     def __init__(self) -> None:
         self.told: list[Stored] = []
+        self.limit: int | None = None
 
     def check(self, handle: Handle, data: bytes, now: float) -> int:
         if not data:
@@ -56,6 +66,9 @@ class StateKind:
 
     def supersedes(self, new: Stored, old: Stored) -> bool:
         return new.order > old.order
+
+    def latest(self, data: bytes) -> int | None:
+        return self.limit
 
     def stored(self, item: Stored) -> None:
         self.told.append(item)
@@ -158,6 +171,28 @@ class StoreTests(HolderCase):
         self.assertEqual([RefusalCode.INVALID] * 2, codes)
         for expires in (NOW + 5, NOW + LIFE_LIMIT_S - 5):
             self.assertIsInstance(self.put(DATA, expires=expires), Kept)
+
+    def test_for_ever(self) -> None:
+        """
+        Only certificates outlive every lease, whoever asks and whatever is held already.
+        """
+        forever = StorageClass.FOREVER
+        self.put(DATA)
+        self.assertEqual(RefusalCode.INVALID, self.refusal(Store(CONTENT, HANDLE, forever, EXPIRES, DATA)))
+        self.assertEqual(MAIL, self.held().storage_class)
+        data = certificate_block(self.ring.authority.account("alice").chain)
+        handle = certificate_handle("alice@example.org")
+        self.assertIsInstance(self.ask(Store(CERTIFICATE, handle, forever, EXPIRES, data)), Kept)
+
+    def test_limited(self) -> None:
+        """
+        What ends at some time by itself is not kept for longer, neither when it comes nor when it is held.
+        """
+        self.states.limit = EXPIRES + 5
+        self.assertIsInstance(self.put(b"s", HANDLE, STATES, EXPIRES + 5), Kept)
+        for at in (EXPIRES + 6, EXPIRES + 600):
+            self.assertEqual(RefusalCode.INVALID, self.refusal(Store(STATES, HANDLE, MAIL, at, b"s")))
+        self.assertEqual(EXPIRES + 5, self.held().expires)
 
     def test_again(self) -> None:
         """
@@ -379,6 +414,18 @@ class RenewTests(HolderCase):
         self.put(DATA)
         self.assertEqual((0, 2), self.renew(HEAD, HANDLE, content(b"none")))
         self.assertEqual(EXPIRES + 100, self.held().expires)
+
+    def test_limited(self) -> None:
+        """
+        What ends at some time by itself is kept until then and no longer, whoever renews or offers it.
+        """
+        self.put(b"s", HANDLE, STATES)
+        self.states.limit = EXPIRES + 5
+        self.assertEqual((), self.renew(HANDLE))
+        self.assertEqual(EXPIRES + 5, self.held().expires)
+        self.member.overlay.knows = False
+        self.ask(Offer((Offered(STATES, HANDLE, ord("s"), EXPIRES + 50, sha256(b"s").digest()),)))
+        self.assertEqual(EXPIRES + 5, self.held().expires)
 
     def test_never_shorter(self) -> None:
         """

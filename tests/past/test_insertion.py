@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from post.commit import DiskError
 from post.errors import Conflict, PostError, Refused, TooFewReplicas, Unreachable
 from post.ids import Contact, Id, NodeId
-from post.past.insertion import Inserted, Insertion
+from post.past.insertion import CHOOSE_AGAIN_S, Inserted, Insertion
 from post.past.messages import Kept
 
 PATIENCE_S = 1.0
@@ -242,12 +242,30 @@ class InsertionTests(SynchronousTestCase):
             holders.refuse(1)
             holders.keep(2)
             self.assertNoResult(work)
+            holders.clock.advance(CHOOSE_AGAIN_S)
+            self.assertEqual([3], holders.open)
             if enough:
                 holders.keep(3)
                 self.assertEqual(2, self.successResultOf(work).copies)
             else:
                 holders.refuse(3)
                 self.failureResultOf(work, Unreachable)
+
+    def test_root_found_again(self) -> None:
+        """
+        What cannot be known now may be known in a moment: then all k are had, and not the minimum only.
+        """
+        holders = Holders(NODES[1:])
+        work = holders.insert()
+        holders.lost = True
+        holders.refuse(1)
+        holders.keep(2, 3)
+        self.assertNoResult(work)
+        holders.lost = False
+        holders.clock.advance(CHOOSE_AGAIN_S)
+        self.assertEqual([4], holders.open)
+        holders.keep(4)
+        self.assertEqual({2, 3, 4}, set(self.successResultOf(work).receipts))
 
     def test_cancelled(self) -> None:
         """

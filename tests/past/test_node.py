@@ -310,11 +310,11 @@ class NewestTests(SynchronousTestCase):
             if number:
                 self.ring.do(member.store.put(stored(version(number), number)))
 
-    def newest(self, member: Member | None = None) -> tuple[int, bool]:
+    def newest(self, member: Member | None = None, wide: bool = False) -> tuple[int, bool]:
         """
         Number, and whether it is confirmed.
         """
-        newest = self.ring.do((member or self.reader).past.newest(HEAD))
+        newest = self.ring.do((member or self.reader).past.newest(HEAD, wide))
         self.assertEqual(newest.data, version(newest.number) if newest.number else None)
         return newest.number, newest.confirmed
 
@@ -409,6 +409,30 @@ class NewestTests(SynchronousTestCase):
         self.assertEqual((0, False), self.newest())
         self.assertEqual((0, True), self.newest())
 
+    def test_written_around(self) -> None:
+        """
+        If the k nearest were out of reach for a moment, those after them have the newest; who asks widely gets it, and
+        then so have the nearest.
+        """
+        self.put(4, 4, 4, 5, 5, 5)
+        self.assertEqual((4, True), self.newest())
+        self.assertEqual((5, True), self.newest(wide=True))
+        self.ring.pass_time(1)
+        self.assertEqual([5, 5, 5], self.orders()[:3])
+
+    def test_wide_and_silent(self) -> None:
+        """
+        Nor are those after them believed to have nothing newer while so many are silent as can keep a version.
+        """
+        self.put(4, 4, 4, 5, 5)
+        self.ring.down.update(member.contact.id for member in self.near[3:5])
+        self.assertEqual((4, False), self.newest(wide=True))
+        ring = self.ring
+        ring.down.clear()
+        self.reader.overlay.suspects.clear()
+        ring.down.add(self.near[3].contact.id)
+        self.assertEqual((5, True), self.newest(wide=True))
+
     def test_fork(self) -> None:
         """
         Of two versions of one number all readers take the same, by epoch and then by hash.
@@ -492,6 +516,16 @@ class RenewTests(SynchronousTestCase):
         self.assertEqual(1, result)
         near[3].overlay.knows, near[3].overlay.lost = False, True
         self.assertEqual(3, ring.do(near[3].past.renew([HANDLE], EXPIRES + 5)))
+
+    def test_alone(self) -> None:
+        """
+        So is one for which there is nobody in sight: our own copy alone is not what was to be renewed.
+        """
+        ring = Ring(4)
+        near = ring.near(HANDLE)
+        ring.do(near[0].store.put(Stored(HANDLE, CONTENT, MAIL, EXPIRES, 0, DATA)))
+        near[0].overlay.suspects.update(member.contact.id for member in near[1:])
+        self.assertEqual(2, ring.do(near[0].past.renew([HANDLE], EXPIRES + 5)))
 
 
 class CacheTests(SynchronousTestCase):

@@ -8,8 +8,9 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from post.errors import Overloaded
-from post.ids import RING, Id, Key
+from post.ids import RING, Id, Key, NodeId
 from post.pastry.config import PastryConfig
+from post.pastry.leafset import LeafSet
 from post.pastry.messages import PAYLOAD_LIMIT, Route, Taken
 from post.rpc import expect
 from post.wire import Message, encode, message
@@ -148,6 +149,21 @@ class PastryTests(SynchronousTestCase):
         self.rings.advance(5)
         self.assertFalse(one.pastry.is_alive(neighbor.id))
 
+    def test_acquitted(self) -> None:
+        """
+        When a member that was suspected turns out to be well, the applications hear of it: it may lack something.
+        """
+        one = self.rings.members[0]
+        neighbor = self.rings.by_id[one.pastry.ring.leaves.successors()[0]]
+        stranger = next(m for m in self.rings.members[1:] if m.id not in one.pastry.ring.leaves)
+        one.recorder.members.clear()
+        one.pastry.suspect(neighbor.contact)
+        one.pastry.suspect(stranger.contact)
+        self.assertEqual(set(), one.recorder.members)
+        self.rings.advance(3)
+        self.assertEqual({neighbor.id}, one.recorder.members)
+        self.assertTrue(one.pastry.is_alive(neighbor.id))
+
     def test_slept(self) -> None:
         """
         A node that was not running for a while delivers nothing before its neighbors have told it what happened.
@@ -192,6 +208,53 @@ class PastryTests(SynchronousTestCase):
         for _ in range(10):
             self.rings.finish(Deferred.fromCoroutine(member.pastry._maintain_row()))
         self.assertEqual({_place(member, node) for node in before}, {_place(member, node) for node in ring.table})
+
+
+class SizeTests(SynchronousTestCase):
+    """
+    Tests for L{Pastry.size}.
+    """
+
+    def setUp(self) -> None:
+        self.rings = Rings(3, 5)
+
+    def test_small(self) -> None:
+        """
+        A small ring is counted; who seems dead is not in it.
+        """
+        self.rings.formed(1)
+        self.assertEqual(1, self.rings.members[0].pastry.size())
+        for member in self.rings.members[1:]:
+            self.rings.enter(member)
+        self.assertEqual([], self.rings.settle(15))
+        self.assertEqual([5] * 5, [member.pastry.size() for member in self.rings.members])
+        one, other = self.rings.members[:2]
+        one.pastry.suspect(other.contact)
+        self.assertEqual(4, one.pastry.size())
+        other.crash()
+        self.rings.advance(20)
+        self.assertEqual([4] * 4, [member.pastry.size() for member in self.rings.living()])
+
+    def test_large(self) -> None:
+        """
+        A large one is judged by how close together the nodes stand, and rightly so in the mean.
+        """
+        self.rings.formed(1)
+        pastry = self.rings.members[0].pastry
+        owner = pastry.local.id
+        for count in (30, 200, 5000):
+            pastry.ring.leaves = LeafSet(owner)
+            for number in range(1, count):
+                pastry.ring.leaves.add(NodeId(Id((owner + RING * number // count) % RING)))
+            self.assertApproximates(count, pastry.size(), 2)
+            guesses = []
+            for _ in range(60):
+                pastry.ring.leaves = LeafSet(owner)
+                for _ in range(count - 1):
+                    pastry.ring.leaves.add(self.rings.point())
+                guesses.append(pastry.size())
+            self.assertApproximates(count, sum(guesses) / 60, 0.1 * count)
+            self.assertLess(count / 2, sorted(guesses)[2])
 
 
 def _place(member: Member, node: Id) -> tuple[int, int]:

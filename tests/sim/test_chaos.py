@@ -1,5 +1,6 @@
 """
-Mail while much goes wrong: machines crash, freeze and come back, without what they had not flushed or anything.
+Mail while much goes wrong: machines crash, freeze and come back, without what they had not flushed or anything, and a
+few lose sight of the others for a while.
 
 Whatever was accepted arrives once; whatever was not arrives once or never; and after some quiet all is on k nodes.
 """
@@ -13,13 +14,17 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from post.errors import PostError
-from post.ids import RING
-from post.sim.world import World
+from post.ids import RING, Handle
+from post.sim.world import Machine, World
 
 USERS = ("alice", "bob", "carol")
 SEEDS = range(6)
 SENDS = 40
 QUIET_S = 2400.0
+RECOVERY_S = 60.0
+"""For a machine that was wiped to have again what it should have."""
+REFUSED_SHARE = 0.05
+"""Of all that is sent, how much may be refused to senders who are not cut off."""
 
 
 def body(sender: str, recipient: str, number: int) -> bytes:
@@ -39,8 +44,15 @@ class Chaos:
         self.world = World(seed, machines=7, users=USERS)
         self.random = Random(f"chaos {seed}")
         self.accepted: list[tuple[str, int]] = []
-        self.refused: set[tuple[str, int]] = set()
+        self.refused: list[bool] = []
+        """Of each message refused, whether its sender was among the few who were cut off."""
+        self.sent = 0
         self.wiped_at = float("-inf")
+        self.wiped: set[str] = set()
+        """Who is down, and has lost everything."""
+        self.wiped_until = 0.0
+        self.parted: set[str] = set()
+        self.parted_until = 0.0
         self.down: dict[str, float] = {}
         self.frozen: dict[str, float] = {}
 
@@ -64,11 +76,13 @@ class Chaos:
 
     def misfortune(self) -> None:
         """
-        Perhaps somebody crashes, freezes or comes back; never so many that the ring cannot be what it promises.
+        Perhaps somebody crashes, freezes or comes back, or some no longer see the others; never so many that the ring
+        cannot be what it promises.
         """
         now = self.world.clock.seconds()
+        self.part(now)
         for name, until in list(self.down.items()):
-            if until <= now:
+            if until <= now and not (name in self.wiped and self.parted):
                 self.come_back(name)
         for name, until in list(self.frozen.items()):
             if until <= now:
@@ -79,11 +93,27 @@ class Chaos:
                 # Repair takes seconds; nobody promises anything if more disks than k - 1 are lost at once.
                 wipe = self.random.random() < 0.3 and now > self.wiped_at + 120
                 self.wiped_at = now if wipe else self.wiped_at
+                self.wiped |= {machine.name} if wipe else set()
                 machine.crash(wipe)
                 self.down[machine.name] = now + self.random.uniform(1, 40)
             else:
                 self.world.network.freeze(machine.node_id)
                 self.frozen[machine.name] = now + self.random.uniform(1, 40)
+
+    def part(self, now: float) -> None:
+        """
+        Perhaps up to three machines lose sight of the others, or find them again.
+
+        Not while one that was wiped is not well again: with its disk gone and two more machines out of sight, all that
+        have the newest head of its mailbox may be gone or out of sight, and then nobody can know which is the newest.
+        """
+        if self.parted and self.parted_until <= now:
+            self.parted = set()
+            self.world.network.heal()
+        if not self.parted and not self.wiped and now > self.wiped_until and self.random.random() < 0.1:
+            self.parted = set(self.random.sample(list(self.world.machines), self.random.randint(1, 3)))
+            self.world.network.partition([[self.world.machines[name].node_id for name in sorted(self.parted)]])
+            self.parted_until = now + self.random.choice([self.random.uniform(1, 5), self.random.uniform(5, 40)])
 
     @property
     def away(self) -> set[str]:
@@ -97,6 +127,9 @@ class Chaos:
         Its process is started again.
         """
         del self.down[name]
+        if name in self.wiped:
+            self.wiped.discard(name)
+            self.wiped_until = self.world.clock.seconds() + RECOVERY_S
         self.world.machines[name].boot(self.world.seeds)
 
     def thaw(self, name: str) -> None:
@@ -114,17 +147,18 @@ class Chaos:
         machine = self.world.home(sender)
         if machine.name in self.away or not machine.serves:
             return
+        self.sent += 1
         message = body(sender, recipient, number)
         self.world.send(sender, [recipient], message).addCallbacks(
-            lambda _: self.accepted.append((recipient, number)), self.failed, errbackArgs=((recipient, number),)
+            lambda _: self.accepted.append((recipient, number)), self.failed, errbackArgs=(machine.name in self.parted,)
         )
 
-    def failed(self, failure: Any, what: tuple[str, int]) -> None:
+    def failed(self, failure: Any, cut_off: bool) -> None:
         """
         The mail program was told that it cannot be now.
         """
         failure.trap(PostError)
-        self.refused.add(what)
+        self.refused.append(cut_off)
 
 
 class ChaosTests(SynchronousTestCase):
@@ -136,7 +170,7 @@ class ChaosTests(SynchronousTestCase):
         """
         Every accepted message is in its recipient's Inbox once, to the octet, and nothing is doubled.
         """
-        accepted = 0
+        accepted = sent = refused = 0
         for seed in SEEDS:
             chaos = Chaos(seed)
             chaos.run()
@@ -148,9 +182,13 @@ class ChaosTests(SynchronousTestCase):
             self.assertEqual([], [what for what in chaos.accepted if arrived[what] != 1], f"seed {seed}")
             self.assertEqual([], [what for what, count in arrived.items() if count > 1], f"seed {seed}")
             accepted += len(chaos.accepted)
+            refused += chaos.refused.count(False)
+            sent += chaos.sent
             self.check_copies(chaos.world, seed)
         # Otherwise nothing was tested.
         self.assertGreater(accepted, len(SEEDS) * SENDS // 3)
+        # Who is cut off with too few others cannot be promised anything; who is not, mostly can.
+        self.assertLess(refused, REFUSED_SHARE * sent)
 
     def check_copies(self, world: World, seed: int) -> None:
         """
@@ -167,3 +205,42 @@ class ChaosTests(SynchronousTestCase):
             if not {machine.name for machine in nearest} <= holders:
                 wanting.append((handle, holders))
         self.assertEqual([], wanting, f"seed {seed}")
+
+
+class MinorityTests(SynchronousTestCase):
+    """
+    Tests of a machine that has lost everything, among a few that are cut off.
+    """
+
+    def test_nothing_is_begun(self) -> None:
+        """
+        Its mailbox does not open empty where nobody has it; it opens as it was when the others are in sight again.
+        """
+        world = World(2, machines=7)
+        world.start()
+        for number in range(3):
+            world.finish(world.send("alice", ["bob"], body("alice", "bob", number)))
+        world.clock.advance(60)
+        bob, alice = world.home("bob"), world.home("alice")
+        holders = {name for name, machine in world.machines.items() if machine.store.holding(self.log_of(bob))}
+        other = next(m for m in world.machines.values() if m not in (bob, alice) and m.name not in holders)
+        self.assertNotIn(alice.name, holders)
+        cut_off = [bob, alice, other]
+        world.network.partition([[machine.node_id for machine in cut_off]])
+        world.clock.advance(30)
+        bob.crash(wipe=True)
+        world.clock.advance(5)
+        world.finish(bob.boot([machine.address for machine in cut_off]))
+        world.clock.advance(120)
+        self.assertFalse(bob.serves)
+        world.network.heal()
+        world.wait(lambda: bob.serves, "the mailbox")
+        self.assertEqual(3, len(world.folder("bob")))
+
+    def log_of(self, machine: Machine) -> Handle:
+        """
+        Where the log of the one account there is kept.
+        """
+        assert machine.node is not None
+        [opened] = machine.node.accounts.opened.values()
+        return opened.log.handle
