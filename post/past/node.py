@@ -369,7 +369,7 @@ class Past:
             await self._ask_for_versions(handle, 2 * self.k, shown, beyond)
             if any(each.data is not None for each in shown.values()):
                 beyond -= failed
-        sure = not beyond and not (wide and len(failed) >= self.minimum)
+        sure = not beyond and not (wide and len(failed) >= max(1, self.minimum))
         return self._judge(handle, list(shown.values()), sure)
 
     async def _ask_for_versions(

@@ -433,6 +433,14 @@ class NewestTests(SynchronousTestCase):
         ring.down.add(self.near[3].contact.id)
         self.assertEqual((5, True), self.newest(wide=True))
 
+    def test_wide_and_alone(self) -> None:
+        """
+        A node that is a ring by itself, with nobody's copies required, knows what there is.
+        """
+        ring = Ring(1, 1, 0)
+        newest = ring.do(ring.members[0].past.newest(HEAD, wide=True))
+        self.assertEqual((None, True), (newest.data, newest.confirmed))
+
     def test_fork(self) -> None:
         """
         Of two versions of one number all readers take the same, by epoch and then by hash.
