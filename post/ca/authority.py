@@ -286,6 +286,8 @@ class Authority:
             name = canonical(address)
         except ValueError:
             raise ConfigError(address, "is not a mail address") from None
+        if "+" in address.partition("@")[0]:
+            raise ConfigError(address, "is a sub-address: it belongs to whoever has the name before the '+'")
         if not name.isascii():
             raise ConfigError(address, "has a letter before the @ that certificates cannot hold")
         if split(name)[1] != domain:

@@ -163,6 +163,8 @@ def _address(name: str, domain: str) -> str:
         address = canonical(name if "@" in name else f"{name}@{domain}")
     except ValueError:
         raise ConfigError(f"--user {name}", "cannot be the name of a mail account") from None
+    if "+" in name.partition("@")[0]:
+        raise ConfigError(f"--user {name}", "is a sub-address: it belongs to whoever has the name before the '+'")
     if not address.isascii():
         raise ConfigError(f"--user {name}", "has a letter that certificates cannot hold")
     if address.rpartition("@")[2] != domain:

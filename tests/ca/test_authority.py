@@ -114,7 +114,7 @@ class AuthorityTests(SynchronousTestCase):
         Neither what is no address, nor one of another domain, nor one that a certificate cannot hold; and no request
         that is none.
         """
-        for address in ("alice", "alice@example.com", "a b@example.org", "jörg@example.org"):
+        for address in ("alice", "alice@example.com", "a b@example.org", "jörg@example.org", "alice+x@example.org"):
             self.assertRaises(ConfigError, self.authority.issue_user, REQUEST, address, NOW)
         self.assertRaises(PeerError, self.authority.issue_user, b"nonsense", "alice@example.org", NOW)
         self.assertRaises(PeerError, self.authority.issue_node, b"nonsense", "alice", NOW)
