@@ -159,7 +159,7 @@ class Log:
         Bring the reader up to the newest record known on this machine and, if it can be reached, in the ring.
 
         @raise Unconfirmed: if this machine knows nothing, and too few holders answer to know what the ring has; or if
-            the ring knows nothing either, and what is in sight may be a part of it only, where nothing is to be begun.
+            what is in sight may be a part of the ring only, which has less than the rest, or nothing.
         @raise PostError: if this machine knows only a part, and the ring does not give the rest now.
         @raise DiskError: if the journal cannot be used at all.  After any of these it may be opened again.
         """
@@ -255,9 +255,10 @@ class Log:
         newest = await self._past.newest(self.handle, wide=True)
         if not newest.confirmed:
             raise Unconfirmed(f"log {self.handle}")
-        known = newest.data or self._block or (self._whole and self.count)
+        # Whoever knows nothing takes what is in sight for all there is: a part of the ring may have nothing, or less.
+        known = self._block or (self._whole and self.count)
         if not known and not self._may_begin():
-            raise Unconfirmed("too few members in sight to begin a mailbox")
+            raise Unconfirmed("too few members in sight to begin a mailbox, or to take one over")
         if not self._whole:
             await self._recover(newest.data)
         met = {data for data in (newest.data, self._rival) if data is not None}

@@ -140,13 +140,21 @@ class LogTests(LogCase):
 
     def test_not_begun_in_a_part(self) -> None:
         """
-        A log that nobody knows is not begun while too few members are in sight; the others may well know it.
+        A log of which this machine has nothing is neither begun nor taken over while too few members are in sight: the
+        others may well know it, or more of it.  Whoever has a journal goes on.
         """
         self.assertEqual({True}, set(self.past.widely))
-        log, lines = self.writer(FakeJournal(), may_begin=lambda: False)
+        sight: list[str] = []
+        log, lines = self.writer(FakeJournal(), may_begin=lambda: bool(sight))
         self.failureResultOf(Deferred.fromCoroutine(log.open()), Unconfirmed)
         self.successResultOf(self.kept(self.append(b"one")))
+        self.failureResultOf(Deferred.fromCoroutine(log.open()), Unconfirmed)
+        self.assertEqual([], lines.lines)
+        sight.append("most of them")
         self.successResultOf(Deferred.fromCoroutine(log.open()))
+        self.assertEqual([b"one"], lines.lines)
+        again, lines = self.writer(self.journal, may_begin=lambda: False)
+        self.successResultOf(Deferred.fromCoroutine(again.open()))
         self.assertEqual([b"one"], lines.lines)
 
     def test_long(self) -> None:
