@@ -8,15 +8,11 @@ key, a foreign or newer directory, a port in use.
 
 from __future__ import annotations
 
-import atexit
 import os
 import random
-import resource
-import socket
 import sqlite3
-import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import msgspec
 from twisted.application.service import Service
@@ -46,13 +42,11 @@ from post.net.config import MIB, LinkConfig
 from post.net.transport import TlsTransport
 from post.node import Node, NodeConfig
 from post.past.store import SqliteBlockStore
+from post.process import allow_descriptors, check_ports, end_with, give_up, say
 
 DIRECTORY_S = 30.0
 """Between two looks at whether somebody has put a newer directory in place.  One C{stat}, so it could be often; half a
 minute is soon enough for a colleague who has just been given an address."""
-
-DESCRIPTORS = 16_384
-"""Open files that all limits on connections and links together may ask for, and some to spare."""
 
 PASSWORD_THREADS = 2
 """Passwords checked at once, each with 19 MiB and 80 ms: few, so that guessing takes neither our memory nor our CPU."""
@@ -72,23 +66,6 @@ class Options(usage.Options):
             self["settings"] = load(Path(self["config"]))
         except ConfigError as error:
             give_up(error)
-
-
-def give_up(error: Exception) -> NoReturn:
-    """
-    End with one line.
-    """
-    say(error)
-    sys.exit(EXIT_CONFIG)
-
-
-def say(error: Exception) -> None:
-    """
-    One line for a person, past twistd's log.
-    """
-    stderr = sys.__stderr__
-    if stderr is not None:
-        print("post:", " ".join(str(error).split()), file=stderr, flush=True)
 
 
 def makeService(options: Options) -> Service:
@@ -137,13 +114,13 @@ class NodeService(Service):
         self._mail: MailServices | None = None
         self._control: Any = None  # A listening port.
         self._starting: Deferred[None] | None = None
-        _check_ports(config)
+        check_ports(config.file, _ports(config))
 
     # Starting.
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
-        _allow_descriptors()
+        allow_descriptors()
         # What others of this machine's users could read would be keys to nothing, but nothing need be read.
         os.umask(0o077)
         # Not before the reactor runs: until then it could not be stopped because of what goes wrong.
@@ -249,11 +226,11 @@ class NodeService(Service):
         if isinstance(error, PostError | OSError | CannotListenError | sqlite3.Error):
             say(error)
             self.log.error("cannot start: {error}", error=error)
-            _end_with(EXIT_CONFIG)
+            end_with(EXIT_CONFIG)
         else:
             self.log.failure("the node cannot start", failure=failure)
             say(RuntimeError(f"the node cannot start: {error!r}; this is a bug, of which the log says more"))
-            _end_with(EXIT_FAILED)
+            end_with(EXIT_FAILED)
         self._reactor.stop()
 
     # Running.
@@ -329,51 +306,12 @@ class NodeService(Service):
             self._passwords.stop()
 
 
-def _check_ports(config: Config) -> None:
+def _ports(config: Config) -> dict[str, str]:
     """
-    See that the ports can be taken, while whoever started us is still looking: a daemon that finds one taken later can
-    tell only its log.
-
-    @raise ConfigError: if one is taken.
+    What this node listens on, by the setting that says so.
     """
     settings = config.settings
     wanted = {"links.listen": settings.links.listen}
     if settings.authority.directory:
         wanted["authority.listen"] = settings.authority.listen
-    wanted |= {f"mail.{key}": getattr(settings.mail, key) for key in settings.mail.__struct_fields__}
-    for key, service in wanted.items():
-        if not service:
-            continue
-        host, port = split_service(service)
-        try:
-            family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-            with socket.socket(family, socket.SOCK_STREAM) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(address)
-        except OSError as error:
-            raise ConfigError(
-                f"{config.file}: {key}", f"cannot listen on {service}: {error.strerror or error}"
-            ) from None
-
-
-def _allow_descriptors() -> None:
-    """
-    As many open files as the system lets us have: the usual soft limit is 1,024, and that many idle strangers at one
-    port would leave no descriptor for links and databases.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-
-
-def _end_with(code: int) -> None:
-    """
-    Let the process end with C{code} once twistd, which always ends with 0, has put everything in order.
-    """
-
-    def end() -> None:
-        sys.stdout.flush()
-        os._exit(code)
-
-    atexit.register(end)
+    return wanted | {f"mail.{key}": getattr(settings.mail, key) for key in settings.mail.__struct_fields__}

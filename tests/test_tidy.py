@@ -28,7 +28,7 @@ RANKS: tuple[tuple[str, ...], ...] = (
     ("wire", "tasks", "complaints", "config", "files", "commit", "lifeline"),
     ("interfaces",),
     ("crypto",),
-    ("rpc", "journal", "control"),
+    ("rpc", "journal", "control", "process"),
     ("pastry",),
     ("past", "scribe"),
     ("messaging",),
@@ -43,7 +43,7 @@ RANKS: tuple[tuple[str, ...], ...] = (
 GROUND = frozenset(name for row in RANKS[:2] for name in row)
 SIBLINGS_APART = frozenset({"past", "scribe", "mail", "im", "net", "sim", "front", "gateway", "ca"})
 
-WORLDLY = frozenset({"tap", "cli", "lifeline", "sim", "control"})
+WORLDLY = frozenset({"tap", "cli", "lifeline", "sim", "control", "process"})
 """Where the real world is touched (or, for the simulator, imitated)."""
 
 FORBIDDEN_CALLS = frozenset(

@@ -251,7 +251,7 @@ class Authority:
             _, directory = self._opened(now)
             others = [member for member in directory.members if member.node != node_id]
             self._note("node", leaf, name, owner, now)
-            self._rewrite(directory, directory.entries, [*others, Member(node_id, owner)], now)
+            self._rewrite(directory, directory.entries, [*others, Member(node_id, owner, tuple(sorted(roles)))], now)
         return leaf, self.issuing
 
     def issue_user(self, request: bytes, address: str, now: int, life_s: int = LEAF_S) -> tuple[bytes, bytes]:

@@ -58,11 +58,13 @@ class DirectoryEntry(Document, frozen=True):
 
 class Member(Document, frozen=True):
     """
-    A node and whose it is.
+    A node, whose it is, and what else it does (C{gateway}, C{always-on}): whoever has mail for outside finds a gateway
+    here.
     """
 
     node: NodeId
     owner: Text
+    roles: Annotated[tuple[Annotated[str, Meta(max_length=40)], ...], Meta(max_length=10)] = ()
 
 
 class _Directory(Document, frozen=True):
@@ -102,6 +104,12 @@ class Directory:
         The account of a canonical address.
         """
         return self._accounts.get(address)
+
+    def nodes_with(self, role: str) -> list[NodeId]:
+        """
+        The nodes whose certificates say that they do this too.
+        """
+        return [member.node for member in self.members if role in member.roles]
 
 
 class Signed(Document, frozen=True):

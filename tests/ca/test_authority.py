@@ -79,8 +79,13 @@ class AuthorityTests(SynchronousTestCase):
         self.assertEqual(node.node_id, again.node_id)
         second = read_node(self.authority.issue_node(REQUEST, "alice", NOW, index=1)[0])
         self.assertNotEqual(node.node_id, second.node_id)
-        members = open_directory(self.authority.directory(), self.authority.root, NOW).members
-        self.assertEqual({node.node_id, second.node_id}, {member.node for member in members})
+        directory = open_directory(self.authority.directory(), self.authority.root, NOW)
+        self.assertEqual({node.node_id, second.node_id}, {member.node for member in directory.members})
+        # What it was certified for last.
+        self.assertEqual([], directory.nodes_with("gateway"))
+        self.authority.issue_node(OTHER, "alice", NOW, roles=["gateway"], index=1)
+        directory = open_directory(self.authority.directory(), self.authority.root, NOW)
+        self.assertEqual([second.node_id], directory.nodes_with("gateway"))
 
     def test_nodes_are_limited(self) -> None:
         """

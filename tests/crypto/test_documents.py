@@ -28,7 +28,12 @@ OURS, THEIRS = Issuer(), Issuer(b"another")
 POLICY = Policy(1, "example.org", 4, NOW, k=5, minimum=2)
 SIGNED_POLICY = sign_policy(POLICY, OURS.issuing, OURS.key)
 DIRECTORY = Directory(
-    "example.org", 9, NOW, NOW + DAY, [DirectoryEntry("alice@example.org", ACCOUNT)], [Member(PLACE, "alice")]
+    "example.org",
+    9,
+    NOW,
+    NOW + DAY,
+    [DirectoryEntry("alice@example.org", ACCOUNT)],
+    [Member(PLACE, "alice", ("gateway",))],
 )
 SIGNED_DIRECTORY = sign_directory(DIRECTORY, OURS.issuing, OURS.key)
 
@@ -48,6 +53,7 @@ class DocumentTests(SynchronousTestCase):
         self.assertEqual(
             (ACCOUNT, None), (directory.account("alice@example.org"), directory.account("bob@example.org"))
         )
+        self.assertEqual(([PLACE], []), (directory.nodes_with("gateway"), directory.nodes_with("always-on")))
 
     def test_other_authority(self) -> None:
         """
