@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 import tomllib
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -19,8 +20,10 @@ from msgspec import Meta
 from post.errors import ConfigError
 
 _SERVICE = re.compile(r"(?:\[[0-9a-fA-F:.]+(?:%[\w.-]+)?\]|[^\s:\[\]/\x00-\x20\x7f]+):([0-9]{1,5})", re.ASCII)
+_HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.(?!-)[A-Za-z0-9_-]{1,63})*", re.ASCII)
+_MAILBOX = re.compile(r"[^\x00-\x20\x7f()<>\[\]:;,\\\"@]+@[^\x00-\x20\x7f@]+")
 _ANYWHERE = ("0.0.0.0", "::")
-_LATER = ("smtp", "web")
+_LATER = ("web",)
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
 
 Service = Annotated[str, Meta(max_length=260)]
@@ -79,7 +82,8 @@ class Mail(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """POP3 over TLS from the first byte (RFC 8314).  Off by default too.  The standard port is 995."""
 
     smtp: Service = ""
-    """Port 25 of a gateway, for mail from the Internet.  Not supported by this version: must be empty."""
+    """Where a gateway takes mail from the Internet; the standard port is 25, on all interfaces.  Only with the role
+    C{gateway} in the node's certificate, and with C{gateway.postmaster} set."""
 
     web: Service = ""
     """The status page.  Not supported by this version: must be empty."""
@@ -112,6 +116,56 @@ class Files(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     directory: FileName = "directory"
     """The organization's names and members, signed by the authority.  A newer one that is put here is used within half
     a minute."""
+
+
+class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    How a node with the role C{gateway} deals with the Internet (docs/gateways.md).  Not used by others.
+    """
+
+    host: Annotated[str, Meta(max_length=253)] = ""
+    """The name under which the Internet knows this machine: the one in the MX record, to which the address of the
+    machine leads back (reverse DNS).  Empty means the mail domain itself."""
+
+    postmaster: Annotated[str, Meta(max_length=320)] = ""
+    """The address of the person who reads what is sent to C{postmaster}, as RFC 5321, 4.5.1, demands."""
+
+    dns: Annotated[str, Meta(max_length=260)] = ""
+    """The resolver (C{host:port}, an address) that is asked for names.  Empty means those of the system.  One on this
+    machine that verifies DNSSEC is best: what it says decides what is believed about senders."""
+
+    certificate: Annotated[str, Meta(max_length=1000)] = ""
+    """The certificate (PEM, with those that lead to its authority behind it) that C{STARTTLS} shows on C{mail.smtp}.
+    Empty means the one that mail programs see: the Internet's servers encrypt to any."""
+
+    key: Annotated[str, Meta(max_length=1000)] = ""
+    """Its private key, PEM.  Nobody else may be able to read it."""
+
+    roots: Annotated[str, Meta(max_length=1000)] = ""
+    """A file of trust roots, PEM, against which servers on the Internet are verified where they demand it.  Empty means
+    the system's."""
+
+    smtp_port: Annotated[int, Meta(ge=1, le=65_535)] = 25
+    """On which port the servers that take mail for other domains are reached: another one is for trials."""
+
+    dmarc: Literal["honor", "junk", "note"] = "honor"
+    """What is done with a message of which the domain in From says by DMARC that it is forged: C{honor} does what that
+    domain wishes (refuse, or file into Junk), C{junk} refuses nothing, C{note} only writes into the header what was
+    found."""
+
+    greylist_s: Annotated[int, Meta(ge=0, le=86_400)] = 60
+    """A stranger's first message to somebody is refused for so many seconds: servers try again, most senders of spam do
+    not.  0 turns it off."""
+
+    dnsbl: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=200)], ...], Meta(max_length=5)] = ()
+    """Block lists asked about each source by DNS, such as C{zen.spamhaus.org}; who is listed is refused.  None by
+    default: each learns who writes to you, and many may only be used by agreement."""
+
+    connections_per_source: Annotated[int, Meta(ge=1, le=1000)] = 20
+    """Connections at once from one source: an IPv4 address, or a /64 of IPv6."""
+
+    messages_per_minute: Annotated[int, Meta(ge=1, le=1_000_000)] = 600
+    """Messages a minute from one source; more are told to come later."""
 
 
 class Authority(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -164,6 +218,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mail: Mail = Mail()
     files: Files = Files()
     authority: Authority = Authority()
+    gateway: Gateway = Gateway()
     limits: Limits = Limits()
 
 
@@ -233,10 +288,42 @@ def _check(file: Path, settings: Settings) -> None:
         _check_reached(f"{file}: authority.doors[{index}]", address)
     if settings.authority.address:
         _check_reached(f"{file}: authority.address", settings.authority.address)
+    _check_gateway(file, settings)
     names = {f"files.{key}": getattr(settings.files, key) for key in Files.__struct_fields__}
-    for key, value in {"data": settings.data, **names, "authority.directory": settings.authority.directory}.items():
+    names |= {"data": settings.data, "authority.directory": settings.authority.directory}
+    names |= {f"gateway.{key}": getattr(settings.gateway, key) for key in ("certificate", "key", "roots")}
+    for key, value in names.items():
         if "\0" in value:
             raise ConfigError(f"{file}: {key}", "cannot be the name of a file")
+
+
+def _check_gateway(file: Path, settings: Settings) -> None:
+    gateway = settings.gateway
+    if settings.mail.smtp and not gateway.postmaster:
+        raise ConfigError(f"{file}: gateway.postmaster", "must name who reads mail to postmaster if mail.smtp is set")
+    if gateway.dns:
+        check_resolver(f"{file}: gateway.dns", gateway.dns)
+    if bool(gateway.certificate) != bool(gateway.key):
+        raise ConfigError(f"{file}: gateway.certificate", "needs gateway.key, and the other way round")
+    for key in ("host", "postmaster"):
+        if getattr(gateway, key):
+            _check_name(f"{file}: gateway.{key}", getattr(gateway, key), key == "postmaster")
+    for index, name in enumerate(gateway.dnsbl):
+        _check_name(f"{file}: gateway.dnsbl[{index}]", name, False)
+
+
+def check_resolver(where: str, dns: str) -> None:
+    """
+    @raise ConfigError: if C{dns} is not the C{address:port} of a resolver.
+    """
+    _check_reached(where, dns)
+    if not is_address(split_service(dns)[0]):
+        raise ConfigError(where, "must be an address: a name would have to be asked for first")
+
+
+def _check_name(where: str, name: str, mailbox: bool) -> None:
+    if not (_MAILBOX if mailbox else _HOST).fullmatch(name):
+        raise ConfigError(where, f"{name!r} is not {'a mail address' if mailbox else 'the name of a host'}")
 
 
 def _check_reached(where: str, address: str) -> None:
@@ -250,6 +337,17 @@ def _check_service(where: str, service: str) -> None:
     match = _SERVICE.fullmatch(service)
     if match is None or int(match[1]) > 65535:
         raise ConfigError(where, f"{service!r} is not host:port")
+
+
+def is_address(host: str) -> bool:
+    """
+    Whether C{host} is an IP address rather than a name.
+    """
+    try:
+        ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
 
 
 def split_service(service: str) -> tuple[str, int]:

@@ -29,12 +29,14 @@ from post.ca.affiliation import Affiliation, renew_ended
 from post.complaints import Complaints
 from post.config import Config, load, split_service
 from post.control import EXIT_CONFIG, EXIT_FAILED
+from post.crypto.certificates import read_node
 from post.crypto.entropy import system_entropy
 from post.crypto.passwords import check_password
 from post.errors import ConfigError, PostError
 from post.files import read_file
 from post.front.certificate import mail_certificate
 from post.front.service import MailServices
+from post.gateway.service import check_role
 from post.home import Home
 from post.journal import SqliteJournal
 from post.messaging.account import AccountCredentials
@@ -105,6 +107,7 @@ class NodeService(Service):
         self._directory_seen = read_file(self._home.directory_file)
         if self._policy.domain != self._directory.domain:
             raise ConfigError(str(self._home.directory_file), f"is not of the domain {self._policy.domain}")
+        check_role(config, read_node(self._credentials.chain[0]), self._policy.domain)
         self._accounts = self._home.accounts(self._credentials.root)
         self._tls = mail_certificate(config.directory, now)
         self._affiliation = Affiliation(reactor, config, self._home, self._credentials)

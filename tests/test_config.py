@@ -81,7 +81,21 @@ class LoadTests(SynchronousTestCase):
             ('authority.listen = "h"', "authority.listen: 'h' is not host:port"),
             ('authority.address = "h:0"', "authority.address: nobody can be reached at 'h:0'"),
             ('authority.directory = "a\\u0000b"', "authority.directory: cannot be the name of a file"),
-            ('mail.smtp = "h:25"', "mail.smtp: is not supported by this version: leave it empty"),
+            ('mail.web = "h:80"', "mail.web: is not supported by this version: leave it empty"),
+            (
+                'mail.smtp = "h:25"',
+                "gateway.postmaster: must name who reads mail to postmaster if mail.smtp is set",
+            ),
+            ('gateway.dns = "127.0.0.1"', "gateway.dns: '127.0.0.1' is not host:port"),
+            (
+                'gateway.dns = "resolver:53"',
+                "gateway.dns: must be an address: a name would have to be asked for first",
+            ),
+            ('gateway.host = "a b"', "gateway.host: 'a b' is not the name of a host"),
+            ('gateway.postmaster = "alice"', "gateway.postmaster: 'alice' is not a mail address"),
+            ('gateway.certificate = "a"', "gateway.certificate: needs gateway.key, and the other way round"),
+            ('gateway.dmarc = "maybe"', "gateway.dmarc: Invalid enum value 'maybe'"),
+            ('gateway.dnsbl = ["a..b"]', "gateway.dnsbl[0]: 'a..b' is not the name of a host"),
             ('data = "a\\u0000b"', "data: cannot be the name of a file"),
             ('files.key = "a\\u0000b"', "files.key: cannot be the name of a file"),
         ):

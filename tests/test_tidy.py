@@ -258,7 +258,7 @@ class TidyTests(SynchronousTestCase):
         (scratch := Path(self.mktemp())).write_text(shown)
         self.assertEqual(Settings(), load(scratch).settings)
         raw = tomllib.loads(shown)
-        for section in ("links", "mail", "files", "authority", "limits"):
+        for section in ("links", "mail", "files", "authority", "gateway", "limits"):
             fields = set(type(getattr(Settings(), section)).__struct_fields__)
             self.assertEqual(fields, set(raw[section]), section)
 

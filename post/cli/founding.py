@@ -27,16 +27,19 @@ from post.errors import ConfigError
 from post.files import make_directory, read_secret, write_file, write_secret
 from post.home import Home
 
-SERVICES = ("link", "submission", "submissions", "imap", "imaps", "pop3", "pop3s")
+SERVICES = ("link", "submission", "submissions", "imap", "imaps", "pop3", "pop3s", "smtp")
+"""Each node has a port for each, also for those that it does not offer."""
 PORTS = range(10_000, 32_768)
 """Where a ring listens: above the ports of known services, and below those that a system lends to outgoing connections
 (Linux from 32,768 on, others from 49,152), so that nobody has one of them when the ring is opened again."""
 APART = 256
-"""Ports between where two processes with neighboring numbers begin to look: room for 36 nodes."""
+"""Ports between where two processes with neighboring numbers begin to look: room for 32 nodes."""
 MARK = ".post-ring"
 """The file that says that a directory is a ring's, from the first moment of its making."""
 LOCK = "ring.lock"
 """Locked while a supervisor uses the directory."""
+GATEWAY = ("gateway",)
+"""The roles of a node that is a gateway to the Internet."""
 USUAL = ("alice", "bob")
 """Who lives in a ring of which nothing else is said; as many of them as it has nodes."""
 
@@ -57,13 +60,15 @@ class PlannedNode(msgspec.Struct, frozen=True):
     # Empty in a ring that was made before there was POP3: it stays as it is.
     pop3: str = ""
     pop3s: str = ""
+    smtp: str = ""
+    roles: list[str] = []
 
     def describe(self) -> dict[str, Any]:
         """
         As C{ring.json} shows it.
         """
-        services = {"pop3": self.pop3 or None, "pop3s": self.pop3s or None, "smtp": None, "web": None}
-        return {**msgspec.to_builtins(self), **services, "roles": []}
+        services = {key: getattr(self, key) or None for key in ("pop3", "pop3s", "smtp")}
+        return {**msgspec.to_builtins(self), **services, "web": None}
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -107,9 +112,14 @@ def who(nodes: int, domain: str, users: Sequence[str]) -> tuple[str, list[tuple[
     return domain, people
 
 
-def found(directory: Path, nodes: int, domain: str, people: list[tuple[str, str]]) -> None:
+def found(
+    directory: Path, nodes: int, domain: str, people: list[tuple[str, str]], gateways: int = 0, dns: str = ""
+) -> None:
     """
     Make a ring in C{directory} of what L{who} said; the plan is written last, so that a half-made ring is made anew.
+
+    @param gateways: how many nodes, from the last one on, are gateways to the Internet.
+    @param dns: the resolver (C{address:port}) that they ask; empty: those of the system.
     """
     _clear(directory)
     # Keys and mail: not to be committed with what lies around it by accident.
@@ -121,12 +131,17 @@ def found(directory: Path, nodes: int, domain: str, people: list[tuple[str, str]
     authority = Authority.create(directory / "authority", domain, system_entropy, now, k=copies, minimum=minimum)
     # In a row, and rings that are made at the same time begin apart: each looks at ports that nobody has yet.
     ports = free_ports(nodes * len(SERVICES), os.getpid() * APART % len(PORTS))
-    made = [_make_node(directory, authority, index, people[index : index + 1], ports, now) for index in range(nodes)]
+    roles = [GATEWAY if index >= nodes - gateways else () for index in range(nodes)]
+    made = [
+        _make_node(directory, authority, index, people[index : index + 1], ports, now, roles[index])
+        for index in range(nodes)
+    ]
     seeds = [node.link for node in made]
+    postmaster = people[0][0]
     for node in made:
         home = Home(directory / node.name)
         home.write_directory(authority.directory())
-        write_file(home.path / "node.toml", _settings(node, seeds).encode())
+        write_file(home.path / "node.toml", _settings(node, seeds, postmaster, domain, dns).encode())
     plan = Plan(domain, made, dict(people))
     write_secret(directory / "plan.json", json.dumps(msgspec.to_builtins(plan), indent=1).encode())
 
@@ -207,18 +222,27 @@ def _is_free(port: int) -> bool:
 
 
 def _make_node(
-    directory: Path, authority: Authority, index: int, people: list[tuple[str, str]], ports: list[int], now: int
+    directory: Path,
+    authority: Authority,
+    index: int,
+    people: list[tuple[str, str]],
+    ports: list[int],
+    now: int,
+    roles: tuple[str, ...],
 ) -> PlannedNode:
     name = f"node{index + 1}"
     key = SigningKey.generate(system_entropy)
     owner = people[0][0] if people else f"owner{index + 1}"
-    chain = authority.issue_node(make_request(key), owner, now, site="here")
+    chain = authority.issue_node(make_request(key), owner, now, "here", roles)
     home = Home(directory / name)
     home.create(key, chain, authority.root, authority.convergence, authority.policy(), authority.directory())
     accounts = [_make_account(home, authority, address, password, now) for address, password in people]
     places = [f"127.0.0.1:{port}" for port in ports[index * len(SERVICES) : (index + 1) * len(SERVICES)]]
     services = dict(zip(SERVICES, places, strict=True))
-    return PlannedNode(name=name, node_id=read_node(chain[0]).node_id.hex(), accounts=accounts, **services)
+    if not roles:
+        services.pop("smtp")
+    node_id = read_node(chain[0]).node_id.hex()
+    return PlannedNode(name=name, node_id=node_id, accounts=accounts, roles=list(roles), **services)
 
 
 def _make_account(home: Home, authority: Authority, address: str, password: str, now: int) -> str:
@@ -228,8 +252,14 @@ def _make_account(home: Home, authority: Authority, address: str, password: str,
     return address
 
 
-def _settings(node: PlannedNode, seeds: list[str]) -> str:
+def _settings(node: PlannedNode, seeds: list[str], postmaster: str, domain: str, dns: str) -> str:
     others = json.dumps(seeds)
+    gateway = f"""
+[gateway]
+host = "{node.name}.{domain}"
+postmaster = "{postmaster}"
+dns = "{dns}"
+"""
     return f"""\
 # A node of a trial ring, made by "post ring".
 name = "{node.name}"
@@ -245,4 +275,5 @@ imap = "{node.imap}"
 imaps = "{node.imaps}"
 pop3 = "{node.pop3}"
 pop3s = "{node.pop3s}"
-"""
+smtp = "{node.smtp}"
+{gateway if node.smtp else ""}"""

@@ -149,6 +149,11 @@ def describe(plan: Plan, directory: Path) -> str:
     return "\n".join(
         [
             *lines,
+            *(
+                f"{node.name} is a gateway: mail from the Internet by SMTP at {node.smtp}"
+                for node in plan.nodes
+                if node.smtp
+            ),
             "",
             *_advice(plan),
             "",

@@ -23,6 +23,7 @@ from post.cli import complain
 from post.cli.founding import LOCK, Plan, check_unused, found, read_plan, who
 from post.cli.greeting import describe, greet
 from post.cli.processes import STOP_S, NodeProcess, stop
+from post.config import check_resolver
 from post.control import EXIT_FAILED, Declined, Request
 from post.errors import ConfigError, Unreachable
 from post.files import lock, make_directory, write_file
@@ -38,7 +39,7 @@ REQUEST_S = 2.0
 
 SOCKET = "ring.control"
 STATE = "ring.json"
-_MAKING = ("nodes", "domain", "users")
+_MAKING = ("nodes", "domain", "users", "gateway", "gateways", "dns")
 """What only counts when a ring is made."""
 
 
@@ -51,7 +52,9 @@ _MAKING = ("nodes", "domain", "users")
 @click.option(
     "--user", "users", multiple=True, metavar="NAME:PASSWORD", help="Who lives there; default: alice and bob."
 )
-@click.option("--gateway", is_flag=True, help="Let the last node be the gateway to the Internet (not there yet).")
+@click.option("--gateway", is_flag=True, help="Let the last node be the gateway to the Internet.")
+@click.option("--gateways", default=0, type=click.IntRange(0, 100), help="Let so many of the last nodes be gateways.")
+@click.option("--dns", default="", metavar="ADDRESS:PORT", help="Which resolver gateways ask; default: the system's.")
 @click.option("--stop", "stopping", metavar="NAME", help="Stop one node of the running ring in DIRECTORY.")
 @click.option("--start", "starting", metavar="NAME", help="Start it again.")
 @click.pass_context
@@ -62,6 +65,8 @@ def ring(
     domain: str,
     users: tuple[str, ...],
     gateway: bool,
+    gateways: int,
+    dns: str,
     stopping: str | None,
     starting: str | None,
 ) -> None:
@@ -70,8 +75,11 @@ def ring(
 
     Stays in the foreground; Ctrl-C stops all.  Starting again on the same directory finds all mail.
     """
-    if gateway:
-        raise ConfigError("--gateway", "the gateway is not supported by this version")
+    gateways = max(gateways, int(gateway))
+    if gateways > nodes:
+        raise ConfigError("--gateways", f"{gateways} of {nodes} nodes cannot be gateways")
+    if dns:
+        check_resolver("--dns", dns)
     directory = directory.resolve()
     if stopping is not None and starting is not None:
         raise ConfigError("--stop and --start", "one at a time")
@@ -83,7 +91,7 @@ def ring(
         given = [
             name for name in _MAKING if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
         ]
-        _run(directory, nodes, domain, users, given)
+        _run(directory, nodes, domain, users, gateways, dns, given)
 
 
 def _command(directory: Path, request: Request) -> None:
@@ -93,7 +101,9 @@ def _command(directory: Path, request: Request) -> None:
         raise Unreachable(f"no ring is running in {directory}") from None
 
 
-def _run(directory: Path, nodes: int, domain: str, users: tuple[str, ...], given: list[str]) -> None:
+def _run(
+    directory: Path, nodes: int, domain: str, users: tuple[str, ...], gateways: int, dns: str, given: list[str]
+) -> None:
     check_unused(directory)
     made = (directory / "plan.json").exists()
     if made and given:
@@ -105,7 +115,7 @@ def _run(directory: Path, nodes: int, domain: str, users: tuple[str, ...], given
     try:
         fresh = not (directory / "plan.json").exists()
         if fresh:
-            found(directory, nodes, domain, people)
+            found(directory, nodes, domain, people, gateways, dns)
         Supervisor(directory, read_plan(directory)).run(fresh)
     finally:
         os.close(held)

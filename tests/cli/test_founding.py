@@ -17,6 +17,7 @@ from post.cli.greeting import describe, welcome
 from post.config import load
 from post.crypto.certificates import read_node
 from post.errors import ConfigError
+from post.gateway.service import check_role
 from post.home import Home
 from tests.scratch import scratch
 
@@ -130,9 +131,38 @@ class FoundTests(SynchronousTestCase):
             self.assertEqual((2, 3), (len(directory.entries), len(directory.members)))
             mail = config.settings.mail
             self.assertEqual((node.pop3, node.pop3s), (mail.pop3, mail.pop3s))
+            self.assertEqual(("", frozenset(), []), (mail.smtp, certificate.roles, node.describe()["roles"]))
         self.assertEqual(3, len(owners))
-        services = [getattr(node, service) for node in plan.nodes for service in SERVICES]
-        self.assertEqual(21, len(set(services)))
+        services = {getattr(node, service) for node in plan.nodes for service in SERVICES} - {""}
+        self.assertEqual(21, len(services))
+
+    def test_gateways(self) -> None:
+        """
+        The last nodes are gateways if that is asked for: by their certificates, in everybody's directory, and with a
+        port, a postmaster and a resolver of their own.
+        """
+        found(self.directory, 3, self.domain, self.people, 2, "127.0.0.1:53")
+        plan = read_plan(self.directory)
+        self.assertEqual([[], ["gateway"], ["gateway"]], [node.describe()["roles"] for node in plan.nodes])
+        self.assertIsNone(plan.nodes[0].describe()["smtp"])
+        now = int(time.time())
+        for node in plan.nodes[1:]:
+            config = load(self.directory / node.name / "node.toml")
+            self.assertEqual(node.smtp, config.settings.mail.smtp)
+            self.assertIn(f"mail from the Internet by SMTP at {node.smtp}", describe(plan, self.directory))
+            gateway = config.settings.gateway
+            self.assertEqual(
+                (f"{node.name}.example.org", "a/b@example.org", "127.0.0.1:53"),
+                (gateway.host, gateway.postmaster, gateway.dns),
+            )
+            home = Home(config.directory)
+            credentials = home.credentials(now)
+            certificate = read_node(credentials.chain[0])
+            check_role(config, certificate, self.domain)
+            directory = home.directory(credentials.root, now)
+            self.assertEqual(
+                {each.node_id for each in plan.nodes[1:]}, {each.hex() for each in directory.nodes_with("gateway")}
+            )
 
     def test_before_pop3(self) -> None:
         """

@@ -1,0 +1,3 @@
+"""
+The gateway (POST, section 5): where the organisation's mail meets that of the Internet.
+"""
