@@ -39,6 +39,7 @@ class Purpose(bytes, Enum):
     JOIN_NAME = b"post:join-name:1"
     JOIN_KEYS = b"post:join-keys:1"
     DOOR = b"post:door:1"
+    IMPORTED = b"post:imported:1"
     RECIPIENT_TAG = b"post:recipient-tag:1"
     # Signatures.
     SIGN_BLOCK = b"post:sign-block:1"

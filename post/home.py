@@ -14,6 +14,8 @@ Format, version 1::
     policy, directory   as signed by the authority (L{post.crypto.documents})
     seeds               addresses of nodes that the authority has told, one a line
     blocks.sqlite       what this node keeps for the ring (L{post.past.store})
+    moving              the socket of C{post import} and C{post export} while the node runs (L{post.moving.server})
+    imports/            what imports have brought so far (L{post.moving.ledger})
     mail.key, mail.pem  the certificate that mail programs see (L{post.front.certificate})
     accounts/ADDRESS/   of each account that lives here, what is no letter, digit or one of @._-~ as %XX:
         account         keys, certificates, master secret, sealing keys, hash of the password; MessagePack, mode 0600

@@ -40,6 +40,7 @@ from post.gateway.service import check_role
 from post.home import Home
 from post.journal import SqliteJournal
 from post.messaging.account import AccountCredentials
+from post.moving.server import MovingService
 from post.net.config import MIB, LinkConfig
 from post.net.transport import TlsTransport
 from post.node import Node, NodeConfig
@@ -116,6 +117,7 @@ class NodeService(Service):
         self._transport: TlsTransport | None = None
         self._mail: MailServices | None = None
         self._control: Any = None  # A listening port.
+        self._moving: MovingService | None = None
         self._starting: Deferred[None] | None = None
         check_ports(config.file, _ports(config))
 
@@ -163,6 +165,7 @@ class NodeService(Service):
         )
         self._mail = mail
         mail.listen()
+        self._moving = MovingService(self._reactor, self._config.directory, node.accounts, self._policy.size_limit)
         self._watch_directory()
         self.log.info("{name} serves", name=settings.name)
 
@@ -299,6 +302,8 @@ class NodeService(Service):
             self._starting.cancel()
         if self._mail is not None:
             await self._mail.stop()
+        if self._moving is not None:
+            await self._moving.stop()
         await self._affiliation.stop()
         if self._control is not None:
             await self._control.stopListening()

@@ -35,13 +35,13 @@ RANKS: tuple[tuple[str, ...], ...] = (
     ("mail", "im"),
     ("smtp", "node"),
     ("net", "sim", "front", "home"),
-    ("gateway", "ca"),
+    ("gateway", "ca", "moving"),
     ("tap", "cli"),
 )
 """Each row may import the rows above it.  Of one row, only the first and second may import one another (downward)."""
 
 GROUND = frozenset(name for row in RANKS[:2] for name in row)
-SIBLINGS_APART = frozenset({"past", "scribe", "mail", "im", "net", "sim", "front", "gateway", "ca"})
+SIBLINGS_APART = frozenset({"past", "scribe", "mail", "im", "net", "sim", "front", "gateway", "ca", "moving"})
 
 WORLDLY = frozenset({"tap", "cli", "lifeline", "sim", "control", "process"})
 """Where the real world is touched (or, for the simulator, imitated)."""

@@ -15,8 +15,11 @@ import click
 from post import __version__
 from post.errors import PostError
 
-VERBS = ("ca", "init", "join", "node", "ring", "status", "user")
-"""Each is the command of that name in the module of that name."""
+VERBS = ("ca", "export", "import", "init", "join", "node", "ring", "status", "user")
+"""Each is the command of that name in the module of that name, if L{MODULES} has no other."""
+
+MODULES = {"export": "exporting", "import": "importing"}
+"""Where the name would be no name for a module; the command is called like the module."""
 
 
 class Verbs(click.Group):
@@ -36,7 +39,8 @@ class Verbs(click.Group):
         """
         if cmd_name not in VERBS:
             return None
-        command: click.Command = getattr(import_module(f"post.cli.{cmd_name}"), cmd_name)
+        module = MODULES.get(cmd_name, cmd_name)
+        command: click.Command = getattr(import_module(f"post.cli.{module}"), module)
         return command
 
     def invoke(self, ctx: click.Context) -> Any:  # Any: what the command returns, as click has it.

@@ -9,7 +9,7 @@ spelled so.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -252,6 +252,27 @@ class IMailbox(Interface):
         @raise NoSuchFolder: if there is none.
         @raise MessageTooLarge: if it is over the limit.
         @raise TooFewReplicas: if the ring cannot keep it now; nothing is filed.
+        """
+
+    async def adopt(
+        name: str,
+        key: bytes,
+        message: Octets,
+        flags: frozenset[str],
+        internal_date: datetime,
+        turn: Callable[[], Awaitable[None]],
+    ) -> bool:
+        """
+        File a message that comes from another mailbox, once for each C{key} (16 bytes that name it there).
+
+        Returns once it is on the policy's number of nodes: C{True} if it is filed now, C{False} if it was filed before,
+        also if it has been deleted since.  When its octets are stored, C{turn} is awaited before it is filed: many can
+        be stored at once, and get UIDs in their order.
+
+        @raise NoSuchFolder: if there is none.
+        @raise FolderRefused: if there are too many flags.
+        @raise MessageTooLarge: if it is over the limit.
+        @raise TooFewReplicas: if the ring cannot keep it now.
         """
 
 

@@ -7,7 +7,7 @@ moves and copies are answered when the local disk has them; a message that comes
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -509,6 +509,29 @@ class Mailbox:
         # Our copy may be still on its way to the ring.
         await self.has_filed(entry.key)
         return folder.uid_validity, uid
+
+    async def adopt(
+        self,
+        name: str,
+        key: bytes,
+        message: Octets,
+        flags: frozenset[str],
+        internal_date: datetime,
+        turn: Callable[[], Awaitable[None]],
+    ) -> bool:
+        if await self.has_filed(key):
+            return False
+        folder = self._named(name)
+        flags = _allowed(flags)
+        letter = await self.letters.store(message)
+        await turn()
+        # Looked up again: another one may have brought the same meanwhile, or the folder have gone.
+        if await self.has_filed(key):
+            return False
+        folder = self._named(name)
+        date = max(0, int(internal_date.timestamp() * 1000))
+        await self._file(folder, key, letter, date, tuple(sorted(flags)), fingerprint(message))
+        return True
 
     def _filed_by_us(self, folder: MailFolder, fingerprint: bytes) -> MailEntry | None:
         """

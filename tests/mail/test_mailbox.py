@@ -111,6 +111,33 @@ class MailboxTests(SynchronousTestCase):
         self.assertEqual(({"\\Flagged"}, when, len(MAIL)), (entry.flags, entry.internal_date, entry.size))
         self.assertEqual([MAIL], self.person.texts())
 
+    def test_adopted(self) -> None:
+        """
+        A message from elsewhere is filed once for each key, whatever comes between; at its turn, with flags and date.
+        """
+        when = datetime(2001, 2, 3, 4, 5, 6, tzinfo=UTC)
+        turns: list[Deferred[None]] = []
+
+        async def turn() -> None:
+            turns.append(Deferred())
+            await turns[-1]
+
+        def adopt() -> Deferred[bool]:
+            work = self.mailbox.adopt("INBOX", b"k" * 16, MAIL, frozenset({"\\Seen", "$Verified"}), when, turn)
+            return Deferred.fromCoroutine(work)
+
+        first, second = adopt(), adopt()
+        self.place.clock.pump([0.001] * 50)
+        self.assertEqual((2, []), (len(turns), self.uids()))
+        for each in turns:
+            each.callback(None)
+        self.place.clock.pump([0.001] * 50)
+        self.assertEqual((True, False), (self.successResultOf(first), self.successResultOf(second)))
+        self.person.restart(forget=True)
+        [entry] = self.mailbox.folder("INBOX").entries()
+        self.assertEqual((b"k" * 16, {"\\Seen"}, when), (entry.key, entry.flags, entry.internal_date))
+        self.assertFalse(self.run_coroutine(self.mailbox.adopt("Sent", b"k" * 16, MAIL, NONE, when, turn)))
+
     def test_not_kept(self) -> None:
         """
         While the ring cannot keep it, APPEND fails, and nothing is filed.

@@ -4,7 +4,7 @@ A mailbox in memory, and a connection without a socket: what the tests of IMAP t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -176,6 +176,7 @@ class FakeMailbox:
         self.lost: set[bytes] = set()
         self.full = False
         self.read = 0
+        self.adopted: set[bytes] = set()
         self.effort_s = 0.0
         self._clock = clock
         self._validity = 70
@@ -329,6 +330,26 @@ class FakeMailbox:
         if self.full:
             raise TooFewReplicas(1, 3)
         return stored.uid_validity, self.put(stored, bytes(message), flags, internal_date or NOON)
+
+    async def adopt(
+        self,
+        name: str,
+        key: bytes,
+        message: Octets,
+        flags: frozenset[str],
+        internal_date: datetime,
+        turn: Callable[[], Awaitable[None]],
+    ) -> bool:
+        self.named(name)
+        await self.wait()
+        await turn()
+        if self.full:
+            raise TooFewReplicas(1, 3)
+        if key in self.adopted:
+            return False
+        self.adopted.add(key)
+        self.put(self.named(name), bytes(message), flags, internal_date)
+        return True
 
 
 def _spelled(name: str) -> str:

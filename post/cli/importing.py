@@ -1,0 +1,147 @@
+"""
+C{post import}: mail from elsewhere into an account on the node that runs here.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import click
+
+from post import control
+from post.cli.status import config_option, node_config
+from post.config import Config
+from post.control import EXIT_FAILED
+from post.errors import ConfigError, PostError, Unreachable
+from post.moving.importing import Importer, Tally
+from post.moving.ledger import Ledger
+from post.moving.link import Link, SocketConnection
+from post.moving.maildir import MaildirSource
+from post.moving.requests import Folders, Survey
+from post.moving.source import Source
+
+EXIT_DATA = 65
+"""As in BSD's sysexits: some of the messages cannot be imported as they are; all others are in."""
+
+Options = Callable[[Callable[..., Any]], Callable[..., Any]]
+account_option = click.option("--account", default="", help="Whose mailbox, if several people live on the node.")
+_path = click.Path(path_type=Path)
+
+
+def _options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        config_option,
+        account_option,
+        click.option("--into", default="", help="A folder to put everything into."),
+        click.option("--dry-run", is_flag=True, help="Read everything, and file nothing."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group("import")
+def importing() -> None:
+    """
+    Bring mail from elsewhere into an account on the node that runs here.
+
+    It can be stopped at any time: the same command goes on where it was, and doubles nothing.  Flags, dates and folders
+    are kept.  Exit code: 0 if all of it is in, 65 if all is but what the last lines name, 69 if the node does not run.
+    """
+
+
+@importing.command()
+@click.argument("directory", type=_path)
+@_options
+def maildir(directory: Path, config: Path | None, account: str, into: str, dry_run: bool) -> None:
+    """
+    From the Maildir DIRECTORY, and all that are in it.
+    """
+    _run(config, account, into, dry_run, f"maildir {directory.resolve()}", lambda *x: MaildirSource(directory, *x))
+
+
+def _run(
+    config: Path | None,
+    account: str,
+    into: str,
+    dry_run: bool,
+    what: str,
+    make: Callable[[Ledger, int], Source],
+) -> None:
+    settings = node_config(config)
+    with linked(settings, account) as (link, address):
+        size_limit = link.ask("survey", Survey(1), Folders).size_limit
+        name = sha256(f"{address} {into} {what}".encode()).hexdigest()[:32]
+        ledger = Ledger(None if dry_run else settings.directory / "imports" / f"{name}.sqlite")
+        try:
+            _import(link, ledger, make(ledger, size_limit), address, into, dry_run)
+        finally:
+            ledger.close()
+
+
+def _import(link: Link, ledger: Ledger, source: Source, address: str, into: str, dry_run: bool) -> None:
+    total = sum(source.count(folder) for folder in source.folders())
+    stopped: BaseException | None = None
+    with click.progressbar(length=total, label="Importing", file=sys.stderr) as bar:
+        importer = Importer(None if dry_run else link, ledger, into, time.sleep, lambda: bar.update(1))
+        try:
+            importer.run(source)
+        except (PostError, OSError, KeyboardInterrupt) as error:
+            stopped = error
+    _report(importer.tally, ledger, address, dry_run)
+    if stopped is not None:
+        reason = "interrupted" if isinstance(stopped, KeyboardInterrupt) else str(stopped)
+        click.echo(f"post: {' '.join(reason.split())}; the same command goes on where this one ended", err=True)
+        raise SystemExit(control.exit_code(stopped) if isinstance(stopped, PostError) else EXIT_FAILED)
+    if importer.tally.troubles:
+        raise SystemExit(EXIT_DATA)
+
+
+def _report(tally: Tally, ledger: Ledger, address: str, dry_run: bool) -> None:
+    for place, reason in ledger.troubles():
+        click.echo(f"{printable(place)}: {printable(reason)}", err=True)
+    did = "would come" if dry_run else "came"
+    words = [f"{tally.filed:,} messages ({tally.octets / 1e6:,.1f} MB) {did} into the mailbox of {address}"]
+    if tally.already:
+        words.append(f"{tally.already:,} were there already")
+    if tally.changed:
+        words.append(f"{tally.changed:,} had LF as line ends and have CRLF now, as mail has")
+    if tally.troubles:
+        words.append(f"{tally.troubles:,} could not be imported: see above")
+    click.echo("; ".join(words) + ".")
+
+
+def printable(text: str) -> str:
+    """
+    One line that does nothing to a terminal, whatever names files have.
+    """
+    return "".join(each if each.isprintable() else "?" for each in text)
+
+
+@contextmanager
+def linked(settings: Config, account: str) -> Iterator[tuple[Link, str]]:
+    """
+    To the mailbox of C{account} on the node that runs; to that of the one person who lives there, if nobody is named.
+
+    @raise Unreachable: if the node does not run.
+    @raise ConfigError: if nobody of that name lives there, or it has to be said who.
+    """
+    try:
+        found = control.ask(control.find(settings.directory), {"verb": "status"})
+    except Unreachable:
+        raise Unreachable(f"the node in {settings.directory} is not running: start it first") from None
+    people = [str(each["address"]) for each in found["accounts"]]
+    fitting = [each for each in people if account in ("", each, each.partition("@")[0])]
+    if len(fitting) != 1:
+        who = f"{account} does not live on this node; --account" if account else "--account"
+        raise ConfigError(who, f"has to name one of {', '.join(people) or 'nobody: nobody lives here'}")
+    link = Link(SocketConnection(settings.directory), fitting[0])
+    try:
+        yield link, fitting[0]
+    finally:
+        link.close()
