@@ -484,10 +484,10 @@ class Past:
 
     async def shown(self, kind: int, handle: Handle) -> list[bytes | None]:
         """
-        What each of those who should keep an object has of it, which may be different versions: empty if it has none,
-        C{None} if it does not answer.
+        What each of those who should keep an object, or did before the replica set moved, has of it, which may be
+        different versions: empty if it has none, C{None} if it does not answer.
         """
-        return await self._shown(await self._choose(handle, self.k, set()), kind, handle)
+        return await self._shown(await self._choose(handle, 2 * self.k, set()), kind, handle)
 
     async def _shown(self, contacts: Sequence[Contact], kind: int, handle: Handle) -> list[bytes | None]:
         async def has(contact: Contact) -> bytes | None:
