@@ -25,19 +25,21 @@ from post.crypto.keys import SigningKey
 from post.crypto.names import canonical, split
 from post.errors import NotFound, PostError, Refused, Unconfirmed
 from post.ids import Contact, NodeId
-from post.interfaces import Entropy, IBlockStore, IJournal, ITransport
+from post.interfaces import Entropy, IBlockStore, IJournal, ITransport, Stored
 from post.mail.arrival import MailArrival
 from post.mail.interfaces import IMailAccounts, IMailbox, ISubmission
+from post.mail.journeys import ShownJourney, shown
 from post.mail.letter import LetterBox
 from post.mail.mailbox import Mailbox
 from post.mail.renewal import Renewal
 from post.mail.submission import Submission
+from post.mail.tracking import Tracking
 from post.messaging.account import RENEW_S, Account, AccountCredentials, Superseded
 from post.messaging.delegates import Delegates
 from post.messaging.dispatch import Dispatch, Signer
 from post.messaging.identities import Identities
 from post.messaging.log import Log
-from post.messaging.pending import PendingKind
+from post.messaging.pending import PendingKind, receipt_in
 from post.messaging.presence import Announcer, Comings, Followed
 from post.messaging.reception import Reception
 from post.messaging.storage import SecureStore
@@ -56,6 +58,8 @@ RETRY_MOST_S = 5.0
 """Where that ends."""
 DISK_RETRY_S = 300.0
 """The same, when it is the local disk that fails: only a person can mend that."""
+SENT_SHOWN_LIMIT = 5000
+"""Messages shown of one account at most: about 2 MB of what L{post.control} can answer."""
 WRITER = b"device-0"
 """The writer of an account's log: one device as yet."""
 
@@ -98,6 +102,8 @@ class AccountStatus(msgspec.Struct, frozen=True):
     log_records: int
     log_kept: int
     trouble: str = ""
+    waiting: int = 0
+    """Messages sent from here that wait for somebody."""
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -132,6 +138,7 @@ class _Opened:
     account: Account
     mailbox: Mailbox
     submission: Submission
+    tracking: Tracking
     log: Log
     journal: IJournal
     ready: bool = False
@@ -261,10 +268,18 @@ class Node:
             self.complaints,
             self._tasks,
         )
-        self.past.register(PendingKind(root, self.delegates.told))
+        self.past.register(PendingKind(root, self._told))
         self.pastry.add_application(Comings(self.delegates.seen, self.announcer.came))
         self.rpc.watch(found=self.delegates.seen)
         self.accounts = Accounts(check_password)
+
+    def _told(self, item: Stored) -> None:
+        """
+        A pending notification, or its receipt, is durable here.
+        """
+        self.delegates.told(item)
+        if (receipt := receipt_in(item.data)) is not None:
+            self.dispatch.heard(item.handle, receipt)
 
     @property
     def node_id(self) -> NodeId:
@@ -308,6 +323,7 @@ class Node:
             tasks,
             may_begin=lambda: 2 * self.pastry.size() > len(self.directory.members),
         )
+        tracking = Tracking(account, mailbox, letters, self.past, self.dispatch, self._clock, self._random, tasks)
         submission = Submission(
             account,
             mailbox,
@@ -317,8 +333,9 @@ class Node:
             self.identities,
             self.policy,
             self._clock,
+            tracking,
         )
-        opened = _Opened(credentials, account, mailbox, submission, log, journal, tasks=tasks)
+        opened = _Opened(credentials, account, mailbox, submission, tracking, log, journal, tasks=tasks)
         self.accounts.opened[credentials.address] = opened
         tasks.spawn(self._open(opened, letters))
 
@@ -357,6 +374,7 @@ class Node:
             min(self.policy.mail_s, self.policy.head_s),
         )
         opened.tasks.spawn(renewal.run())
+        opened.tasks.spawn(opened.tracking.run())
         retry_s = RETRY_FIRST_S
         while True:
             pause_s = RENEW_S * self._random.uniform(0.8, 1.0)
@@ -378,6 +396,7 @@ class Node:
         """
         for opened in self.accounts.opened.values():
             opened.log.stop()
+            opened.tracking.stop()
             opened.tasks.stop()
             self.reception.close(opened.account.id)
         self._tasks.stop()
@@ -416,6 +435,17 @@ class Node:
         self.certificate = read_node(chain[0])
         self.dispatch.renew(Signer(self._credentials.key, chain))
 
+    def sent(self, limit: object) -> dict[str, list[ShownJourney]]:
+        """
+        Where the messages stand that the people here have sent: by address, the newest first, C{limit} of each.
+        """
+        most = limit if isinstance(limit, int) and 0 < limit < SENT_SHOWN_LIMIT else SENT_SHOWN_LIMIT
+        return {
+            address: [shown(journey) for journey in opened.submission.sent()[:most]]
+            for address, opened in self.accounts.opened.items()
+            if opened.ready
+        }
+
     def status(self) -> Status:
         """
         What is to be known of this node now.
@@ -450,4 +480,5 @@ def _account_status(opened: _Opened) -> AccountStatus:
         opened.log.count,
         opened.log.kept,
         opened.trouble,
+        state.journeys.outstanding,
     )

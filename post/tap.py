@@ -243,7 +243,11 @@ class NodeService(Service):
 
     def _listen_for_control(self) -> None:
         path = control.place(self._config.directory)
-        verbs: control.Verbs = {"status": lambda request: self.status(), "reload": lambda request: self.reload()}
+        verbs: control.Verbs = {
+            "status": lambda request: self.status(),
+            "reload": lambda request: self.reload(),
+            "sent": lambda request: msgspec.to_builtins(self._node.sent(request.get("limit")) if self._node else {}),
+        }
         factory = control.ControlFactory(verbs)
         self._control = self._reactor.listenUNIX(str(path), factory, mode=0o600)
 

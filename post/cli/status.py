@@ -111,7 +111,9 @@ def _account(account: dict[str, Any]) -> str:
     behind = account["log_records"] - account["log_kept"]
     kept = "all kept by the ring" if behind <= 0 else f"{_count(behind, 'change')} not yet kept by the ring"
     messages, folders = _count(account["messages"], "message"), _count(account["folders"], "folder")
-    return f"{account['address']}: {messages} in {folders}, {kept}"
+    waiting = account.get("waiting", 0)
+    sent = f"; {_count(waiting, 'sent message')} not fetched yet (post sent)" if waiting else ""
+    return f"{account['address']}: {messages} in {folders}, {kept}{sent}"
 
 
 def _count(number: int, noun: str) -> str:

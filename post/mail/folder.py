@@ -17,10 +17,12 @@ from msgspec import Meta
 
 from post.errors import PeerError
 from post.mail.interfaces import SEPARATOR, Entry
+from post.mail.journeys import Journeys
 from post.mail.records import (
     AnyOperation,
     CertificateSeen,
     Copied,
+    Dispatched,
     Expunged,
     Flagged,
     FolderCreated,
@@ -30,6 +32,8 @@ from post.mail.records import (
     Inserted,
     Moved,
     Proof,
+    SenderWarned,
+    Settled,
     UidsSkipped,
 )
 from post.wire import Document, pack, unpack
@@ -103,8 +107,8 @@ class _FolderState(Document, frozen=True):
 
 class _Base(Document, frozen=True):
     """
-    The first chunk of a snapshot: the counters, and how many of the chunks that follow are of folders, certificates and
-    keys seen; the rest are of entries.
+    The first chunk of a snapshot: the counters, and how many of the chunks that follow are of folders, certificates,
+    keys seen and journeys; the rest are of entries.
     """
 
     version: int
@@ -114,6 +118,7 @@ class _Base(Document, frozen=True):
     folders: int
     certificates: int
     seen: int
+    journeys: int = 0
 
 
 _FOLDERS_IN_CHUNK = 200
@@ -152,6 +157,7 @@ class MailboxState:
         self.certificates: dict[bytes, tuple[bytes, ...]] = {}
         self.seen: dict[bytes, int] = {}
         """Keys of insertions that were expunged, with the time (seconds) until which they could come again."""
+        self.journeys = Journeys()
         self.time = 0
         self.ordinal = 0
         self.modseq = 1
@@ -186,6 +192,8 @@ class MailboxState:
                 self._copy(operation, changed)
             case Expunged():
                 self._expunge(operation, changed)
+            case Dispatched() | Settled() | SenderWarned():
+                self.journeys.apply(operation)
             case CertificateSeen():
                 self.certificates[operation.hash] = operation.chain
             case FolderCreated():
@@ -334,11 +342,12 @@ class MailboxState:
             self._bury(entry)
         changed.add(folder.id)
 
-    def forget(self, before_s: int) -> None:
+    def forget(self, before_s: int, now: int) -> None:
         """
-        Let go of the keys of expunged messages that are too old to be delivered again.
+        Let go of the keys of expunged messages that are too old to be delivered again, and of old journeys.
         """
         self.seen = {key: at for key, at in self.seen.items() if at >= before_s}
+        self.journeys.forget(now)
 
     # Snapshots.
 
@@ -358,12 +367,14 @@ class MailboxState:
         for key, at in self.seen.items():
             months.setdefault(at // SEEN_PERIOD_S, []).append((key, at))
         seen = [chunk for month in sorted(months) for chunk in _in_chunks(months[month], SEEN_IN_CHUNK)]
-        base = _Base(1, self.time, self.ordinal, self.uid_validity, len(folders), len(certificates), len(seen))
+        journeys = self.journeys.chunks()
+        counts = (len(folders), len(certificates), len(seen), len(journeys))
+        base = _Base(1, self.time, self.ordinal, self.uid_validity, *counts)
         groups: dict[int, list[MailEntry]] = {}
         for entry in self.by_key.values():
             groups.setdefault(entry.ordinal // CHUNK_ENTRIES, []).append(entry)
         entries = [chunk for index in sorted(groups) for chunk in _pack_entries(groups[index])]
-        return [pack(base), *folders, *certificates, *seen, *entries]
+        return [pack(base), *folders, *certificates, *seen, *journeys, *entries]
 
     @classmethod
     def from_chunks(cls, chunks: Sequence[bytes]) -> MailboxState:
@@ -376,7 +387,7 @@ class MailboxState:
         if not chunks:
             return state
         base = unpack(_Base, chunks[0])
-        if base.version != 1 or min(base.folders, base.certificates, base.seen) < 0:
+        if base.version != 1 or min(base.folders, base.certificates, base.seen, base.journeys) < 0:
             raise PeerError("a snapshot of no known form")
         state.time, state.ordinal, state.uid_validity = base.time, base.ordinal, base.uid_validity
         rest = iter(chunks[1:])
@@ -388,6 +399,8 @@ class MailboxState:
             state.certificates.update(unpack(_Certificates, chunk))
         for chunk in islice(rest, base.seen):
             state.seen.update(unpack(_Seen, chunk))
+        for chunk in islice(rest, base.journeys):
+            state.journeys.restore(chunk)
         for chunk in rest:
             for each in unpack(_Entries, chunk):
                 state._restore(each)

@@ -16,6 +16,7 @@ from datetime import datetime
 from zope.interface import Attribute, Interface
 
 from post.errors import PostError
+from post.mail.journeys import Journey
 from post.mail.mime import MimePart
 
 Octets = bytes | mmap.mmap
@@ -328,6 +329,11 @@ class ISubmission(Interface):
         @raise TooFewReplicas, Unreachable, Overloaded: try again later (451); nothing will be doubled by that.
         @raise MessageTooLarge: if it is over the limit.
         @raise SenderRefused: if From is somebody else of the domain.
+        """
+
+    def sent() -> Sequence[Journey]:
+        """
+        Where the messages stand that were sent lately or still wait, the newest first.
         """
 
 

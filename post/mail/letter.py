@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -50,6 +50,8 @@ class Letter:
     reference: bytes
     size: int
     header: bytes
+    copies: int = 0
+    """On how many nodes each of its blocks was at least, if it has just been stored."""
 
 
 class LetterBox:
@@ -80,6 +82,8 @@ class LetterBox:
         """
         if len(message) > self._size_limit:
             raise MessageTooLarge(f"{len(message)} octets")
+        copies: list[int] = []
+        lease = replace(self._lease, kept=copies.append)
         literals: list[bytes] = []
         parts: list[StoredPart] = []
         position = filled = 0
@@ -90,12 +94,12 @@ class LetterBox:
             literals.append(bytes(message[position : cutting.start]))
             filled += len(literals[-1])
             position = cutting.stop
-            parts.append(await self._store_part(message, cutting, filled))
+            parts.append(await self._store_part(message, cutting, filled, lease))
         literals.append(bytes(message[position:]))
         skeleton = Skeleton(1, b"".join(literals), tuple(parts))
-        reference = pack(await self._store.store(pack(skeleton), self._lease))
+        reference = pack(await self._store.store(pack(skeleton), lease))
         self._remember(reference, skeleton)
-        return _letter(reference, skeleton)
+        return replace(_letter(reference, skeleton), copies=min(copies))
 
     async def without(self, letter: Letter, omitted: Sequence[tuple[int, int]]) -> Letter:
         """
@@ -110,9 +114,9 @@ class LetterBox:
         self._remember(reference, skeleton)
         return _letter(reference, skeleton)
 
-    async def _store_part(self, message: Octets, cutting: Cutting, position: int) -> StoredPart:
+    async def _store_part(self, message: Octets, cutting: Cutting, position: int, lease: Lease) -> StoredPart:
         pieces = (piece for piece in decoded(message, cutting.start, cutting.stop, cutting.recipe) if piece)
-        reference = await self._store.store_pieces(pieces, self._lease, cutting.shared)
+        reference = await self._store.store_pieces(pieces, lease, cutting.shared)
         length = cutting.stop - cutting.start
         return StoredPart(position, length, cutting.lines, cutting.recipe, cutting.length, reference)
 

@@ -200,6 +200,8 @@ class Mailbox:
         self.state = MailboxState()
         self.letters = letters
         self.listeners: dict[int, list[IFolderListener]] = {}
+        self.restored = 0
+        """How often the state has been replaced by another."""
         self._account = account
         self._clock = clock
         self._entropy = entropy
@@ -249,6 +251,7 @@ class Mailbox:
 
     def restore(self, chunks: Sequence[bytes]) -> None:
         modseq = self.state.modseq
+        self.restored += 1
         self.state = MailboxState.from_chunks(chunks)
         self.state.modseq = modseq + 1
         self._tell(self.listeners.keys())
@@ -290,10 +293,13 @@ class Mailbox:
             if named in other.certificates and named not in self.state.certificates:
                 operations.insert(0, CertificateSeen(named, other.certificates[named]))
             records.append(write_record(Record(1, self.state.time + len(records) + 1, tuple(operations))))
+        for operation in self.state.journeys.missing(other.journeys):
+            records.append(write_record(Record(1, self.state.time + len(records) + 1, (operation,))))
         return records
 
     def snapshot(self) -> Sequence[bytes]:
-        self.state.forget(int(self._clock.seconds()) - SEEN_KEPT_S)
+        now = int(self._clock.seconds())
+        self.state.forget(now - SEEN_KEPT_S, now)
         return self.state.chunks()
 
     def _append(self, operations: tuple[AnyOperation, ...]) -> int:
@@ -319,6 +325,18 @@ class Mailbox:
             number = self._append((operation,))
         if number >= 0:
             await self._log.journaled(number)
+
+    async def keep(self, operations: Iterable[AnyOperation]) -> None:
+        """
+        The same until the ring keeps them.
+
+        @raise PostError: if it does not now.
+        """
+        number = -1
+        for operation in operations:
+            number = self._append((operation,))
+        if number >= 0:
+            await self._keep(number)
 
     async def _keep(self, number: int) -> None:
         assert self._log is not None
@@ -569,18 +587,22 @@ class Mailbox:
         await self._keep(number)
         return entry
 
-    async def file_sent(self, key: bytes, letter: Letter, fingerprint: bytes) -> None:
+    async def file_sent(
+        self, key: bytes, letter: Letter, fingerprint: bytes, also: tuple[AnyOperation, ...] = ()
+    ) -> None:
         """
         File what the account has just submitted; C{key} follows from the message, so that a retry files it once.
+        C{also} takes effect in the same record.
 
         @raise PostError: if the ring does not keep it now.
         """
         if await self.has_filed(key):
+            await self.commit(also)
             return
         sent = next((f for f in self.state.folders.values() if f.special_use == "\\Sent"), None)
         folder = sent or self._named("INBOX")
         date = int(self._clock.seconds() * 1000)
-        await self._file(folder, key, letter, date, ("\\Seen",), fingerprint)
+        await self._file(folder, key, letter, date, ("\\Seen",), fingerprint, also=also)
 
     async def file_arrival(
         self,
@@ -616,6 +638,19 @@ class Mailbox:
             omitted=omitted,
             also=also,
         )
+
+    async def file_notice(self, key: bytes, letter: Letter, also: tuple[AnyOperation, ...]) -> None:
+        """
+        File what our own node has to say to its owner, and let C{also} take effect in the same record: a crash leaves
+        both or neither.  Whoever has done so before adds only what is new.
+
+        @raise PostError: if the ring does not keep it now.
+        """
+        date = int(self._clock.seconds() * 1000)
+        if key in self.state.by_key or key in self.state.seen:
+            await self._keep(self._append(also))
+            return
+        await self._file(self._named("INBOX"), key, letter, date, (), prefix=b"Return-Path: <>\r\n", also=also)
 
     async def has_filed(self, key: bytes) -> bool:
         """

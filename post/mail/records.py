@@ -9,16 +9,21 @@ them unless they are taken.
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from post.errors import PeerError
+from post.ids import Handle
 from post.wire import Document, pack, unpack
 
 KEYS_LIMIT = 2000
 """Entries in one operation; more take several records (16 octets each, and a record has at most 60 KiB)."""
+
+PASSAGES_LIMIT = 100
+"""Recipients in one operation, of up to 400 octets each."""
 
 EntryKey = Annotated[bytes, Meta(min_length=16, max_length=16)]
 EntryKeys = Annotated[tuple[EntryKey, ...], Meta(max_length=KEYS_LIMIT)]
@@ -164,6 +169,78 @@ class CertificateSeen(Operation, frozen=True, tag=11):
     chain: Annotated[tuple[Annotated[bytes, Meta(max_length=4096)], ...], Meta(max_length=4)]
 
 
+class Standing(IntEnum):
+    """
+    Where a message stands for one recipient.
+    """
+
+    WAITING = 1
+    """Its notification is on other nodes, which offer it to the recipient."""
+    DELIVERED = 2
+    """The recipient has given a receipt."""
+    EXPIRED = 3
+    """It was not fetched in time."""
+    UNKNOWN = 4
+    """Its time is over, and nobody in the ring knows any more whether it was fetched."""
+    REFUSED = 5
+    """It was turned away for good."""
+    HANDED_ON = 6
+    """It has left the organisation, and nothing more is known."""
+
+
+class Passage(Document, frozen=True):
+    """
+    A sent message's way to C{address}.  C{at} is since when it stands there, C{expires} how long it may wait, in unix
+    seconds; C{copies} how many nodes keep its notification, which is in the ring under C{handle}, if it is.
+    """
+
+    address: Annotated[str, Meta(max_length=320)]
+    standing: Standing
+    at: int
+    expires: int
+    copies: int
+    handle: Handle | None = None
+
+
+Passages = Annotated[tuple[Passage, ...], Meta(max_length=PASSAGES_LIMIT)]
+Addresses = Annotated[tuple[Annotated[str, Meta(max_length=320)], ...], Meta(max_length=PASSAGES_LIMIT)]
+
+
+class Dispatched(Operation, frozen=True, tag=12):
+    """
+    A message of ours was accepted at C{at} (unix seconds): where it stands for these of its recipients.  C{key} is that
+    of its entry in Sent, C{message} and C{size} as there; C{sender} is the return path, empty if nobody is to be told;
+    C{copies} is on how many nodes each of its blocks was at least.
+    """
+
+    key: EntryKey
+    at: int
+    sender: Annotated[str, Meta(max_length=320)]
+    message: Annotated[bytes, Meta(max_length=512)]
+    size: int
+    copies: int
+    passages: Passages
+
+
+class Settled(Operation, frozen=True, tag=13):
+    """
+    The message that was filed in Sent as C{key} waits no longer for C{addresses}, since C{at} (unix seconds).
+    """
+
+    key: EntryKey
+    addresses: Addresses
+    standing: Standing
+    at: int
+
+
+class SenderWarned(Operation, frozen=True, tag=14):
+    """
+    Its sender has been told that the message filed in Sent as C{key} takes long.
+    """
+
+    key: EntryKey
+
+
 AnyOperation = (
     FolderCreated
     | FolderRenamed
@@ -176,6 +253,9 @@ AnyOperation = (
     | Flagged
     | Expunged
     | CertificateSeen
+    | Dispatched
+    | Settled
+    | SenderWarned
 )
 
 

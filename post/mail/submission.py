@@ -31,11 +31,14 @@ from post.mail.interfaces import (
     RecipientUnknown,
     SenderRefused,
 )
+from post.mail.journeys import Journey
 from post.mail.letter import Letter, LetterBox
 from post.mail.mailbox import Mailbox
 from post.mail.mime import HEADER_LIMIT, header_end
 from post.mail.notice import APPLICATION, SUBJECT_LIMIT, TRACE_LIMIT, MailNotice
 from post.mail.parts import blind_fields, fingerprint, whole_hash
+from post.mail.records import Passage, Standing
+from post.mail.tracking import Tracking
 from post.messaging.account import Account
 from post.messaging.dispatch import Dispatch
 from post.messaging.identities import Identities
@@ -72,6 +75,7 @@ class Submission:
         identities: Identities,
         policy: Policy,
         clock: IReactorTime,
+        tracking: Tracking,
     ) -> None:
         self._account = account
         self._mailbox = mailbox
@@ -81,6 +85,7 @@ class Submission:
         self._identities = identities
         self._policy = policy
         self._clock = clock
+        self._tracking = tracking
         self._own = canonical(account.address)
         self._unnamed: OrderedDict[bytes, float] = OrderedDict()
         """Messages without a Message-ID, and when they were first seen."""
@@ -163,6 +168,7 @@ class Submission:
         if header > HEADER_LIMIT:
             raise MessageTooLarge(f"a header of {header} octets or more")
         self._check_author(bytes(message[:header]))
+        self._tracking.check_room()
         # Two addresses of one account get one notification, addressed as the first of them.
         accounts: dict[AccountId, str] = {}
         for recipient in recipients:
@@ -175,8 +181,13 @@ class Submission:
             self._notify(account, self._notice(sender, recipient, shown, trace), content)
             for account, recipient in accounts.items()
         ]
-        await gather([*notices, self._file_sent(content, letter, message)])
+        key = keyed(self._account.master, Purpose.NOTIFICATION_ID, b"sent", content)[:16]
+        done = await gather([*notices, self._file_sent(key, letter, message)])
+        await self._tracking.note(key, sender, letter, [passage for passage in done if passage is not None])
         return content[:8].hex()
+
+    def sent(self) -> Sequence[Journey]:
+        return self._tracking.sent()
 
     def _notice(self, sender: str, recipient: str, letter: Letter, trace: bytes) -> MailNotice:
         now_ms = int(self._clock.seconds() * 1000)
@@ -185,7 +196,7 @@ class Submission:
             1, sender[:320], recipient[:320], subject, now_ms, letter.size, letter.reference, trace[:TRACE_LIMIT]
         )
 
-    async def _notify(self, account: AccountId, notice: MailNotice, content: bytes) -> None:
+    async def _notify(self, account: AccountId, notice: MailNotice, content: bytes) -> Passage | None:
         notification = self._account.notification(APPLICATION, content, account, pack(notice))
         outcome = await self._dispatch.notify(self._account.signer, notification)
         self.log.debug(
@@ -193,7 +204,10 @@ class Submission:
             id=notification.id[:4].hex(),
             how="delivered" if outcome.delivered else f"on {outcome.copies} nodes",
         )
+        if outcome.delivered:
+            return Passage(notice.recipient, Standing.DELIVERED, outcome.at, outcome.expires, outcome.copies)
+        now = int(self._clock.seconds())
+        return Passage(notice.recipient, Standing.WAITING, now, outcome.expires, outcome.copies, outcome.handle)
 
-    async def _file_sent(self, content: bytes, letter: Letter, message: Octets) -> None:
-        key = keyed(self._account.master, Purpose.NOTIFICATION_ID, b"sent", content)[:16]
-        await self._mailbox.file_sent(key, letter, fingerprint(message))
+    async def _file_sent(self, key: bytes, letter: Letter, message: Octets) -> None:
+        await self._mailbox.file_sent(key, letter, fingerprint(message), self._tracking.take_fresh())

@@ -8,7 +8,7 @@ which become its delegates.  Whichever of the two is complete first fulfils prom
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +19,19 @@ from twisted.logger import Logger
 from post.crypto.certificates import read_node
 from post.crypto.keys import SigningKey
 from post.errors import Conflict, PeerError, PostError, Unreachable
-from post.ids import AccountId, Contact
+from post.ids import AccountId, Contact, Handle
 from post.messaging import pending
 from post.messaging.identities import Identities
 from post.messaging.messages import Filed, Push
-from post.messaging.notification import Notification, check_receipt, enclose, envelope_hash, letter_in
+from post.messaging.notification import (
+    Notification,
+    check_receipt,
+    enclose,
+    envelope_hash,
+    letter_in,
+    pending_handle,
+    receipt_time,
+)
 from post.messaging.reception import Reception
 from post.past.node import Past
 from post.pastry.node import Pastry
@@ -42,11 +50,16 @@ PUSH_DEADLINE_S = 20.0
 class Outcome:
     """
     How promise 1 was fulfilled: the recipient's receipt is here, or C{copies} nodes keep the notification.
+
+    C{at} is when the recipient gave the receipt, C{expires} until when the notification may wait (unix seconds),
+    C{handle} where it and then its receipt are found, if it was made pending.
     """
 
     delivered: bool
     copies: int
-    envelope_hash: bytes
+    at: int
+    expires: int
+    handle: Handle
 
 
 @dataclass(frozen=True)
@@ -57,6 +70,10 @@ class Signer:
 
     key: SigningKey
     chain: tuple[bytes, ...]
+
+
+Heard = Callable[[Handle, int], None]
+"""Takes the handle of a notification and when its recipient gave the receipt, in unix seconds."""
 
 
 class Dispatch:
@@ -90,6 +107,8 @@ class Dispatch:
         self._node_id = read_node(node.chain[0]).node_id
         self._pending_s = pending_s
         self._tasks = tasks
+        self.receipts: list[Heard] = []
+        """Who is told of receipts that this node comes to know after L{notify} has returned."""
 
     def renew(self, node: Signer) -> None:
         """
@@ -160,9 +179,10 @@ class Dispatch:
         if (delivered.recipient, delivered.node, delivered.slot) != (recipient, letter.node, letter.slot):
             raise PeerError("a receipt by somebody else, or for something else")
 
-    async def make_pending(self, recipient: AccountId, envelope: bytes, expires: int) -> int:
+    async def make_pending(self, recipient: AccountId, envelope: bytes, expires: int) -> int | bytes:
         """
-        Put C{envelope} on the k nodes nearest to its handle; returns how many keep it.
+        Put C{envelope} on the k nodes nearest to its handle; returns how many keep it, or the receipt if it has been
+        delivered already.
 
         @raise TooFewReplicas: if fewer than the policy's minimum do.
         """
@@ -170,12 +190,12 @@ class Dispatch:
         try:
             return (await self._past.insert(pending.PENDING, handle, data, StorageClass.PENDING, expires)).copies
         except Conflict as conflict:
-            # A delegate was quicker: it is delivered already.
+            # A delegate was quicker.
             receipt = pending.receipt_in(conflict.current)
             if receipt is None:
                 raise
             self._check_place(receipt, recipient, envelope)
-            return 0
+            return receipt
 
     async def end(self, envelope: bytes, receipt: bytes, expires: int) -> None:
         """
@@ -183,10 +203,19 @@ class Dispatch:
         reached push once more, and the recipient answers them with a receipt each.
         """
         handle, data = pending.delivered(envelope, receipt)
+        self.heard(handle, receipt)
+        until = expires + pending.RECEIPT_OUTLIVES_S
         try:
-            await self._past.insert(pending.PENDING, handle, data, StorageClass.PENDING, expires)
+            await self._past.insert(pending.PENDING, handle, data, StorageClass.PENDING, until)
         except PostError as error:
             self.log.debug("receipt of {handle} not everywhere: {error}", handle=handle, error=error)
+
+    def heard(self, handle: Handle, receipt: bytes) -> None:
+        """
+        C{receipt}, which is authentic, is that of the notification under C{handle}.
+        """
+        for told in list(self.receipts):
+            told(handle, receipt_time(receipt))
 
 
 _Offer = Coroutine[Any, Any, bytes]
@@ -201,7 +230,6 @@ class _Errand:
         self._dispatch = dispatch
         self._recipient = recipient
         self._envelope = envelope
-        self._named = envelope_hash(envelope)
         self._expires = expires
         self._done: Deferred[Outcome] = Deferred()
         self._pushing = False
@@ -251,14 +279,16 @@ class _Errand:
 
     async def _insert(self) -> None:
         try:
-            copies = await self._dispatch.make_pending(self._recipient, self._envelope, self._expires)
+            kept = await self._dispatch.make_pending(self._recipient, self._envelope, self._expires)
         except PostError as error:
             self._failure = error
         except BaseException:
             self._failure = Unreachable("the notification could not be made pending")
             raise
         else:
-            self._succeed(self._outcome(copies))
+            if isinstance(kept, bytes):
+                self._receipt = self._receipt or kept
+            self._succeed(self._outcome(kept if isinstance(kept, int) else 0))
         finally:
             self._give_up()
         self._inserted = True
@@ -270,7 +300,9 @@ class _Errand:
         await self._dispatch.end(self._envelope, receipt, self._expires)
 
     def _outcome(self, copies: int) -> Outcome:
-        return Outcome(self._receipt is not None, copies, self._named)
+        at = receipt_time(self._receipt) if self._receipt is not None else 0
+        handle = pending_handle(letter_in(self._envelope))
+        return Outcome(self._receipt is not None, copies, at, self._expires, handle)
 
     def _succeed(self, outcome: Outcome) -> None:
         if not self._done.called:

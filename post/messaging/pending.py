@@ -32,6 +32,9 @@ _ENVELOPE, _RECEIPT = b"E", b"R"
 
 LIFE_LIMIT_S = 400 * 86400
 """No envelope may ask to be kept for longer."""
+RECEIPT_OUTLIVES_S = 60 * 86400
+"""A receipt is kept for so long after the envelope would have expired: a sender whose computer was off then learns that
+the message arrived, and not only that nobody knows."""
 
 
 def waiting(envelope: bytes) -> tuple[Handle, bytes]:
@@ -102,12 +105,12 @@ class PendingKind:
     def latest(self, data: bytes) -> int | None:
         """
         An envelope says until when it may wait.  A receipt says when it was made: no envelope for which it is lives on
-        after this.
+        after this, but for L{RECEIPT_OUTLIVES_S}.
         """
         envelope = envelope_in(data)
         if envelope is not None:
             return letter_in(envelope).expires
-        return receipt_time(data[1:]) + CLOCK_SKEW_S + LIFE_LIMIT_S
+        return receipt_time(data[1:]) + CLOCK_SKEW_S + LIFE_LIMIT_S + RECEIPT_OUTLIVES_S
 
     def stored(self, item: Stored) -> None:
         """

@@ -10,7 +10,7 @@ storing and reading go piece by piece, so memory does not grow with the attachme
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Annotated
@@ -58,6 +58,8 @@ class Lease:
 
     storage_class: StorageClass
     seconds: int
+    kept: Callable[[int], None] | None = None
+    """Is told of each block how many nodes have made it durable."""
 
 
 class SecureStore:
@@ -110,7 +112,9 @@ class SecureStore:
         else:
             reference, ciphertext = conceal_private(cleartext, self._entropy, kind)
         expires = int(self._clock.seconds()) + lease.seconds
-        await self._past.insert(CONTENT, reference.handle, ciphertext, lease.storage_class, expires)
+        inserted = await self._past.insert(CONTENT, reference.handle, ciphertext, lease.storage_class, expires)
+        if lease.kept is not None:
+            lease.kept(inserted.copies)
         return reference
 
     async def fetch(self, reference: Reference, limit: int = BLOCK_LIMIT) -> bytes:

@@ -476,16 +476,31 @@ class Past:
         """
         Who should keep an object, and whether they do.
         """
+        contacts = await self._choose(handle, self.k, set())
+        return [
+            (contact, bool(data))
+            for contact, data in zip(contacts, await self._shown(contacts, kind, handle), strict=True)
+        ]
 
-        async def has(contact: Contact) -> tuple[Contact, bool]:
+    async def shown(self, kind: int, handle: Handle) -> list[bytes | None]:
+        """
+        What each of those who should keep an object, or did before the replica set moved, has of it, which may be
+        different versions: empty if it has none, C{None} if it does not answer.
+        """
+        return await self._shown(await self._choose(handle, 2 * self.k, set()), kind, handle)
+
+    async def _shown(self, contacts: Sequence[Contact], kind: int, handle: Handle) -> list[bytes | None]:
+        async def has(contact: Contact) -> bytes | None:
             if contact.id == self._local:
                 item = self._held_intact(handle)
-                return contact, item is not None and item.kind == kind
+                return item.data if item is not None and item.kind == kind else b""
             try:
                 found = await self._fetch(contact, kind, handle)
                 self._check_found(contact, kind, handle, found.data)
+            except Refused as refused:
+                return b"" if refused.code == RefusalCode.NOT_FOUND else None
             except PostError:
-                return contact, False
-            return contact, True
+                return None
+            return found.data
 
-        return await gather(has(contact) for contact in await self._choose(handle, self.k, set()))
+        return await gather(has(contact) for contact in contacts)

@@ -11,6 +11,7 @@ from zope.interface import implementer
 
 from post.errors import NotFound, PostError, Refused
 from post.mail.interfaces import IMailAccounts, IMailbox, ISubmission, Octets, SenderRefused
+from post.mail.journeys import Journey
 from post.wire import RefusalCode
 
 ALICE, PASSWORD = "alice@example.org", b"secret"
@@ -78,6 +79,9 @@ class FakeSubmission:
         self.taken.append((sender, list(recipients), bytes(message)))
         self.traces.append(trace)
         return f"m{len(self.taken)}"
+
+    def sent(self) -> Sequence[Journey]:
+        return []
 
 
 @implementer(IMailAccounts)

@@ -5,6 +5,7 @@ People on one imaginary node: mailbox, submission, arrival and notification as t
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from random import Random
 from typing import Any, TypeVar, cast
 
 from twisted.internet.defer import Deferred
@@ -18,6 +19,7 @@ from post.mail.arrival import MailArrival
 from post.mail.letter import LetterBox
 from post.mail.mailbox import Folder, Mailbox
 from post.mail.submission import Submission
+from post.mail.tracking import Tracking
 from post.messaging.account import Account
 from post.messaging.dispatch import Dispatch, Signer
 from post.messaging.identities import Identities
@@ -135,6 +137,16 @@ class Person:
         place.run(self.mailbox.open(self.log))
         self.arrival = MailArrival(self.account, self.mailbox, self.letters)
         place.reception.open(self.account.id, self.arrival)
+        self.tracking = Tracking(
+            self.account,
+            self.mailbox,
+            self.letters,
+            place.ring,
+            place.dispatch,
+            place.clock,
+            Random(7),
+            self.tasks,
+        )
         self.submission = Submission(
             self.account,
             self.mailbox,
@@ -144,6 +156,7 @@ class Person:
             place.identities,
             place.authority.policy,
             place.clock,
+            self.tracking,
         )
 
     def leave(self) -> None:
@@ -152,6 +165,7 @@ class Person:
         """
         self.place.reception.close(self.account.id)
         self.log.stop()
+        self.tracking.stop()
         self.tasks.stop()
 
     def restart(self, forget: bool = False, close: bool = False) -> None:

@@ -43,6 +43,9 @@ class FakePast:
     def __init__(self, clock: Clock, root: bytes) -> None:
         self.clock = clock
         self.copies = 3
+        self.minimum = 2
+        self.silent = 0
+        """How many of the three holders do not answer."""
         self.confirmed = True
         self.objects: dict[Handle, Stored] = {}
         self.inserts: list[tuple[int, Handle]] = []
@@ -76,6 +79,11 @@ class FakePast:
         if item is None or item.kind != kind:
             raise NotFound(str(handle))
         return item.data
+
+    async def shown(self, kind: int, handle: Handle) -> list[bytes | None]:
+        item = self.objects.get(handle)
+        data = item.data if item is not None and item.kind == kind else b""
+        return [*[data] * (3 - self.silent), *[None] * self.silent]
 
     async def newest(self, handle: Handle, wide: bool = False) -> FakeNewest:
         self.widely.append(wide)

@@ -291,6 +291,17 @@ class LookupTests(SynchronousTestCase):
         self.assertEqual([True, False, True], [has for _, has in found])
         self.assertEqual([self.near[n].contact for n in range(3)], [contact for contact, _ in found])
 
+    def test_shown(self) -> None:
+        """
+        What each of the nearest shows, also of those who were in the replica set before: who has nothing is told from
+        who does not answer or shows something else.
+        """
+        self.put(self.near[0], self.near[4])
+        self.ring.down.add(self.near[1].contact.id)
+        self.ring.instead(self.near[2], Fetch, Found(MAIL, EXPIRES, b"something else"))
+        shown = self.ring.do(self.reader.past.shown(CONTENT, HANDLE))
+        self.assertEqual([DATA, None, None, b"", DATA, b""], shown)
+
 
 class NewestTests(SynchronousTestCase):
     """
