@@ -23,7 +23,6 @@ _SERVICE = re.compile(r"(?:\[[0-9a-fA-F:.]+(?:%[\w.-]+)?\]|[^\s:\[\]/\x00-\x20\x
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.(?!-)[A-Za-z0-9_-]{1,63})*", re.ASCII)
 _MAILBOX = re.compile(r"[^\x00-\x20\x7f()<>\[\]:;,\\\"@]+@[^\x00-\x20\x7f@]+")
 _ANYWHERE = ("0.0.0.0", "::")
-_LATER = ("web",)
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
 
 Service = Annotated[str, Meta(max_length=260)]
@@ -85,8 +84,26 @@ class Mail(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where a gateway takes mail from the Internet; the standard port is 25, on all interfaces.  Only with the role
     C{gateway} in the node's certificate, and with C{gateway.postmaster} set."""
 
-    web: Service = ""
-    """The status page.  Not supported by this version: must be empty."""
+    web: Service = "127.0.0.1:1180"
+    """The page that shows how the node and its people's mail are, and C{/metrics} (HTTP).  Anything but loopback needs
+    C{web.tls}."""
+
+
+class Web(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    The page at C{mail.web}.
+    """
+
+    tls: bool = False
+    """Serve it over HTTPS, with the certificate that mail programs see.  Needed where it is not on loopback: people log
+    in with their mail passwords."""
+
+    names: Annotated[tuple[Name, ...], Meta(max_length=10)] = ()
+    """Host names under which it may be asked for, besides localhost, 127.0.0.1 and ::1.  Any other is refused, since a
+    hostile page could give this machine's address to a name of its own, and read with the browser's eyes."""
+
+    metrics: bool = True
+    """Answer C{/metrics} without a log-in to whoever asks from this machine: counts, sizes and times, no names."""
 
 
 class Files(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -216,6 +233,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     links: Links = Links()
     mail: Mail = Mail()
+    web: Web = Web()
     files: Files = Files()
     authority: Authority = Authority()
     gateway: Gateway = Gateway()
@@ -272,13 +290,14 @@ def _refused(file: Path, complaint: str) -> ConfigError:
 
 
 def _check(file: Path, settings: Settings) -> None:
-    for key in _LATER:
-        if getattr(settings.mail, key):
-            raise ConfigError(f"{file}: mail.{key}", "is not supported by this version: leave it empty")
     for key in Mail.__struct_fields__:
         service = getattr(settings.mail, key)
         if service:
             _check_service(f"{file}: mail.{key}", service)
+    if settings.mail.web and not settings.web.tls and not is_loopback(split_service(settings.mail.web)[0]):
+        raise ConfigError(
+            f"{file}: mail.web", "is not on loopback, where passwords can be overheard: set tls = true in [web]"
+        )
     _check_service(f"{file}: links.listen", settings.links.listen)
     for key in ("addresses", "seeds"):
         for index, address in enumerate(getattr(settings.links, key)):
@@ -348,6 +367,16 @@ def is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_loopback(host: str) -> bool:
+    """
+    Whether what is said to C{host} does not leave this machine.
+    """
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.casefold() == "localhost"
 
 
 def split_service(service: str) -> tuple[str, int]:

@@ -31,8 +31,10 @@ from post.mail.interfaces import IMailAccounts, IMailbox, ISubmission
 from post.mail.journeys import ShownJourney, shown
 from post.mail.letter import LetterBox
 from post.mail.mailbox import Mailbox
+from post.mail.notice import MailNotice
 from post.mail.renewal import Renewal
 from post.mail.submission import Submission
+from post.mail.tally import Counted, Tally
 from post.mail.tracking import Tracking
 from post.messaging.account import RENEW_S, Account, AccountCredentials, Superseded
 from post.messaging.delegates import Delegates
@@ -138,6 +140,7 @@ class _Opened:
     account: Account
     mailbox: Mailbox
     submission: Submission
+    counted: ISubmission
     tracking: Tracking
     log: Log
     journal: IJournal
@@ -182,8 +185,7 @@ class Accounts:
         return mailbox
 
     def submission(self, address: str) -> ISubmission:
-        submission: ISubmission = self._ready(address).submission
-        return submission
+        return self._ready(address).counted
 
     def _ready(self, address: str) -> _Opened:
         opened = self.opened.get(address)
@@ -271,6 +273,7 @@ class Node:
         self.past.register(PendingKind(root, self._told))
         self.pastry.add_application(Comings(self.delegates.seen, self.announcer.came))
         self.rpc.watch(found=self.delegates.seen)
+        self.tally = Tally()
         self.accounts = Accounts(check_password)
 
     def _told(self, item: Stored) -> None:
@@ -335,7 +338,8 @@ class Node:
             self._clock,
             tracking,
         )
-        opened = _Opened(credentials, account, mailbox, submission, tracking, log, journal, tasks=tasks)
+        counted = Counted(submission, self.tally)
+        opened = _Opened(credentials, account, mailbox, submission, counted, tracking, log, journal, tasks=tasks)
         self.accounts.opened[credentials.address] = opened
         tasks.spawn(self._open(opened, letters))
 
@@ -361,7 +365,8 @@ class Node:
             if not opened.ready:
                 await sleep(self._clock, pause_s)
                 retry_s = min(2 * retry_s, RETRY_MOST_S)
-        self.reception.open(opened.account.id, MailArrival(opened.account, opened.mailbox, letters))
+        arrival = MailArrival(opened.account, opened.mailbox, letters, self._filed)
+        self.reception.open(opened.account.id, arrival)
         self.announcer.open(opened.account)
         renewal = Renewal(
             self.past,
@@ -389,6 +394,9 @@ class Node:
                 pause_s = retry_s
                 retry_s = min(2 * retry_s, RETRY_MOST_S)
             await sleep(self._clock, pause_s)
+
+    def _filed(self, notice: MailNotice) -> None:
+        self.tally.delivered(self._clock.seconds() - notice.date / 1000)
 
     async def stop(self) -> None:
         """

@@ -7,6 +7,7 @@ from __future__ import annotations
 import atexit
 import os
 import resource
+import shutil
 import socket
 import sys
 from collections.abc import Mapping
@@ -68,6 +69,14 @@ def allow_descriptors() -> None:
     most = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def disk(directory: Path) -> tuple[int, int]:
+    """
+    How large the disk under C{directory} is, and how much of it we may still use, in bytes.
+    """
+    found = shutil.disk_usage(directory)
+    return found.total, found.free
 
 
 def end_with(code: int) -> None:

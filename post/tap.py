@@ -27,16 +27,19 @@ from twisted.python.threadpool import ThreadPool
 from post import control, lifeline
 from post.ca.affiliation import Affiliation, renew_ended
 from post.complaints import Complaints
-from post.config import Config, load, split_service
+from post.config import Config, Mail, load, split_service
 from post.control import EXIT_CONFIG, EXIT_FAILED
 from post.crypto.certificates import read_node
 from post.crypto.entropy import system_entropy
 from post.crypto.passwords import check_password
 from post.errors import ConfigError, PostError
 from post.files import read_file
-from post.front.certificate import mail_certificate
+from post.front.certificate import certificate_end, mail_certificate
 from post.front.service import MailServices
+from post.front.web.service import WebService
 from post.gateway.service import check_role
+from post.health.facts import Certificate
+from post.health.watch import Watch
 from post.home import Home
 from post.journal import SqliteJournal
 from post.messaging.account import AccountCredentials
@@ -45,7 +48,7 @@ from post.net.config import MIB, LinkConfig
 from post.net.transport import TlsTransport
 from post.node import Node, NodeConfig
 from post.past.store import SqliteBlockStore
-from post.process import allow_descriptors, check_ports, end_with, give_up, say
+from post.process import allow_descriptors, check_ports, disk, end_with, give_up, say
 
 DIRECTORY_S = 30.0
 """Between two looks at whether somebody has put a newer directory in place.  One C{stat}, so it could be often; half a
@@ -116,6 +119,8 @@ class NodeService(Service):
         self._node: Node | None = None
         self._transport: TlsTransport | None = None
         self._mail: MailServices | None = None
+        self._watch: Watch | None = None
+        self._web: WebService | None = None
         self._control: Any = None  # A listening port.
         self._moving: MovingService | None = None
         self._starting: Deferred[None] | None = None
@@ -166,8 +171,34 @@ class NodeService(Service):
         self._mail = mail
         mail.listen()
         self._moving = MovingService(self._reactor, self._config.directory, node.accounts, self._policy.size_limit)
+        self._show(node)
         self._watch_directory()
         self.log.info("{name} serves", name=settings.name)
+
+    def _show(self, node: Node) -> None:
+        """
+        The page, and what it looks at.
+        """
+        where, affiliation = self._config.directory, self._affiliation
+        ends = (Certificate("mail", "", certificate_end(where)),)
+        watch = self._watch = Watch(
+            node,
+            self._reactor,
+            random.SystemRandom(),
+            lambda: disk(where),
+            lambda: affiliation.trouble,
+            affiliation.asks,
+            ends,
+        )
+        watch.start()
+        self._web = WebService(
+            self._reactor, self._config.settings, node.accounts, watch.facts, node.tally, self._tls, system_entropy
+        )
+        try:
+            self._web.listen()
+        except ConfigError as error:
+            # Set by hand it was free when we began.  Where two nodes share a machine, the usual one is the first's.
+            self.log.warn("the page is not served: {error}; set mail.web to another port", error=error)
 
     def _open(self, node: Node, credentials: AccountCredentials) -> None:
         journal = SqliteJournal(self._home.journal(credentials.address), self._reactor.callFromThread)
@@ -304,6 +335,10 @@ class NodeService(Service):
     async def _stop(self) -> None:
         if self._starting is not None:
             self._starting.cancel()
+        if self._web is not None:
+            await self._web.stop()
+        if self._watch is not None:
+            self._watch.stop()
         if self._mail is not None:
             await self._mail.stop()
         if self._moving is not None:
@@ -326,4 +361,8 @@ def _ports(config: Config) -> dict[str, str]:
     wanted = {"links.listen": settings.links.listen}
     if settings.authority.directory:
         wanted["authority.listen"] = settings.authority.listen
-    return wanted | {f"mail.{key}": getattr(settings.mail, key) for key in settings.mail.__struct_fields__}
+    mail = {key: getattr(settings.mail, key) for key in settings.mail.__struct_fields__}
+    if mail["web"] == Mail().web:
+        # Nobody has chosen it, and that somebody else has it is no reason not to carry mail.
+        del mail["web"]
+    return wanted | {f"mail.{key}": service for key, service in mail.items()}

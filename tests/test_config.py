@@ -81,7 +81,6 @@ class LoadTests(SynchronousTestCase):
             ('authority.listen = "h"', "authority.listen: 'h' is not host:port"),
             ('authority.address = "h:0"', "authority.address: nobody can be reached at 'h:0'"),
             ('authority.directory = "a\\u0000b"', "authority.directory: cannot be the name of a file"),
-            ('mail.web = "h:80"', "mail.web: is not supported by this version: leave it empty"),
             (
                 'mail.smtp = "h:25"',
                 "gateway.postmaster: must name who reads mail to postmaster if mail.smtp is set",
@@ -96,10 +95,27 @@ class LoadTests(SynchronousTestCase):
             ('gateway.certificate = "a"', "gateway.certificate: needs gateway.key, and the other way round"),
             ('gateway.dmarc = "maybe"', "gateway.dmarc: Invalid enum value 'maybe'"),
             ('gateway.dnsbl = ["a..b"]', "gateway.dnsbl[0]: 'a..b' is not the name of a host"),
+            ('mail.web = "h"', "mail.web: 'h' is not host:port"),
+            (
+                'mail.web = "192.0.2.7:1180"',
+                "mail.web: is not on loopback, where passwords can be overheard: set tls = true in [web]",
+            ),
             ('data = "a\\u0000b"', "data: cannot be the name of a file"),
             ('files.key = "a\\u0000b"', "files.key: cannot be the name of a file"),
         ):
             self.assertEqual(said, self.refused(text))
+
+    def test_web(self) -> None:
+        """
+        The page may be anywhere on loopback, and elsewhere with TLS.
+        """
+        for text in (
+            'mail.web = "[::1]:80"',
+            'mail.web = "localhost:80"',
+            'mail.web = "h:80"\nweb.tls = true',
+            'mail.web = ""',
+        ):
+            self.load(text.encode())
 
     def test_no_toml(self) -> None:
         """

@@ -34,6 +34,7 @@ RANKS: tuple[tuple[str, ...], ...] = (
     ("messaging",),
     ("mail", "im"),
     ("smtp", "node"),
+    ("health",),
     ("net", "sim", "front", "home"),
     ("gateway", "ca", "moving"),
     ("tap", "cli"),
@@ -258,7 +259,7 @@ class TidyTests(SynchronousTestCase):
         (scratch := Path(self.mktemp())).write_text(shown)
         self.assertEqual(Settings(), load(scratch).settings)
         raw = tomllib.loads(shown)
-        for section in ("links", "mail", "files", "authority", "gateway", "limits"):
+        for section in ("links", "mail", "web", "files", "authority", "gateway", "limits"):
             fields = set(type(getattr(Settings(), section)).__struct_fields__)
             self.assertEqual(fields, set(raw[section]), section)
 

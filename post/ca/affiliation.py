@@ -63,6 +63,13 @@ class Affiliation:
         return int(self._reactor.seconds())
 
     @property
+    def asks(self) -> bool:
+        """
+        Whether the authority is asked, and certificates are renewed by that.
+        """
+        return self._enrolment is not None or bool(self._doors)
+
+    @property
     def trouble(self) -> str:
         """
         Why the authority cannot be asked, if it cannot.

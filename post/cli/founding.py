@@ -27,13 +27,13 @@ from post.errors import ConfigError
 from post.files import make_directory, read_secret, write_file, write_secret
 from post.home import Home
 
-SERVICES = ("link", "submission", "submissions", "imap", "imaps", "pop3", "pop3s", "smtp")
+SERVICES = ("link", "submission", "submissions", "imap", "imaps", "pop3", "pop3s", "smtp", "web")
 """Each node has a port for each, also for those that it does not offer."""
 PORTS = range(10_000, 32_768)
 """Where a ring listens: above the ports of known services, and below those that a system lends to outgoing connections
 (Linux from 32,768 on, others from 49,152), so that nobody has one of them when the ring is opened again."""
 APART = 256
-"""Ports between where two processes with neighboring numbers begin to look: room for 32 nodes."""
+"""Ports between where two processes with neighboring numbers begin to look: room for 28 nodes."""
 MARK = ".post-ring"
 """The file that says that a directory is a ring's, from the first moment of its making."""
 LOCK = "ring.lock"
@@ -57,18 +57,19 @@ class PlannedNode(msgspec.Struct, frozen=True):
     imap: str
     imaps: str
     accounts: list[str]
-    # Empty in a ring that was made before there was POP3: it stays as it is.
+    # Empty in a ring that was made before there was POP3, or a page: it stays as it is.
     pop3: str = ""
     pop3s: str = ""
     smtp: str = ""
+    web: str = ""
     roles: list[str] = []
 
     def describe(self) -> dict[str, Any]:
         """
         As C{ring.json} shows it.
         """
-        services = {key: getattr(self, key) or None for key in ("pop3", "pop3s", "smtp")}
-        return {**msgspec.to_builtins(self), **services, "web": None}
+        services = {key: getattr(self, key) or None for key in ("pop3", "pop3s", "smtp", "web")}
+        return {**msgspec.to_builtins(self), **services}
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -275,5 +276,6 @@ imap = "{node.imap}"
 imaps = "{node.imaps}"
 pop3 = "{node.pop3}"
 pop3s = "{node.pop3s}"
+web = "{node.web}"
 smtp = "{node.smtp}"
 {gateway if node.smtp else ""}"""

@@ -199,4 +199,5 @@ def _advice(plan: Plan) -> list[str]:
         "",
         f"curl --user {shlex.quote(f'{address}:{password}')} \\",
         f"  'imap://127.0.0.1:{imap}/INBOX;MAILINDEX=1'",
+        *(["", f"How all this is, in a browser: http://{node.web}/"] if node.web else []),
     ]

@@ -160,6 +160,7 @@ def what_next(config: Config, address: str) -> list[str]:
     return [
         f"Start it:         twistd --pidfile={config.directory / 'node.pid'} post --config {config.file}",
         f"See how it is:    post status --config {config.file}",
+        *([f"                  or http://{mail.web}/ with that user name and password"] if mail.web else []),
         f"In a mail program (on this machine): user name {address}, the password that you gave,",
         f"                  IMAP {mail.imap}, SMTP {mail.submission}; both offer STARTTLS.",
     ]

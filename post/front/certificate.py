@@ -60,6 +60,19 @@ def mail_certificate(directory: Path, now: int) -> CertificateOptions:
     )
 
 
+def certificate_end(directory: Path) -> int:
+    """
+    When what mail programs see ends, unix seconds.
+
+    @raise ConfigError: if it cannot be read.
+    """
+    file = directory / "mail.pem"
+    try:
+        return int(x509.load_pem_x509_certificates(read_file(file))[0].not_valid_after_utc.timestamp())
+    except ValueError as error:
+        raise ConfigError(str(file), f"cannot be used: {error}") from None
+
+
 def _make(key: ec.EllipticCurvePrivateKey, now: int) -> x509.Certificate:
     start = datetime.datetime.fromtimestamp(now, datetime.UTC) - datetime.timedelta(hours=1)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "POST on this machine")])

@@ -4,7 +4,7 @@ Receiving mail (POST, section 4.3): what happens to an authentic notification be
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import DeferredSemaphore
 from twisted.logger import Logger
@@ -35,7 +35,13 @@ class MailArrival:
 
     log = Logger()
 
-    def __init__(self, account: Account, mailbox: Mailbox, letters: LetterBox) -> None:
+    def __init__(
+        self, account: Account, mailbox: Mailbox, letters: LetterBox, filed: Callable[[MailNotice], None] | None = None
+    ) -> None:
+        """
+        @param filed: told of each message that has been filed.
+        """
+        self._filed = filed
         self._account = account
         self._mailbox = mailbox
         self._letters = letters
@@ -91,6 +97,8 @@ class MailArrival:
         results = _results(domain, arrival.sender.address)
         omitted = forged_results(letter.header, domain)
         await self._mailbox.file_arrival(key, letter, arrival, results + _safe(prefix), omitted, frozenset(flags))
+        if self._filed is not None:
+            self._filed(notice)
 
 
 def _results(domain: str, sender: str) -> bytes:

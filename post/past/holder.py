@@ -18,7 +18,7 @@ from post.errors import Conflict, NotFound, PeerError, PostError, Refused
 from post.ids import Contact, Handle
 from post.interfaces import IBlockStore, Stored
 from post.past.blocks import CERTIFICATE, BlockKind, contradict
-from post.past.messages import Fetch, Found, Kept, Offer, Renew, Rival, Store, Want
+from post.past.messages import ABSENT, Fetch, Found, Have, Having, Kept, Offer, Renew, Rival, Store, Want
 from post.past.receipts import Signer
 from post.rpc import Rpc
 from post.tasks import sleep
@@ -54,6 +54,7 @@ class Holder:
         self._signer = Signer(key, clock)
         rpc.serve(Store, self._asked_to_store)
         rpc.serve(Fetch, self._asked_to_fetch)
+        rpc.serve(Have, self._asked_what_is_here)
         rpc.serve(Offer, self._offered)
         rpc.serve(Renew, self._asked_to_renew)
 
@@ -136,6 +137,21 @@ class Holder:
         if item is None or item.kind != message.kind:
             raise NotFound(str(message.handle))
         return Found(StorageClass(item.storage_class), item.expires, item.data)
+
+    async def _asked_what_is_here(self, peer: Contact, message: Have) -> Having:
+        orders: list[int] = []
+        for start in range(0, len(message.handles), OFFERS):
+            orders += self.orders(message.handles[start : start + OFFERS])
+            await sleep(self._clock, 0)
+        return Having(tuple(orders))
+
+    def orders(self, handles: Iterable[Handle]) -> list[int]:
+        """
+        Of each the order of the version that is held, or L{ABSENT}.  The data is not read: that it is intact is the
+        scrub's business.
+        """
+        held = (self._store.holding(handle) for handle in handles)
+        return [ABSENT if each is None else each.order for each in held]
 
     # Keeping for longer.
 

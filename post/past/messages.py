@@ -16,6 +16,9 @@ DATA_LIMIT = BLOCK_LIMIT + 4096
 OFFER_LIMIT = 1000
 """Objects named in one offer or renewal: 60 KiB of them."""
 
+ABSENT = -1
+"""Instead of an order: nothing is held."""
+
 Data = Annotated[bytes, Meta(max_length=DATA_LIMIT)]
 Expires = Annotated[int, Meta(ge=0, lt=1 << 40)]
 Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
@@ -114,3 +117,21 @@ class Renew(Message, frozen=True):
 
     handles: Annotated[tuple[Handle, ...], Meta(max_length=OFFER_LIMIT)]
     expires: Expires
+
+
+@message(0x28)
+class Have(Message, frozen=True):
+    """
+    Which of these are with you?  Answered by L{Having}.
+    """
+
+    handles: Annotated[tuple[Handle, ...], Meta(max_length=OFFER_LIMIT)]
+
+
+@message(0x29)
+class Having(Message, frozen=True):
+    """
+    Of each handle that was asked for, in its place: the order of the version that is held, or L{ABSENT}.
+    """
+
+    orders: Annotated[tuple[Annotated[int, Meta(ge=-1, lt=1 << 62)], ...], Meta(max_length=OFFER_LIMIT)]

@@ -23,6 +23,7 @@ from post.crypto.keys import SigningKey
 from post.errors import Conflict, PeerError, PostError, Refused, Unreachable
 from post.ids import Contact, Handle, Key, NodeId
 from post.interfaces import Holding, IApplication, IBlockStore, Stored
+from post.past.accord import Accord
 from post.past.blocks import (
     CONTENT,
     PUBLIC_KEY,
@@ -35,6 +36,7 @@ from post.past.blocks import (
 )
 from post.past.holder import LIFE_LIMIT_S, Holder
 from post.past.insertion import BYTES_PER_S, PATIENCE_S, Inserted, Insertion
+from post.past.lookout import Lookout
 from post.past.messages import OFFER_LIMIT, Fetch, Found, Kept, Renew, Rival, Store, Want
 from post.past.reading import Cache, Newest, Race
 from post.past.receipts import Verifier
@@ -105,9 +107,13 @@ class Past:
             self.register(kind)
         self._tasks = Tasks()
         self._holder = Holder(rpc, store, clock, key, self._kinds, self._is_ours)
+        # Beyond the replica set, as a reader looks, because that may have moved.
+        self.lookout = Lookout(rpc, self._local, self._holder.orders, lambda handle: self._choose(handle, 2 * k, set()))
         self._verifier = Verifier()
         self._cache = Cache()
         self._highest: OrderedDict[Handle, int] = OrderedDict()
+        self.accord = Accord()
+        """How far our clock is from those of the holders that gave us receipts."""
         self._replication = Replication(rpc, store, clock, random, self._local, self._replicas, self._tasks)
         self._scrub = Scrub(store, clock, self._tasks, self._mend)
         pastry.add_application(self)
@@ -235,6 +241,7 @@ class Past:
             self._verifier.check(
                 kept, certificate.public_key, message.handle, digest, message.storage_class, message.expires
             )
+            self.accord.note(contact.id, kept.at - int(self._clock.seconds()))
             return kept
         except PeerError as error:
             self._complaints.note(contact, "worthless receipt", error)

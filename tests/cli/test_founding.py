@@ -130,11 +130,11 @@ class FoundTests(SynchronousTestCase):
             directory = home.directory(credentials.root, now)
             self.assertEqual((2, 3), (len(directory.entries), len(directory.members)))
             mail = config.settings.mail
-            self.assertEqual((node.pop3, node.pop3s), (mail.pop3, mail.pop3s))
+            self.assertEqual((node.pop3, node.pop3s, node.web), (mail.pop3, mail.pop3s, mail.web))
             self.assertEqual(("", frozenset(), []), (mail.smtp, certificate.roles, node.describe()["roles"]))
         self.assertEqual(3, len(owners))
         services = {getattr(node, service) for node in plan.nodes for service in SERVICES} - {""}
-        self.assertEqual(21, len(services))
+        self.assertEqual(24, len(services))
 
     def test_gateways(self) -> None:
         """
@@ -166,17 +166,17 @@ class FoundTests(SynchronousTestCase):
 
     def test_before_pop3(self) -> None:
         """
-        A ring that was made before there was POP3 opens as it is, and has none.
+        A ring that was made before there was POP3, or a page, opens as it is, and has none.
         """
         self.found()
         file = self.directory / "plan.json"
         made = json.loads(file.read_text())
         for node in made["nodes"]:
-            del node["pop3"], node["pop3s"]
+            del node["pop3"], node["pop3s"], node["web"]
         file.write_text(json.dumps(made))
         plan = read_plan(self.directory)
         shown = plan.nodes[0].describe()
-        self.assertEqual([None, None], [shown["pop3"], shown["pop3s"]])
+        self.assertEqual([None] * 3, [shown["pop3"], shown["pop3s"], shown["web"]])
         self.assertEqual(["-", "-"], describe(plan, self.directory).splitlines()[3].split()[-2:])
 
     def test_secret(self) -> None:

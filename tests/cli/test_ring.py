@@ -114,7 +114,7 @@ class RingTests(RingTestCase):
         supervisor = self.supervise("--nodes", "2", "--domain", "EXAMPLE.org", "--user", "Alice:a:b é")
         one, two = self.serving(supervisor)
         self.assertEqual([["alice@example.org"], []], [one["accounts"], two["accounts"]])
-        self.assertEqual([None] * 2, [one["smtp"], one["web"]])
+        self.assertEqual([None, True], [one["smtp"], one["web"] != two["web"]])
         self.assertNotEqual(one["pop3"], one["pop3s"])
         for login in ("alice", "alice@example.org", "ALICE@Example.Org"):
             self.login(one, login, "a:b é")

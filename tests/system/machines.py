@@ -86,7 +86,7 @@ class Machine:
         """
         with self.config.open("a") as file:
             file.write(f'\n[mail]\nsubmission = "127.0.0.1:{self.submission}"\nsubmissions = ""\n')
-            file.write(f'imap = "127.0.0.1:{self.imap}"\nimaps = ""\n')
+            file.write(f'imap = "127.0.0.1:{self.imap}"\nimaps = ""\nweb = ""\n')
 
     def token(self, name: str, *options: str) -> str:
         """

@@ -1,0 +1,117 @@
+"""
+What is to be known of a node, as plain values: one snapshot, from which page, metrics and warnings are made (pure).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from post.health.durability import Durability
+from post.health.journeys import Journey
+from post.node import Status
+
+
+class Presence(StrEnum):
+    """
+    How another node seems to be.
+    """
+
+    HERE = "here"
+    SUSPECT = "suspect"
+    """It did not answer lately; nothing is sent to it that others could do as well."""
+    AWAY = "away"
+    """It is a member, and not in the ring."""
+    UNSEEN = "unseen"
+    """It is a member of a ring that is too large for this node to know all of it."""
+
+
+class Peer(msgspec.Struct, frozen=True):
+    """
+    A node of the ring, ourselves included.  C{owner} is empty where nobody has told.
+    """
+
+    node_id: str
+    owner: str
+    roles: tuple[str, ...]
+    presence: Presence
+    linked: bool
+    round_trip_ms: float | None
+    ours: bool = False
+
+
+class Disk(msgspec.Struct, frozen=True):
+    """
+    The disk under the data directory, in bytes.
+    """
+
+    total: int
+    free: int
+
+
+class Certificate(msgspec.Struct, frozen=True):
+    """
+    Something that ends, in unix seconds.  C{kind} is C{node}, C{identity}, C{mail}, C{directory}; C{whose} an address
+    for those of people.
+    """
+
+    kind: str
+    whose: str
+    ends: int
+
+
+class Mailbox(msgspec.Struct, frozen=True):
+    """
+    What concerns one person, and nobody else.
+
+    @ivar durability: of what the ring keeps; C{None} before it has been looked at once.
+    """
+
+    address: str
+    open: bool
+    published: bool
+    trouble: str
+    messages: int
+    folders: int
+    unconfirmed: int
+    """Records of the log that the ring does not keep yet."""
+    durability: Durability | None = None
+    surveying: bool = False
+    journeys: tuple[Journey, ...] = ()
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """
+    A node at the time C{now}.
+
+    @ivar clock_ahead_s: by how many seconds the others' clocks are ahead of ours, if that is known.
+    @ivar renews: whether certificates are renewed by themselves.
+    """
+
+    now: float
+    started: float
+    domain: str
+    status: Status
+    serving: bool
+    peers: tuple[Peer, ...]
+    ring_size: int
+    disk: Disk
+    certificates: tuple[Certificate, ...]
+    mailboxes: tuple[Mailbox, ...]
+    clock_ahead_s: float | None = None
+    authority_trouble: str = ""
+    renews: bool = False
+
+    def mailbox(self, address: str) -> Mailbox | None:
+        """
+        That of C{address}, if it is here.
+        """
+        return next((each for each in self.mailboxes if each.address == address), None)
+
+    def round_trip_ms(self) -> float | None:
+        """
+        The median of those that were measured.
+        """
+        measured = sorted(each.round_trip_ms for each in self.peers if each.round_trip_ms is not None)
+        return measured[len(measured) // 2] if measured else None

@@ -1,0 +1,202 @@
+"""
+Looking, now and then, at how many copies there are of everything that a person has in the ring.
+
+The handles come from the mailbox log and from the messages' skeletons (remembered, since a message never changes); who
+has them is asked a few hundred at a time (L{post.past.lookout}).  Of a large mailbox the newest messages are looked at
+and a random choice of the others, a different one each time.  Nothing is kept on disk: after a start the first thing
+done is to look.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from random import Random
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from post.errors import PostError
+from post.health.durability import Durability, kinds, losses
+from post.ids import Handle, NodeId
+from post.mail.mailbox import Mailbox
+from post.messaging.account import Account
+from post.messaging.identities import identity_handle
+from post.messaging.log import Log
+from post.past.blocks import certificate_handle
+from post.past.lookout import Lookout, Sighting
+from post.tasks import Tasks, sleep
+
+PERIOD_S = 600.0
+"""Between two looks when nothing happens."""
+FIRST_S = 2.0
+"""After the mailbox has opened."""
+SETTLE_S = 4.0
+"""After nodes came or went: they do so in groups, and copies are being made for some seconds."""
+REST_S = 10.0
+"""At least, between the end of one look and the next."""
+NEWEST, OTHERS = 200, 300
+"""Messages looked at in one go: what people worry about, and a sample that shows a fault of one in a hundred."""
+BATCH = 500
+"""Handles asked about at a time: 10 KB to each of those who may have them."""
+PAUSE_S = 0.5
+"""Between two batches, so that a look disturbs nobody."""
+STEP_S = 0.02
+"""Between two messages whose blocks have to be learnt from the ring."""
+KNOWN_LIMIT = 20_000
+"""Messages whose handles are remembered: 4 MB."""
+
+HEAD, HISTORY, MESSAGES, IDENTITY, PENDING = "log head", "log history", "messages", "identity", "pending mail"
+
+
+class Survey:
+    """
+    Of one account.
+
+    @ivar found: what the last look found, if there was one.
+    @ivar looking: whether one is under way.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        lookout: Lookout,
+        account: Account,
+        mailbox: Mailbox,
+        mailbox_log: Log,
+        pending: Callable[[], Sequence[Handle]],
+        copies: int,
+        clock: IReactorTime,
+        random: Random,
+        tasks: Tasks,
+    ) -> None:
+        """
+        @param pending: the notifications of this account that wait for somebody.
+        """
+        self.found: Durability | None = None
+        self.looking = False
+        self._lookout = lookout
+        self._account = account
+        self._mailbox = mailbox
+        self._log = mailbox_log
+        self._pending = pending
+        self._copies = copies
+        self._clock = clock
+        self._random = random
+        self._tasks = tasks
+        self._known: OrderedDict[bytes, tuple[Handle, ...]] = OrderedDict()
+        self._timer: IDelayedCall | None = None
+        self._again = False
+        self._ended_at = float("-inf")
+
+    def start(self) -> None:
+        """
+        Look soon, and again and again.
+        """
+        self._wait(FIRST_S)
+
+    def stop(self) -> None:
+        """
+        Look no more.
+        """
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+
+    def changed(self) -> None:
+        """
+        Nodes came or went: look before long.
+        """
+        if self.looking:
+            self._again = True
+        else:
+            self._wait(max(SETTLE_S, self._ended_at + REST_S - self._clock.seconds()))
+
+    def _wait(self, seconds: float) -> None:
+        self.stop()
+        self._timer = self._clock.callLater(seconds, self._due)
+
+    def _due(self) -> None:
+        self.looking = True
+        self._tasks.spawn(self._look())
+
+    async def _look(self) -> None:
+        try:
+            self.found = await self.look()
+        except PostError as error:
+            self.log.info("copies could not be looked at: {error}", error=error)
+        finally:
+            self.looking = False
+            self._ended_at = self._clock.seconds()
+        again, self._again = self._again, False
+        self._wait(REST_S if again else PERIOD_S * self._random.uniform(0.9, 1.1))
+
+    async def look(self) -> Durability:
+        """
+        Once.
+
+        @raise PostError: if the log cannot be read now.
+        """
+        handles: dict[Handle, str] = {}
+        first, *rest = await self._log.handles()
+        handles[first] = HEAD
+        handles.update(dict.fromkeys(rest, HISTORY))
+        handles[identity_handle(self._account.id)] = IDENTITY
+        handles[certificate_handle(self._account.address)] = IDENTITY
+        handles.update(dict.fromkeys(self._pending(), PENDING))
+        messages = list(dict.fromkeys(entry.message for entry in self._mailbox.state.by_key.values()))
+        chosen = self._choose(messages)
+        unread = 0
+        for reference in chosen:
+            try:
+                found = await self._blocks(reference)
+            except PostError:
+                # Its first block cannot be read, so nobody knows which others there should be.
+                unread += 1
+                continue
+            for handle in found:
+                handles.setdefault(handle, MESSAGES)
+        sightings: list[Sighting] = []
+        wanted = list(handles)
+        for start in range(0, len(wanted), BATCH):
+            sightings += await self._lookout.look(wanted[start : start + BATCH])
+            await sleep(self._clock, PAUSE_S)
+        return self._judge(handles, sightings, unread, len(messages), len(chosen))
+
+    def _choose(self, messages: list[bytes]) -> list[bytes]:
+        older = messages[:-NEWEST]
+        return messages[-NEWEST:] + self._random.sample(older, min(OTHERS, len(older)))
+
+    async def _blocks(self, reference: bytes) -> tuple[Handle, ...]:
+        known = self._known.get(reference)
+        if known is None:
+            known = tuple(await self._mailbox.letters.handles(reference))
+            self._known[reference] = known
+            if len(self._known) > KNOWN_LIMIT:
+                self._known.popitem(last=False)
+            await sleep(self._clock, STEP_S)
+        return known
+
+    def _judge(
+        self, handles: dict[Handle, str], sightings: Sequence[Sighting], unread: int, messages: int, sampled: int
+    ) -> Durability:
+        held: list[tuple[str, frozenset[NodeId]]] = []
+        missing = unknown = 0
+        for sighting in sightings:
+            holders = sighting.holders
+            held.append((handles[sighting.handle], holders))
+            if not holders and (sighting.unasked or sighting.silent):
+                unknown += 1
+            elif not holders:
+                missing += 1
+        held += [(MESSAGES, frozenset[NodeId]())] * unread
+        return Durability(
+            self._clock.seconds(),
+            self._copies,
+            kinds(held),
+            losses(holders for _, holders in held),
+            missing + unread,
+            unknown,
+            messages,
+            sampled,
+        )

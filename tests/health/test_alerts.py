@@ -1,0 +1,129 @@
+"""
+Tests for L{post.health.alerts}.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from twisted.trial.unittest import SynchronousTestCase
+
+from post.health.alerts import DISK_FULL, DISK_LOW, Alert, Level, alerts
+from post.health.durability import Kind, Loss
+from post.health.facts import Certificate, Disk, Facts
+from tests.health.samples import ALICE, DAY_S, DURABILITY, FACTS, MAILBOX, NOW, facts
+
+
+class AlertsTests(SynchronousTestCase):
+    """
+    Tests of L{alerts}.
+    """
+
+    def only(self, found: Facts) -> Alert:
+        """
+        The one thing that is wrong.
+        """
+        (alert,) = alerts(found)
+        self.assertTrue(alert.what.endswith("."), alert.what)
+        self.assertTrue(alert.cure.endswith("."), alert.cure)
+        return alert
+
+    def test_well(self) -> None:
+        """
+        Of a node that is as it should be nothing is said.
+        """
+        self.assertEqual([], alerts(FACTS))
+
+    def test_ring(self) -> None:
+        """
+        Without a ring, without enough nodes to accept mail, and with fewer than there should be copies.
+        """
+        self.assertEqual("not-in-ring", self.only(facts(active=False)).name)
+        refused = self.only(facts(others=1))
+        self.assertEqual(("cannot-accept", Level.ALARM), (refused.name, refused.level))
+        self.assertIn("2 other nodes, and 1 can be reached", refused.what)
+        few = self.only(facts(others=1, minimum=1))
+        self.assertEqual(("few-nodes", Level.WARNING), (few.name, few.level))
+        self.assertIn("only 2 nodes, and 3 copies", few.what)
+
+    def test_clock(self) -> None:
+        """
+        A clock that is wrong is said to be slow or fast, and how much; a little does not matter.
+        """
+        self.assertEqual([], alerts(facts(clock_ahead_s=None)))
+        self.assertEqual([], alerts(facts(clock_ahead_s=-20.0)))
+        slow = self.only(facts(clock_ahead_s=86400.0 * 3))
+        self.assertEqual((Level.ALARM, True), (slow.level, "3 days behind those" in slow.what))
+        fast = self.only(facts(clock_ahead_s=-60.0))
+        self.assertEqual((Level.WARNING, True), (fast.level, "60 seconds ahead of those" in fast.what))
+
+    def test_disk(self) -> None:
+        """
+        A disk is nearly full, and full; of a small one a share counts.
+        """
+        for total, free, level in (
+            (100 << 30, DISK_LOW - 1, Level.WARNING),
+            (100 << 30, DISK_FULL - 1, Level.ALARM),
+            (10_000 << 30, 100 << 30, Level.WARNING),
+        ):
+            self.assertEqual(
+                ("disk", level), (lambda alert: (alert.name, alert.level))(self.only(facts(disk=Disk(total, free))))
+            )
+
+    def test_certificates(self) -> None:
+        """
+        What ends is said weeks before, and what has ended, with whose it is and what to do.
+        """
+        soon = Certificate("identity", ALICE, int(NOW + 10 * DAY_S))
+        by_hand = self.only(facts(certificates=(soon,)))
+        self.assertEqual((ALICE, Level.WARNING), (by_hand.address, by_hand.level))
+        self.assertIn("ends in 10 days", by_hand.what)
+        self.assertIn("post ca renew-user", by_hand.cure)
+        self.assertIn("by itself", self.only(facts(certificates=(soon,), renews=True)).cure)
+        ended = self.only(facts(certificates=(Certificate("node", "", int(NOW - 1)),)))
+        self.assertEqual((Level.ALARM, "node-ends"), (ended.level, ended.name))
+        self.assertEqual([], alerts(facts(certificates=(Certificate("directory", "", int(NOW + 10 * DAY_S)),))))
+        self.assertIn("mail.pem", self.only(facts(certificates=(Certificate("mail", "", int(NOW + DAY_S)),))).cure)
+
+    def test_authority(self) -> None:
+        """
+        That the authority does not answer is said with the reason.
+        """
+        self.assertIn("no way", self.only(facts(authority_trouble="no way")).what)
+
+    def test_mailbox(self) -> None:
+        """
+        What is wrong with one mailbox is its owner's affair.
+        """
+        for changed, name in (
+            ({"open": False, "published": False}, "not-open"),
+            ({"published": False}, "not-published"),
+            ({"published": False, "trouble": "moved"}, "superseded"),
+        ):
+            alert = self.only(facts(mailboxes=(msgspec.structs.replace(MAILBOX, **changed),)))
+            self.assertEqual((name, ALICE), (alert.name, alert.address))
+
+    def test_durability(self) -> None:
+        """
+        Objects without a copy, with one copy, and with fewer than there should be, are told apart; so are those of
+        which nobody could say.
+        """
+
+        def names(**changed: object) -> list[str]:
+            found = msgspec.structs.replace(DURABILITY, **changed)
+            return [
+                alert.name for alert in alerts(facts(mailboxes=(msgspec.structs.replace(MAILBOX, durability=found),)))
+            ]
+
+        self.assertEqual(["short"], names(kinds=(Kind("messages", 2, {2: 1, 3: 1}),)))
+        lost = (Kind("messages", 2, {0: 1, 3: 1}),)
+        self.assertEqual(["missing"], names(kinds=lost, missing=1))
+        self.assertEqual(["unknown"], names(kinds=lost, unknown=1))
+        one = (Kind("messages", 2, {1: 1, 3: 1}),)
+        self.assertEqual(["one-copy", "short"], names(kinds=one, losses=(Loss(1, 1, 1, ("ab",), True),)))
+
+    def test_order(self) -> None:
+        """
+        The worst comes first.
+        """
+        found = alerts(facts(others=1, authority_trouble="no way"))
+        self.assertEqual(["cannot-accept", "authority"], [alert.name for alert in found])
