@@ -7,6 +7,11 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says more about the machine than about us.
+settings.register_profile("post", deadline=None)
+settings.load_profile("post")
 
 
 @pytest.fixture(scope="session", autouse=True)

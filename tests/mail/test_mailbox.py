@@ -530,7 +530,7 @@ class LetterTests(SynchronousTestCase):
     Tests for L{post.mail.letter}.
     """
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(st.data())
     def test_ranges(self, data: st.DataObject) -> None:
         """

@@ -171,7 +171,7 @@ class CuttingTests(SynchronousTestCase):
         message = mail(lines(b"small", 76))
         self.assertEqual((message, ()), (cut(message)[0].literals, cut(message)[0].parts))
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(messages)
     def test_any_message(self, message: bytes) -> None:
         """
@@ -258,7 +258,6 @@ class ScanTests(SynchronousTestCase):
     Tests for L{scan}.
     """
 
-    @settings(deadline=None)
     @given(messages | st.binary(max_size=300))
     def test_nested(self, message: bytes) -> None:
         """

@@ -128,7 +128,7 @@ class EnvelopeTests(SynchronousTestCase):
         said = msgspec.structs.replace(notification(), payload=b"x" * PAYLOAD_LIMIT)
         self.assertEqual(said, opened(envelope(said))[0])
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(st.binary(max_size=400) | st.sampled_from(SAMPLES).flatmap(mutations))
     def test_anything(self, data: bytes) -> None:
         """
@@ -150,7 +150,7 @@ class EnvelopeTests(SynchronousTestCase):
             except PeerError:
                 pass
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(mutations(GOOD))
     def test_altered(self, data: bytes) -> None:
         """
@@ -333,7 +333,7 @@ class IdentityTests(SynchronousTestCase):
         """
         self.assertEqual(CARD, parse(render(CARD)))
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(st.binary(max_size=300) | mutations(render(CARD)))
     def test_anything(self, data: bytes) -> None:
         """

@@ -57,7 +57,7 @@ class SecureStoreTests(SynchronousTestCase):
                 reference = self.run_coroutine(self.store.store(LONG[:length], LEASE, shared))
                 self.assertEqual(LONG[:length], self.run_coroutine(self.store.fetch(reference, len(LONG))))
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(st.integers(0, len(LONG) + 9), st.integers(0, len(LONG) + 9))
     def test_ranges(self, start: int, stop: int) -> None:
         """

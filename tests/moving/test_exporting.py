@@ -192,7 +192,7 @@ class RoundTripTests(SynchronousTestCase):
     Out and in again.
     """
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(_messages)
     def test_maildir(self, messages: list[tuple[bytes, set[str], int, str]]) -> None:
         """

@@ -99,7 +99,7 @@ class StrangerTests(SynchronousTestCase):
     A node that is told nonsense.
     """
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(st.lists(st.tuples(messages, st.booleans()), min_size=1, max_size=12), st.integers(0, 2))
     def test_nonsense(self, said: list[tuple[Message, bool]], booted: int) -> None:
         """

@@ -101,7 +101,7 @@ class StrangerTests(SynchronousTestCase):
     A node that is told nonsense.
     """
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(st.lists(st.tuples(messages, st.integers(0, 2)), min_size=1, max_size=12))
     def test_nonsense(self, said: list[tuple[Message, int]]) -> None:
         """

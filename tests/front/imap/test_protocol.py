@@ -82,7 +82,7 @@ class ProtocolTests(SynchronousTestCase):
     Tests for a connection as a whole.
     """
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(talks, st.booleans())
     def test_no_harm(self, octets: bytes, known: bool) -> None:
         """
@@ -103,7 +103,7 @@ class ProtocolTests(SynchronousTestCase):
         made.clock.advance(60)
         self.assertEqual([], made.clock.getDelayedCalls())
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(talks, st.lists(st.integers(0, 400), max_size=8), st.booleans())
     def test_chunking(self, octets: bytes, cuts: list[int], known: bool) -> None:
         """
@@ -120,7 +120,6 @@ class ProtocolTests(SynchronousTestCase):
             answers.append((client.octets(), client.ended))
         self.assertEqual(answers[0], answers[1])
 
-    @settings(deadline=None)
     @given(st.sampled_from([b"x", b"{1+}\r\nx", b'"', b"(", b"t NOOP {5000000+}\r\n", b"\0", b"t FETCH ", b"1,"]))
     def test_memory(self, piece: bytes) -> None:
         """

@@ -66,7 +66,7 @@ class ProtocolTests(SynchronousTestCase):
     Tests for a connection as a whole.
     """
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(talks, st.booleans())
     def test_no_harm(self, octets: bytes, known: bool) -> None:
         """
@@ -86,7 +86,7 @@ class ProtocolTests(SynchronousTestCase):
         self.assertTrue(left == 2 or b"quit" in octets.lower())
         self.assertTrue(client.world.factory.locks.take("alice@example.org"))
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(talks, st.lists(st.integers(0, 400), max_size=8), st.booleans())
     def test_chunking(self, octets: bytes, cuts: list[int], known: bool) -> None:
         """
@@ -102,7 +102,6 @@ class ProtocolTests(SynchronousTestCase):
             answers.append((client.octets(), client.ended))
         self.assertEqual(answers[0], answers[1])
 
-    @settings(deadline=None)
     @given(st.sampled_from([b"x", b"\0", b"RETR 1 ", b"USER a\r\n", b"NOOP\r\n", b"\r\n"]))
     def test_memory(self, piece: bytes) -> None:
         """
