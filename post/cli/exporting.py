@@ -17,20 +17,23 @@ from post.errors import ConfigError, PostError
 from post.moving.exporting import Exporter, Sink
 from post.moving.files import Exported
 from post.moving.maildir_sink import MaildirSink
+from post.moving.mbox_sink import MboxSink
 from post.moving.requests import Folders, Survey
 
 
 @click.command("export")
-@click.argument("form", type=click.Choice(("maildir",)))
+@click.argument("form", type=click.Choice(("maildir", "mbox")))
 @click.argument("directory", type=click.Path(path_type=Path))
 @config_option
 @account_option
 @click.option("--folder", "folders", multiple=True, help="Only this folder; can be given several times.")
 def exporting(form: str, directory: Path, config: Path | None, account: str, folders: tuple[str, ...]) -> None:
     """
-    Write the mailbox of an account on the node that runs here into DIRECTORY, as a Maildir with folders.
+    Write the mailbox of an account on the node that runs here into DIRECTORY: as a Maildir with folders, or as files
+    in mbox format (mboxrd).
 
-    It can be stopped at any time: the same command goes on, and later adds what has come since.  Exit code: 0 if all of
+    It can be stopped at any time: the same command goes on; later it adds to a Maildir what has come since, and
+    writes an mbox anew.  Exit code: 0 if all of
     it is there, 65 if all is but what the last lines name, 69 if the node does not run.
     """
     with linked(node_config(config), account) as (link, address):
@@ -39,7 +42,7 @@ def exporting(form: str, directory: Path, config: Path | None, account: str, fol
         if missing:
             raise ConfigError(f"--folder {missing[0]}", "is no folder of this mailbox")
         exported = Exported(directory, address, form)
-        sink: Sink = MaildirSink(directory, exported)
+        sink: Sink = (MaildirSink if form == "maildir" else MboxSink)(directory, exported)
         chosen = [folder for folder in there if not folders or folder.name in folders]
         stopped: BaseException | None = None
         troubles: list[str] = []

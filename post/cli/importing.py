@@ -23,6 +23,8 @@ from post.moving.importing import Importer, Tally
 from post.moving.ledger import Ledger
 from post.moving.link import Link, SocketConnection
 from post.moving.maildir import MaildirSource
+from post.moving.mbox import QUOTINGS
+from post.moving.mbox_source import MboxSource
 from post.moving.requests import Folders, Survey
 from post.moving.source import Source
 
@@ -63,6 +65,33 @@ def maildir(directory: Path, config: Path | None, account: str, into: str, dry_r
     From the Maildir DIRECTORY, and all that are in it.
     """
     _run(config, account, into, dry_run, f"maildir {directory.resolve()}", lambda *x: MaildirSource(directory, *x))
+
+
+@importing.command()
+@click.argument("path", type=_path)
+@click.option(
+    "--quoting",
+    type=click.Choice(QUOTINGS),
+    default=QUOTINGS[0],
+    show_default=True,
+    help='How lines of messages that begin with "From" are marked.',
+)
+@_options
+def mbox(path: Path, quoting: str, config: Path | None, account: str, into: str, dry_run: bool) -> None:
+    """
+    From the mbox PATH, or all that are in the directory PATH.
+    """
+    sources: list[MboxSource] = []
+
+    def make(ledger: Ledger, size_limit: int) -> Source:
+        sources.append(MboxSource(path, ledger, size_limit, quoting))
+        return sources[0]
+
+    try:
+        _run(config, account, into, dry_run, f"mbox {path.resolve()} {quoting}", make)
+    finally:
+        if sources and sources[0].unescaped:
+            click.echo(f'{sources[0].unescaped:,} lines that begin with "From" were taken for text of a message.')
 
 
 def _run(

@@ -123,7 +123,8 @@ class Importer:
         try:
             loaded = message.read()
         except Broken as error:
-            self._trouble(message.where, str(error))
+            if str(error):
+                self._trouble(message.where, str(error))
             return
         octets = to_mail(loaded.octets)
         self.tally.changed += octets != loaded.octets

@@ -85,7 +85,13 @@ def to_maildir(name: str) -> str:
 
 def to_file(name: str) -> str:
     """
-    A path for the folder C{name}, whose levels are safe as names of files: none is hidden, or leads elsewhere.
+    A path for the folder C{name}, whose levels are safe as names of files: none is hidden, leads elsewhere, or looks
+    like an mbox.
     """
-    levels = [to_utf7(level, also="\\:") for level in name.split(SEPARATOR)]
-    return SEPARATOR.join(f"&AC4-{level[1:]}" if level.startswith(".") else level for level in levels)
+    levels = []
+    for level in name.split(SEPARATOR):
+        coded = to_utf7(level, also="\\:")
+        for end in (".mbox", ".sbd"):
+            coded = f"{coded[: -len(end)]}&AC4-{end[1:]}" if coded.endswith(end) else coded
+        levels.append(f"&AC4-{coded[1:]}" if coded.startswith(".") else coded)
+    return SEPARATOR.join(levels)

@@ -26,6 +26,7 @@ from post.commit import DiskError
 from post.errors import NotFound, Overloaded, PeerError, PostError, TooFewReplicas, Unreachable
 from post.hashes import Purpose, tagged
 from post.mail.interfaces import (
+    SEPARATOR,
     FolderExists,
     FolderRefused,
     FolderStatus,
@@ -349,7 +350,8 @@ def _find(mailbox: IMailbox, wanted: Provide) -> FolderStatus | None:
     for status in mailbox.folders():
         if wanted.special_use and status.special_use == wanted.special_use:
             return status
-    name = "INBOX" if wanted.name.upper() == "INBOX" else wanted.name
+    first, separator, rest = wanted.name.partition(SEPARATOR)
+    name = f"INBOX{separator}{rest}" if first.upper() == "INBOX" else wanted.name
     return next((status for status in mailbox.folders() if status.name == name), None)
 
 

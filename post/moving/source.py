@@ -11,7 +11,7 @@ from typing import Protocol
 
 class Broken(Exception):
     """
-    One message cannot be read: why, in words that follow its name.
+    One message cannot be read: why, in words that follow its name.  With no words it is none, and is passed over.
     """
 
 

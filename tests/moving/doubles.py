@@ -18,6 +18,8 @@ from post.moving.ledger import Ledger
 from post.moving.link import Link
 from post.moving.maildir import MaildirSource
 from post.moving.maildir_sink import MaildirSink
+from post.moving.mbox_sink import MboxSink
+from post.moving.mbox_source import MboxSource
 from post.moving.server import MovingFactory, MovingProtocol
 from post.moving.source import Source
 from tests.front.imap.doubles import FakeAccounts, FakeMailbox
@@ -135,6 +137,25 @@ class Desk:
         try:
             return self.write(MaildirSink(root, exported))
         finally:
+            exported.close()
+
+    def bring_mbox(self, root: Path, ledger: Ledger | None = None, quoting: str = "mboxrd") -> Tally:
+        """
+        Import mboxes, likewise.
+        """
+        used = ledger or Ledger(None)
+        return self.bring(MboxSource(root, used, SIZE_LIMIT, quoting), used)
+
+    def write_mbox(self, root: Path) -> tuple[ExportTally, list[str]]:
+        """
+        Export to mboxes.
+        """
+        exported = Exported(root, ADDRESS, "mbox")
+        sink = MboxSink(root, exported)
+        try:
+            return self.write(sink)
+        finally:
+            sink.abandon()
             exported.close()
 
     def contents(self) -> dict[str, list[tuple[bytes, frozenset[str], int]]]:
