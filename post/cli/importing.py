@@ -10,15 +10,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
 from post import control
 from post.cli.status import config_option, node_config
+from post.cli.user import password_option, read_password
 from post.config import Config
 from post.control import EXIT_FAILED
 from post.errors import ConfigError, PostError, Unreachable
+from post.moving.imap_source import SECURITY, UNCHECKED, ImapSource, Login, connect
 from post.moving.importing import Importer, Tally
 from post.moving.ledger import Ledger
 from post.moving.link import Link, SocketConnection
@@ -34,6 +36,13 @@ EXIT_DATA = 65
 Options = Callable[[Callable[..., Any]], Callable[..., Any]]
 account_option = click.option("--account", default="", help="Whose mailbox, if several people live on the node.")
 _path = click.Path(path_type=Path)
+
+
+def is_loopback(host: str) -> bool:
+    """
+    Whether C{host} is this machine, by its name or number.
+    """
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -92,6 +101,73 @@ def mbox(path: Path, quoting: str, config: Path | None, account: str, into: str,
     finally:
         if sources and sources[0].unescaped:
             click.echo(f'{sources[0].unescaped:,} lines that begin with "From" were taken for text of a message.')
+
+
+@importing.command()
+@click.argument("server")
+@click.option("--user", required=True, help="As whom to log in there.")
+@password_option
+@click.option(
+    "--security",
+    type=click.Choice(SECURITY),
+    default=SECURITY[0],
+    show_default=True,
+    help="TLS from the first octet, STARTTLS, or no TLS at all.",
+)
+@click.option("--ca", "authority", type=_path, help="Who issued the server's certificate, if no public authority did.")
+@click.option("--insecure", is_flag=True, help="Do not check the certificate: anybody between could read everything.")
+@click.option("--folder", "folders", multiple=True, help="Only this folder; can be given several times.")
+@click.option("--exclude", "excluded", multiple=True, help="Not this folder; can be given several times.")
+@_options
+def imap(
+    server: str,
+    user: str,
+    password_file: TextIO | None,
+    security: str,
+    authority: Path | None,
+    insecure: bool,
+    folders: tuple[str, ...],
+    excluded: tuple[str, ...],
+    config: Path | None,
+    account: str,
+    into: str,
+    dry_run: bool,
+) -> None:
+    """
+    From the IMAP server SERVER (HOST or HOST:PORT), where nothing is changed.
+
+    What is called Sent, Drafts, Junk, Trash or Archive there comes into the folder of that use here.
+    """
+    host, port = _server(server, security)
+    if security == UNCHECKED and not (insecure or is_loopback(host)):
+        raise ConfigError("--security none", "sends the password in clear: add --insecure if that is what you want")
+    secret = _secret(password_file, user, host)
+    login = Login(host, port, security, insecure, authority, user, secret)
+
+    def wanted(name: str) -> bool:
+        return (not folders or name in folders) and name not in excluded
+
+    def make(ledger: Ledger, size_limit: int) -> Source:
+        return ImapSource(connect(login, size_limit), f"{host}:{port}", size_limit, wanted)
+
+    _run(config, account, into, dry_run, f"imap {host} {port} {user}", make)
+
+
+def _server(server: str, security: str) -> tuple[str, int]:
+    host, separator, port = server.rpartition(":")
+    if not separator or host.endswith(":") or server.endswith("]"):
+        return server.strip("[]"), 993 if security == "tls" else 143
+    if not port.isascii() or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ConfigError(server, "is not HOST or HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
+def _secret(file: TextIO | None, user: str, host: str) -> str:
+    if file is not None:
+        return read_password(file).decode()
+    if not sys.stdin.isatty():
+        raise ConfigError("--password-file", "is needed where nobody can be asked")
+    return str(click.prompt(f"Password of {user} at {host}", hide_input=True))
 
 
 def _run(

@@ -66,10 +66,12 @@ def from_letters(letters: str, keywords: Mapping[str, str]) -> frozenset[str]:
 
 def to_letters(flags: Iterable[str], keywords: Mapping[str, str]) -> str:
     """
-    The letters for C{flags}, in the order that the format wants; C{keywords} has letters by keyword.
+    The letters for C{flags}, in the order that the format wants; C{keywords} has letters by keyword.  What is forwarded
+    has both kinds, since not every program knows both.
     """
-    named = {flag: letter for letter, flag in LETTERS.items()} | dict(keywords)
-    return "".join(sorted({named[flag] for flag in flags if flag in named}))
+    usual = {flag: letter for letter, flag in LETTERS.items()}
+    found = {letters[flag] for flag in flags for letters in (usual, keywords) if flag in letters}
+    return "".join(sorted(found))
 
 
 def from_status(status: str, x_status: str, keywords: str) -> frozenset[str]:

@@ -99,14 +99,12 @@ class MaildirSink:
         lost = []
         fresh = [flag for flag in flags if not flag.startswith("\\") and flag not in self._keywords]
         for keyword in fresh:
-            if keyword in LETTERS.values():
-                continue
             if len(self._keywords) < KEYWORDS_LIMIT:
                 self._keywords[keyword] = chr(ord("a") + len(self._keywords))
                 # Before a file that uses it.
                 text = write_keywords(list(self._keywords)).encode()
                 write_file(self._directory / "dovecot-keywords", text, 0o600)
-            elif keyword not in self._refused:
+            elif keyword not in self._refused and keyword not in LETTERS.values():
                 self._refused.add(keyword)
                 lost.append(f"has the keyword {keyword}; a folder of a Maildir has {KEYWORDS_LIMIT} at most")
         return lost

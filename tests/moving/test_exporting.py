@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from post.errors import ConfigError, Unreachable
 from post.moving.files import Exported
-from post.moving.flags import KEYWORDS_LIMIT
+from post.moving.flags import KEYWORDS_LIMIT, from_letters, read_keywords
 from tests.scratch import scratch
 
 from .doubles import ADDRESS, Desk
@@ -223,5 +223,7 @@ class RoundTripTests(SynchronousTestCase):
         for path in root.glob("**/cur/*"):
             date, _, rest = path.name.partition(".")
             name = f"{path.parent.relative_to(root)}/{date}{rest[32:].split(',')[0]}"
-            found.append((name, "".join(sorted(rest.split(",")[1])), path.read_bytes(), os.stat(path).st_mtime))
+            text = (path.parent.parent / "dovecot-keywords").read_text() if rest[-1].islower() else ""
+            flags = from_letters(rest.split(",")[1], read_keywords(text))
+            found.append((name, str(sorted(flags)), path.read_bytes(), os.stat(path).st_mtime))
         return sorted(found)

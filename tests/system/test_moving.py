@@ -4,7 +4,9 @@ Moving in and out, with a real ring and what other programs have made.
 
 from __future__ import annotations
 
+import imaplib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,9 +16,38 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.moving.doubles import maildir
+from tests.system.dovecot import PASSWORD, Dovecot
 from tests.system.rings import Ring
 
 TIMEOUT_S = 180
+
+
+Mail = dict[str, list[tuple[bytes, tuple[str, ...], str]]]
+
+
+def mailbox(client: imaplib.IMAP4) -> Mail:
+    """
+    All that an IMAP server shows: by folder, octets, flags and date of each message, but for the ring's welcome.
+    """
+    found: Mail = {}
+    for line in client.list()[1]:
+        assert isinstance(line, bytes)
+        if b"\\Noselect" in line:
+            continue
+        name = line.decode().rpartition(' "/" ' if b' "/" ' in line else ' "." ')[2].strip('"')
+        if client.select(f'"{name}"', readonly=True)[1] == [b"0"]:
+            continue
+        answers = client.fetch("1:*", "(FLAGS INTERNALDATE BODY.PEEK[])")[1]
+        for answer in answers:
+            if isinstance(answer, tuple) and not answer[1].startswith(b"Authentication-Results:"):
+                head = answer[0].decode()
+                flags = re.search(r"FLAGS \(([^)]*)\)", head)
+                date = re.search(r'INTERNALDATE "([^"]*)"', head)
+                assert flags is not None and date is not None
+                kept = tuple(sorted(flag for flag in flags[1].split() if flag not in ("\\Recent", "$Verified")))
+                found.setdefault(name, []).append((answer[1], kept, date[1]))
+    client.logout()
+    return {name: sorted(messages) for name, messages in found.items()}
 
 
 class MovingTests(SynchronousTestCase):
@@ -37,6 +68,74 @@ class MovingTests(SynchronousTestCase):
         said = (done.stdout + done.stderr).decode(errors="replace")
         self.assertEqual(code, done.returncode, said)
         return said
+
+    def same(self, expected: Mail, found: Mail) -> None:
+        """
+        Compare mailboxes, without an attempt to show all differences.
+        """
+        self.assertEqual(sorted(expected), sorted(found))
+        for name, messages in expected.items():
+            self.assertEqual(
+                [(len(text), *rest) for text, *rest in messages], [(len(text), *rest) for text, *rest in found[name]]
+            )
+            self.assertTrue(messages == found[name])
+
+    def fill(self, client: imaplib.IMAP4) -> None:
+        """
+        Years of mail at another server.
+        """
+        client.create("Work.2026")
+        client.create("Entw&APw-rfe")
+        for number in range(30):
+            folder = ("INBOX", '"Sent Items"', "Work.2026", "Entw&APw-rfe")[number % 4]
+            flags = ("()", "(\\Seen)", "(\\Seen \\Answered $Label1)", "(\\Flagged Work $Forwarded)")[number // 4 % 4]
+            text = b"From: bob@example.org\r\nSubject: old %d\r\n\r\n\xff %b\r\n" % (number, b"x" * 977 * number)
+            date = f'"{number % 28 + 1:02}-Mar-2019 10:20:30 +0000"'
+            self.assertEqual("OK", client.append(folder, flags, date, text)[0])
+        client.logout()
+
+    def test_dovecot(self) -> None:
+        """
+        Another server's mail comes over IMAP, or as the Maildir that it keeps, the same to the octet, with folders,
+        uses, flags, keywords and dates, and once; what is exported, that server shows as it was.
+        """
+        with Dovecot() as dovecot, Ring(4) as ring:
+            self.fill(dovecot.client())
+            before = mailbox(dovecot.client())
+            self.assertEqual(30, sum(map(len, before.values())))
+            secret = self.scratch / "password"
+            secret.write_text(f"{PASSWORD}\n")
+            alice, bob = (ring.home(ring.home_of(name)["name"]) for name in ("alice", "bob"))
+            asked: tuple[str | Path, ...] = (
+                "import",
+                "imap",
+                f"127.0.0.1:{dovecot.port}",
+                "--user",
+                "alice",
+                "--password-file",
+                secret,
+            )
+            said = self.post(*asked, "--config", alice, code=78)
+            self.assertIn("certificate cannot be trusted", said)
+            asked = (*asked, "--ca", dovecot.authority, "--config", alice)
+            self.assertIn("30 messages", self.post(*asked))
+            self.assertIn("0 messages (0.0 MB) came", self.post(*asked))
+            expected = {name.replace(".", "/"): messages for name, messages in before.items()}
+            expected["Sent"] = expected.pop("Sent Items")
+            self.same(expected, mailbox(ring.imap("alice")))
+
+            said = self.post("import", "maildir", dovecot.mail, "--config", bob)
+            self.assertIn("30 messages", said)
+            expected["Sent Items"] = expected.pop("Sent")
+            self.same(expected, mailbox(ring.imap("bob")))
+
+            self.post("export", "maildir", self.scratch / "out", "--config", bob)
+            shutil.rmtree(dovecot.mail)
+            shutil.copytree(self.scratch / "out", dovecot.mail)
+            owner = dovecot.directory.stat() if os.geteuid() else None
+            for path in [dovecot.mail, *dovecot.mail.rglob("*")]:
+                shutil.chown(path, *("nobody", "nogroup") if owner is None else (owner.st_uid, owner.st_gid))
+            self.same(before, mailbox(dovecot.client()))
 
     def test_maildir(self) -> None:
         """
