@@ -220,6 +220,25 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     in pieces, so this bounds how many large messages are under way at once, not how large they are."""
 
 
+class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    What the node writes about itself.  Never keys, passwords, codes, or what is in messages.
+    """
+
+    file: Annotated[str, Meta(max_length=1000)] = ""
+    """Into which file, relative to the data directory.  It is turned over by size.  Empty: where twistd says, which is
+    the terminal with C{-n}, and otherwise C{twistd.log} where it was started, which grows without end."""
+
+    size_mib: Annotated[int, Meta(ge=1, le=1024)] = 10
+    """How large the file gets before it is turned over."""
+
+    keep: Annotated[int, Meta(ge=1, le=1000)] = 5
+    """How many that were turned over are kept."""
+
+    json: bool = False
+    """One JSON object in each line, for programs.  Without C{file} to standard output, so with C{twistd -n} only."""
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
     C{node.toml}.
@@ -238,6 +257,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     authority: Authority = Authority()
     gateway: Gateway = Gateway()
     limits: Limits = Limits()
+    log: Log = Log()
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -309,7 +329,7 @@ def _check(file: Path, settings: Settings) -> None:
         _check_reached(f"{file}: authority.address", settings.authority.address)
     _check_gateway(file, settings)
     names = {f"files.{key}": getattr(settings.files, key) for key in Files.__struct_fields__}
-    names |= {"data": settings.data, "authority.directory": settings.authority.directory}
+    names |= {"data": settings.data, "authority.directory": settings.authority.directory, "log.file": settings.log.file}
     names |= {f"gateway.{key}": getattr(settings.gateway, key) for key in ("certificate", "key", "roots")}
     for key, value in names.items():
         if "\0" in value:

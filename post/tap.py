@@ -19,12 +19,12 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.threads import deferToThreadPool
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from post import control, lifeline
+from post import control, lifeline, logs
 from post.ca.affiliation import Affiliation, renew_ended
 from post.complaints import Complaints
 from post.config import Config, Mail, load, split_service
@@ -49,6 +49,7 @@ from post.net.transport import TlsTransport
 from post.node import Node, NodeConfig
 from post.past.store import SqliteBlockStore
 from post.process import allow_descriptors, check_ports, disk, end_with, give_up, say
+from post.supervision import READY, STOPPING, Supervisor
 
 DIRECTORY_S = 30.0
 """Between two looks at whether somebody has put a newer directory in place.  One C{stat}, so it could be often; half a
@@ -64,7 +65,10 @@ class Options(usage.Options):
     """
 
     optParameters = [["config", "c", "node.toml", "The node's settings."]]
-    optFlags = [["found", None, "Found a ring instead of entering one through the seeds."]]
+    optFlags = [
+        ["found", None, "Found a ring instead of entering one through the seeds."],
+        ["log-json", None, "Log one JSON object in each line, as log.json says."],
+    ]
     longdesc = "Runs a node of POST.  See conf/node.toml for what can be set."
 
     def postOptions(self) -> None:
@@ -81,7 +85,9 @@ def makeService(options: Options) -> Service:
     from twisted.internet import reactor
 
     try:
-        return NodeService(reactor, options["settings"], bool(options["found"]))
+        service = NodeService(reactor, options["settings"], bool(options["found"]))
+        service.log_with(bool(options["log-json"]))
+        return service
     except (ConfigError, OSError) as error:  # The second: a disk that is full, a directory of somebody else.
         give_up(error)
 
@@ -123,10 +129,23 @@ class NodeService(Service):
         self._web: WebService | None = None
         self._control: Any = None  # A listening port.
         self._moving: MovingService | None = None
+        self._supervisor = Supervisor()
+        self._observer: ILogObserver | None = None
         self._starting: Deferred[None] | None = None
         check_ports(config.file, _ports(config))
 
     # Starting.
+
+    def log_with(self, as_json: bool) -> None:
+        """
+        Log as the settings say, or as JSON.
+        """
+        log = self._config.settings.log
+        self._observer = logs.observer(msgspec.structs.replace(log, json=log.json or as_json), self._config.directory)
+
+    def setServiceParent(self, parent: Any) -> None:  # Any: IServiceCollection, or what can be adapted to it.
+        logs.use(parent, self._observer)
+        super().setServiceParent(parent)  # type: ignore[no-untyped-call]
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
@@ -138,6 +157,7 @@ class NodeService(Service):
 
     def _begin(self) -> None:
         lifeline.hold(self._reactor, self._end)
+        self._supervisor.watch(self._reactor, lambda: bool(self.running))
         self._starting = Deferred.fromCoroutine(self._start())
         self._starting.addErrback(self._failed)
 
@@ -174,6 +194,7 @@ class NodeService(Service):
         self._show(node)
         self._watch_directory()
         self.log.info("{name} serves", name=settings.name)
+        self._supervisor.tell(READY)
 
     def _show(self, node: Node) -> None:
         """
@@ -333,6 +354,7 @@ class NodeService(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        self._supervisor.tell(STOPPING)
         if self._starting is not None:
             self._starting.cancel()
         if self._web is not None:

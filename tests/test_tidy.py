@@ -28,7 +28,7 @@ RANKS: tuple[tuple[str, ...], ...] = (
     ("wire", "tasks", "complaints", "config", "files", "commit", "lifeline"),
     ("interfaces",),
     ("crypto",),
-    ("rpc", "journal", "control", "process"),
+    ("rpc", "journal", "control", "process", "logs", "supervision"),
     ("pastry",),
     ("past", "scribe"),
     ("messaging",),
@@ -44,7 +44,7 @@ RANKS: tuple[tuple[str, ...], ...] = (
 GROUND = frozenset(name for row in RANKS[:2] for name in row)
 SIBLINGS_APART = frozenset({"past", "scribe", "mail", "im", "net", "sim", "front", "gateway", "ca", "moving"})
 
-WORLDLY = frozenset({"tap", "cli", "lifeline", "sim", "control", "process"})
+WORLDLY = frozenset({"tap", "cli", "lifeline", "sim", "control", "process", "supervision"})
 """Where the real world is touched (or, for the simulator, imitated)."""
 
 FORBIDDEN_CALLS = frozenset(
@@ -259,7 +259,7 @@ class TidyTests(SynchronousTestCase):
         (scratch := Path(self.mktemp())).write_text(shown)
         self.assertEqual(Settings(), load(scratch).settings)
         raw = tomllib.loads(shown)
-        for section in ("links", "mail", "web", "files", "authority", "gateway", "limits"):
+        for section in ("links", "mail", "web", "files", "authority", "gateway", "limits", "log"):
             fields = set(type(getattr(Settings(), section)).__struct_fields__)
             self.assertEqual(fields, set(raw[section]), section)
 

@@ -301,7 +301,7 @@ class RoundTripTests(SynchronousTestCase):
     Out and in again.
     """
 
-    @settings(max_examples=25)
+    @settings(max_examples=25, deadline=None)
     @given(_messages)
     def test_mbox(self, messages: list[tuple[bytes, set[str], int, str]]) -> None:
         """
