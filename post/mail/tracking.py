@@ -63,6 +63,8 @@ CHECKS_LIMIT = 8
 """Messages asked for at once."""
 RATE = 20.0
 """Messages a second that become due after a start, at most."""
+GATHER_S = 1.0
+"""What has arrived within so long is noted together: who comes back fetches hundreds at once."""
 FLUSH_S = 10.0
 """For so long what was delivered at once is only in memory: the next message's record takes it along, which costs the
 ring nothing.  What a crash loses of it is shown to nobody and waited for by nobody."""
@@ -99,6 +101,8 @@ class Tracking:
         self._by_handle: dict[Handle, tuple[bytes, str]] = {}
         self._fresh: dict[bytes, Dispatched] = {}
         """What was delivered at once, and is in no record yet."""
+        self._arrived: list[tuple[bytes, str, int]] = []
+        """Keys, recipients, and when, of what has arrived and is in no record yet."""
         self._restored = -1
         self._sleeping: Deferred[None] | None = None
         self._nudged = False
@@ -167,17 +171,28 @@ class Tracking:
     def _heard(self, handle: Handle, at: int) -> None:
         found = self._by_handle.pop(handle, None)
         if found is not None:
+            if not self._arrived:
+                self._tasks.spawn(self._settle_soon())
             key, address = found
-            self._tasks.spawn(self._settle(key, [(address, at)]))
+            self._arrived.append((key, address, at))
 
-    async def _settle(self, key: bytes, arrived: Sequence[tuple[str, int]]) -> None:
+    async def _settle_soon(self) -> None:
+        await sleep(self._clock, GATHER_S)
+        arrived, self._arrived = self._arrived, []
+        await self._settle(arrived)
+
+    async def _settle(self, arrived: Sequence[tuple[bytes, str, int]]) -> None:
         """
-        Note for whom the message waits no longer.  If a crash loses it, the ring is asked again.
+        Note for whom which messages wait no longer.  If a crash loses it, the ring is asked again.
         """
-        journey = self._mailbox.state.journeys.by_key.get(key)
-        waiting = {passage.address for passage in journey.waiting()} if journey is not None else set()
-        operations = [Settled(key, (to,), Standing.DELIVERED, at) for to, at in arrived if to in waiting]
-        await self._mailbox.commit(operations)
+        known = self._mailbox.state.journeys.by_key
+        await self._mailbox.commit_together(
+            [
+                Settled(key, (address,), Standing.DELIVERED, at)
+                for key, address, at in arrived
+                if key in known and any(passage.address == address for passage in known[key].waiting())
+            ]
+        )
 
     # When to look.
 
@@ -282,7 +297,7 @@ class Tracking:
         """
         Whether there is a receipt where a notification waited.
         """
-        arrived: list[tuple[str, int]] = []
+        arrived: list[tuple[bytes, str, int]] = []
         for passage in journey.waiting():
             if passage.handle is None:
                 continue
@@ -291,8 +306,8 @@ class Tracking:
             except NotFound:
                 continue
             if receipt is not None:
-                arrived.append((passage.address, receipt_time(receipt)))
-        await self._settle(journey.key, arrived)
+                arrived.append((journey.key, passage.address, receipt_time(receipt)))
+        await self._settle(arrived)
 
     async def _end(self, journey: Journey) -> None:
         """
@@ -300,16 +315,16 @@ class Tracking:
         """
         late = self._clock.seconds() >= _ends_at(journey) + DECIDE_S
         fates: dict[str, Standing] = {}
-        arrived: list[tuple[str, int]] = []
+        arrived: list[tuple[bytes, str, int]] = []
         for passage in journey.waiting():
             standing, at = await self._became(passage, late)
             if standing is Standing.WAITING:
                 return  # Too few answered to know: all recipients get one notice together.
             if standing is Standing.DELIVERED:
-                arrived.append((passage.address, at))
+                arrived.append((journey.key, passage.address, at))
             else:
                 fates[passage.address] = standing
-        await self._settle(journey.key, arrived)
+        await self._settle(arrived)
         if fates:
             await self._give_up(journey, fates)
 

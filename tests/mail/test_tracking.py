@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from post.errors import Overloaded, PostError, TooFewReplicas
 from post.mail import tracking
 from post.mail.records import Standing
-from post.mail.tracking import AGAIN_S, DECIDE_S, FLUSH_S, MARGIN_S, WARN_S
+from post.mail.tracking import AGAIN_S, DECIDE_S, FLUSH_S, GATHER_S, MARGIN_S, WARN_S
 from post.messaging.pending import PENDING
 
 from .doubles import Person, Place
@@ -150,8 +150,9 @@ class TrackingTests(SynchronousTestCase):
         self.bob.open()
         receipt = self.place.run(self.place.reception.receive(envelope))
         self.place.run(self.place.dispatch.end(envelope, receipt, int(self.place.clock.seconds()) + 99))
-        self.later(0.1)
-        self.assertEqual([Standing.DELIVERED], self.standings())
+        count = self.alice.log.count
+        self.later(GATHER_S + 0.1)
+        self.assertEqual(([Standing.DELIVERED], count + 1), (self.standings(), self.alice.log.count))
 
     def test_expired(self) -> None:
         """
