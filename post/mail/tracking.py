@@ -45,7 +45,7 @@ from post.past.node import Past
 from post.tasks import Tasks, gather, sleep
 
 OUTSTANDING_LIMIT = 100_000
-"""Messages of one account that wait for somebody; about 70 MB of memory.  Beyond it nothing more is taken."""
+"""Messages of one account that wait for somebody: 110 MB of memory.  Beyond it nothing more is taken."""
 FIRST_S = 60.0
 """After a message was accepted, before the ring is asked whether it has arrived."""
 PAUSE_LIMIT_S = 86400.0
