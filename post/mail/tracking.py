@@ -20,13 +20,11 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from post.errors import NotFound, Overloaded, PostError
-from post.hashes import Purpose, keyed
 from post.ids import Handle
 from post.mail.journeys import Journey, fields
 from post.mail.letter import Letter, LetterBox
 from post.mail.mailbox import Mailbox
-from post.mail.mime import HEADER_LIMIT
-from post.mail.notices import delayed, ended, report
+from post.mail.notices import Notices, delayed, ended
 from post.mail.records import (
     PASSAGES_LIMIT,
     AnyOperation,
@@ -36,7 +34,6 @@ from post.mail.records import (
     Settled,
     Standing,
 )
-from post.mail.report import Fate
 from post.messaging.account import Account
 from post.messaging.dispatch import Dispatch
 from post.messaging.notification import CLOCK_SKEW_S, receipt_time
@@ -88,9 +85,8 @@ class Tracking:
         random: Random,
         tasks: Tasks,
     ) -> None:
-        self._account = account
         self._mailbox = mailbox
-        self._letters = letters
+        self._notices = Notices(account, mailbox, letters, clock)
         self._past = past
         self._dispatch = dispatch
         self._clock = clock
@@ -345,58 +341,27 @@ class Tracking:
     # Telling the sender.
 
     async def _give_up(self, journey: Journey, fates: dict[str, Standing]) -> None:
-        now = self._now()
-        operations: list[AnyOperation] = []
-        for standing in sorted(set(fates.values())):
-            addresses = [address for address, each in fates.items() if each == standing]
-            operations += settled(journey.key, addresses, standing, now)
-        told = [ended(passage, fates[passage.address]) for passage in journey.passages if passage.address in fates]
-        await self._tell(journey, b"ended", told, operations)
+        """
+        One notice; for very many recipients several, as each has to fit a record with what it says of them.
+        """
+        lost = [passage for passage in journey.passages if passage.address in fates]
+        for start in range(0, len(lost), PASSAGES_LIMIT):
+            batch, now = lost[start : start + PASSAGES_LIMIT], self._now()
+            operations: list[AnyOperation] = []
+            for standing in (Standing.EXPIRED, Standing.UNKNOWN):
+                addresses = tuple(passage.address for passage in batch if fates[passage.address] == standing)
+                if addresses:
+                    operations.append(Settled(journey.key, addresses, standing, now))
+            told = [ended(passage, fates[passage.address]) for passage in batch]
+            await self._notices.tell(journey, "ended", told, operations)
 
     async def _warn(self, journey: Journey) -> None:
         told = [delayed(passage, self._now()) for passage in journey.waiting()]
         if told:
-            await self._tell(journey, b"delayed", told, [SenderWarned(journey.key)])
-
-    async def _tell(self, journey: Journey, kind: bytes, told: Sequence[Fate], also: Sequence[AnyOperation]) -> None:
-        """
-        File a notice, and let C{also} take effect with it.
-        """
-        if not journey.sender:
-            # Nobody is told what became of a message from nobody (RFC 5321, section 4.5.5).
-            await self._mailbox.keep(also)
-            return
-        # The same bytes may be sent again later: that is another message, with another end.
-        last = max(passage.expires for passage in journey.passages)
-        key = keyed(self._account.master, Purpose.NOTIFICATION_ID, b"notice", kind, journey.key, str(last).encode())
-        header = await self._header(journey)
-        letter = await self._letters.store(report(self._account.address, key, journey, told, header, self._now()))
-        now = self._mailbox.state.journeys.by_key.get(journey.key)
-        waiting = {passage.address for passage in now.waiting()} if now is not None else set()
-        if not waiting.issuperset(fate.recipient for fate in told):
-            return  # It has arrived somewhere meanwhile.
-        await self._mailbox.file_notice(key[:16], letter, tuple(also))
-        self.log.info("message {key}: its sender was told: {kind}", key=journey.key[:4].hex(), kind=kind.decode())
-
-    async def _header(self, journey: Journey) -> bytes:
-        try:
-            return await self._letters.read(journey.message, 0, min(journey.size, HEADER_LIMIT))
-        except PostError as error:
-            self.log.info("a notice has no header: {error}", error=error)
-            return b""
+            await self._notices.tell(journey, "delayed", told, [SenderWarned(journey.key)])
 
     def _now(self) -> int:
         return int(self._clock.seconds())
-
-
-def settled(key: bytes, addresses: Sequence[str], standing: Standing, at: int) -> list[Settled]:
-    """
-    The operations which say that a message waits no longer for C{addresses}.
-    """
-    return [
-        Settled(key, tuple(addresses[start : start + PASSAGES_LIMIT]), standing, at)
-        for start in range(0, len(addresses), PASSAGES_LIMIT)
-    ]
 
 
 def _handles(journey: Journey) -> list[tuple[Handle, tuple[bytes, str]]]:

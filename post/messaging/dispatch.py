@@ -205,9 +205,9 @@ class Dispatch:
         """
         handle, data = pending.delivered(envelope, receipt)
         self.heard(handle, receipt)
+        self._tasks.spawn(self._tell_sender(letter_in(envelope).node, receipt))
         until = expires + pending.RECEIPT_OUTLIVES_S
         try:
-            await self._tell_sender(letter_in(envelope).node, receipt)
             await self._past.insert(pending.PENDING, handle, data, StorageClass.PENDING, until)
         except PostError as error:
             self.log.debug("receipt of {handle} not everywhere: {error}", handle=handle, error=error)
