@@ -28,10 +28,11 @@ format: $(VENV)/installed-for-tests
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/mail.py
+	$(BIN)/python benchmarks/pending.py
 
 # Long campaigns with fresh seeds.  A seed that fails is printed with the command that repeats it.
 soak: $(VENV)/installed-for-tests
-	$(BIN)/python -m pytest -s tests/system/soak_promise.py
+	$(BIN)/python -m pytest -s tests/system/soak_promise.py tests/system/soak_offline.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info

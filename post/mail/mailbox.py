@@ -80,6 +80,8 @@ SPECIAL_USE_LIMIT = 40
 FLAGS_LIMIT = 100
 FLAG_LENGTH = 100
 """Of one message, and of each; far beyond what mail programs use, and what a record surely holds."""
+OPERATIONS_TOGETHER = 100
+"""Of 500 octets each, in one record."""
 OPERATIONS_IN_RECORD = 1000
 """Where one record holds an operation for each folder."""
 OWN_FLAGS = frozenset({"$Verified"})
@@ -325,6 +327,16 @@ class Mailbox:
             number = self._append((operation,))
         if number >= 0:
             await self._log.journaled(number)
+
+    async def commit_together(self, operations: Sequence[AnyOperation]) -> None:
+        """
+        Append C{operations}, of at most 500 octets each, in as few records as hold them; returns when this machine has
+        them durably.
+        """
+        number = -1
+        for batch in _batches(operations, OPERATIONS_TOGETHER):
+            number = self._append(batch)
+        await self._journaled(number)
 
     async def keep(self, operations: Iterable[AnyOperation]) -> None:
         """

@@ -20,13 +20,11 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from post.errors import NotFound, Overloaded, PostError
-from post.hashes import Purpose, keyed
 from post.ids import Handle
 from post.mail.journeys import Journey, fields
 from post.mail.letter import Letter, LetterBox
 from post.mail.mailbox import Mailbox
-from post.mail.mime import HEADER_LIMIT
-from post.mail.notices import delayed, ended, report
+from post.mail.notices import Notices, delayed, ended
 from post.mail.records import (
     PASSAGES_LIMIT,
     AnyOperation,
@@ -36,7 +34,6 @@ from post.mail.records import (
     Settled,
     Standing,
 )
-from post.mail.report import Fate
 from post.messaging.account import Account
 from post.messaging.dispatch import Dispatch
 from post.messaging.notification import CLOCK_SKEW_S, receipt_time
@@ -45,7 +42,7 @@ from post.past.node import Past
 from post.tasks import Tasks, gather, sleep
 
 OUTSTANDING_LIMIT = 100_000
-"""Messages of one account that wait for somebody; about 70 MB of memory.  Beyond it nothing more is taken."""
+"""Messages of one account that wait for somebody: 110 MB of memory.  Beyond it nothing more is taken."""
 FIRST_S = 60.0
 """After a message was accepted, before the ring is asked whether it has arrived."""
 PAUSE_LIMIT_S = 86400.0
@@ -63,6 +60,8 @@ CHECKS_LIMIT = 8
 """Messages asked for at once."""
 RATE = 20.0
 """Messages a second that become due after a start, at most."""
+GATHER_S = 1.0
+"""What has arrived within so long is noted together: who comes back fetches hundreds at once."""
 FLUSH_S = 10.0
 """For so long what was delivered at once is only in memory: the next message's record takes it along, which costs the
 ring nothing.  What a crash loses of it is shown to nobody and waited for by nobody."""
@@ -86,9 +85,8 @@ class Tracking:
         random: Random,
         tasks: Tasks,
     ) -> None:
-        self._account = account
         self._mailbox = mailbox
-        self._letters = letters
+        self._notices = Notices(account, mailbox, letters, clock)
         self._past = past
         self._dispatch = dispatch
         self._clock = clock
@@ -99,6 +97,8 @@ class Tracking:
         self._by_handle: dict[Handle, tuple[bytes, str]] = {}
         self._fresh: dict[bytes, Dispatched] = {}
         """What was delivered at once, and is in no record yet."""
+        self._arrived: list[tuple[bytes, str, int]] = []
+        """Keys, recipients, and when, of what has arrived and is in no record yet."""
         self._restored = -1
         self._sleeping: Deferred[None] | None = None
         self._nudged = False
@@ -167,17 +167,28 @@ class Tracking:
     def _heard(self, handle: Handle, at: int) -> None:
         found = self._by_handle.pop(handle, None)
         if found is not None:
+            if not self._arrived:
+                self._tasks.spawn(self._settle_soon())
             key, address = found
-            self._tasks.spawn(self._settle(key, [(address, at)]))
+            self._arrived.append((key, address, at))
 
-    async def _settle(self, key: bytes, arrived: Sequence[tuple[str, int]]) -> None:
+    async def _settle_soon(self) -> None:
+        await sleep(self._clock, GATHER_S)
+        arrived, self._arrived = self._arrived, []
+        await self._settle(arrived)
+
+    async def _settle(self, arrived: Sequence[tuple[bytes, str, int]]) -> None:
         """
-        Note for whom the message waits no longer.  If a crash loses it, the ring is asked again.
+        Note for whom which messages wait no longer.  If a crash loses it, the ring is asked again.
         """
-        journey = self._mailbox.state.journeys.by_key.get(key)
-        waiting = {passage.address for passage in journey.waiting()} if journey is not None else set()
-        operations = [Settled(key, (to,), Standing.DELIVERED, at) for to, at in arrived if to in waiting]
-        await self._mailbox.commit(operations)
+        known = self._mailbox.state.journeys.by_key
+        await self._mailbox.commit_together(
+            [
+                Settled(key, (address,), Standing.DELIVERED, at)
+                for key, address, at in arrived
+                if key in known and any(passage.address == address for passage in known[key].waiting())
+            ]
+        )
 
     # When to look.
 
@@ -282,7 +293,7 @@ class Tracking:
         """
         Whether there is a receipt where a notification waited.
         """
-        arrived: list[tuple[str, int]] = []
+        arrived: list[tuple[bytes, str, int]] = []
         for passage in journey.waiting():
             if passage.handle is None:
                 continue
@@ -291,8 +302,8 @@ class Tracking:
             except NotFound:
                 continue
             if receipt is not None:
-                arrived.append((passage.address, receipt_time(receipt)))
-        await self._settle(journey.key, arrived)
+                arrived.append((journey.key, passage.address, receipt_time(receipt)))
+        await self._settle(arrived)
 
     async def _end(self, journey: Journey) -> None:
         """
@@ -300,16 +311,16 @@ class Tracking:
         """
         late = self._clock.seconds() >= _ends_at(journey) + DECIDE_S
         fates: dict[str, Standing] = {}
-        arrived: list[tuple[str, int]] = []
+        arrived: list[tuple[bytes, str, int]] = []
         for passage in journey.waiting():
             standing, at = await self._became(passage, late)
             if standing is Standing.WAITING:
                 return  # Too few answered to know: all recipients get one notice together.
             if standing is Standing.DELIVERED:
-                arrived.append((passage.address, at))
+                arrived.append((journey.key, passage.address, at))
             else:
                 fates[passage.address] = standing
-        await self._settle(journey.key, arrived)
+        await self._settle(arrived)
         if fates:
             await self._give_up(journey, fates)
 
@@ -330,58 +341,27 @@ class Tracking:
     # Telling the sender.
 
     async def _give_up(self, journey: Journey, fates: dict[str, Standing]) -> None:
-        now = self._now()
-        operations: list[AnyOperation] = []
-        for standing in sorted(set(fates.values())):
-            addresses = [address for address, each in fates.items() if each == standing]
-            operations += settled(journey.key, addresses, standing, now)
-        told = [ended(passage, fates[passage.address]) for passage in journey.passages if passage.address in fates]
-        await self._tell(journey, b"ended", told, operations)
+        """
+        One notice; for very many recipients several, as each has to fit a record with what it says of them.
+        """
+        lost = [passage for passage in journey.passages if passage.address in fates]
+        for start in range(0, len(lost), PASSAGES_LIMIT):
+            batch, now = lost[start : start + PASSAGES_LIMIT], self._now()
+            operations: list[AnyOperation] = []
+            for standing in (Standing.EXPIRED, Standing.UNKNOWN):
+                addresses = tuple(passage.address for passage in batch if fates[passage.address] == standing)
+                if addresses:
+                    operations.append(Settled(journey.key, addresses, standing, now))
+            told = [ended(passage, fates[passage.address]) for passage in batch]
+            await self._notices.tell(journey, "ended", told, operations)
 
     async def _warn(self, journey: Journey) -> None:
         told = [delayed(passage, self._now()) for passage in journey.waiting()]
         if told:
-            await self._tell(journey, b"delayed", told, [SenderWarned(journey.key)])
-
-    async def _tell(self, journey: Journey, kind: bytes, told: Sequence[Fate], also: Sequence[AnyOperation]) -> None:
-        """
-        File a notice, and let C{also} take effect with it.
-        """
-        if not journey.sender:
-            # Nobody is told what became of a message from nobody (RFC 5321, section 4.5.5).
-            await self._mailbox.keep(also)
-            return
-        # The same bytes may be sent again later: that is another message, with another end.
-        last = max(passage.expires for passage in journey.passages)
-        key = keyed(self._account.master, Purpose.NOTIFICATION_ID, b"notice", kind, journey.key, str(last).encode())
-        header = await self._header(journey)
-        letter = await self._letters.store(report(self._account.address, key, journey, told, header, self._now()))
-        now = self._mailbox.state.journeys.by_key.get(journey.key)
-        waiting = {passage.address for passage in now.waiting()} if now is not None else set()
-        if not waiting.issuperset(fate.recipient for fate in told):
-            return  # It has arrived somewhere meanwhile.
-        await self._mailbox.file_notice(key[:16], letter, tuple(also))
-        self.log.info("message {key}: its sender was told: {kind}", key=journey.key[:4].hex(), kind=kind.decode())
-
-    async def _header(self, journey: Journey) -> bytes:
-        try:
-            return await self._letters.read(journey.message, 0, min(journey.size, HEADER_LIMIT))
-        except PostError as error:
-            self.log.info("a notice has no header: {error}", error=error)
-            return b""
+            await self._notices.tell(journey, "delayed", told, [SenderWarned(journey.key)])
 
     def _now(self) -> int:
         return int(self._clock.seconds())
-
-
-def settled(key: bytes, addresses: Sequence[str], standing: Standing, at: int) -> list[Settled]:
-    """
-    The operations which say that a message waits no longer for C{addresses}.
-    """
-    return [
-        Settled(key, tuple(addresses[start : start + PASSAGES_LIMIT]), standing, at)
-        for start in range(0, len(addresses), PASSAGES_LIMIT)
-    ]
 
 
 def _handles(journey: Journey) -> list[tuple[Handle, tuple[bytes, str]]]:

@@ -19,10 +19,10 @@ from twisted.logger import Logger
 from post.crypto.certificates import read_node
 from post.crypto.keys import SigningKey
 from post.errors import Conflict, PeerError, PostError, Unreachable
-from post.ids import AccountId, Contact, Handle
+from post.ids import AccountId, Contact, Handle, NodeId
 from post.messaging import pending
 from post.messaging.identities import Identities
-from post.messaging.messages import Filed, Push
+from post.messaging.messages import Arrived, Filed, Push
 from post.messaging.notification import (
     Notification,
     check_receipt,
@@ -109,6 +109,7 @@ class Dispatch:
         self._tasks = tasks
         self.receipts: list[Heard] = []
         """Who is told of receipts that this node comes to know after L{notify} has returned."""
+        rpc.serve(Arrived, self._arrived)
 
     def renew(self, node: Signer) -> None:
         """
@@ -204,11 +205,30 @@ class Dispatch:
         """
         handle, data = pending.delivered(envelope, receipt)
         self.heard(handle, receipt)
+        self._tasks.spawn(self._tell_sender(letter_in(envelope).node, receipt))
         until = expires + pending.RECEIPT_OUTLIVES_S
         try:
             await self._past.insert(pending.PENDING, handle, data, StorageClass.PENDING, until)
         except PostError as error:
             self.log.debug("receipt of {handle} not everywhere: {error}", handle=handle, error=error)
+
+    async def _tell_sender(self, node: NodeId, receipt: bytes) -> None:
+        """
+        Let the sending node know, if it is there: whoever looks at what they have sent need not wait until it asks.
+        """
+        if node == self._node_id:
+            return
+        try:
+            nearest = await self._pastry.replica_set(node, 1)
+        except PostError:
+            return  # It finds the receipt in the ring.
+        for contact in nearest:
+            if contact.id == node:
+                self._rpc.tell(contact, Arrived(receipt))
+
+    def _arrived(self, peer: Contact, message: Arrived) -> None:
+        delivered = check_receipt(message.receipt, self._root, self._clock.seconds())
+        self.heard(pending_handle(delivered), message.receipt)
 
     def heard(self, handle: Handle, receipt: bytes) -> None:
         """

@@ -28,3 +28,13 @@ class Filed(Message, frozen=True):
     """
 
     receipt: Annotated[bytes, Meta(max_length=ENVELOPE_LIMIT)]
+
+
+@message(0x42)
+class Arrived(Message, frozen=True):
+    """
+    A notification that your node sent has arrived: the recipient's receipt.  Told by the delegate that delivered it,
+    and not answered: whoever misses it finds the receipt in the ring.
+    """
+
+    receipt: Annotated[bytes, Meta(max_length=ENVELOPE_LIMIT)]

@@ -12,8 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from post.errors import Overloaded, PostError, TooFewReplicas
 from post.mail import tracking
-from post.mail.records import Standing
-from post.mail.tracking import AGAIN_S, DECIDE_S, FLUSH_S, MARGIN_S, WARN_S
+from post.mail.journeys import Journey
+from post.mail.records import Passage, Standing
+from post.mail.tracking import AGAIN_S, DECIDE_S, FLUSH_S, GATHER_S, MARGIN_S, WARN_S
 from post.messaging.pending import PENDING
 
 from .doubles import Person, Place
@@ -150,8 +151,9 @@ class TrackingTests(SynchronousTestCase):
         self.bob.open()
         receipt = self.place.run(self.place.reception.receive(envelope))
         self.place.run(self.place.dispatch.end(envelope, receipt, int(self.place.clock.seconds()) + 99))
-        self.later(0.1)
-        self.assertEqual([Standing.DELIVERED], self.standings())
+        count = self.alice.log.count
+        self.later(GATHER_S + 0.1)
+        self.assertEqual(([Standing.DELIVERED], count + 1), (self.standings(), self.alice.log.count))
 
     def test_expired(self) -> None:
         """
@@ -255,6 +257,33 @@ class TrackingTests(SynchronousTestCase):
         [notice] = self.notices()
         text = next(notice.iter_parts()).get_content()
         self.assertEqual((1, 0, 1), (text.count("<bob@"), text.count("<carol@"), text.count("<dave@")))
+
+    def test_very_many(self) -> None:
+        """
+        However many recipients there are, and however long their addresses, all are told of, in as many notices as
+        records hold.
+        """
+        now = int(self.place.clock.seconds())
+        passages = [Passage(f"{number:0310}@x", Standing.WAITING, now, now + 99, 3) for number in range(250)]
+        journey = Journey(b"k" * 16, now, "alice@example.org", b"lost", 5, 3, tuple(passages))
+        self.place.run(self.alice.mailbox.keep(journey.operations()))
+        self.restart()
+        self.later(MARGIN_S + 3 * AGAIN_S)
+        self.assertEqual({Standing.UNKNOWN}, set(self.standings()))
+        texts = self.alice.texts()
+        self.assertEqual(3, len(texts))
+        for passage in passages:
+            self.assertEqual(1, sum(f"<{passage.address}>".encode() in text for text in texts))
+
+    def test_sent_once_more(self) -> None:
+        """
+        The same bytes, sent again after they were given up, are followed again, and given up again.
+        """
+        for count in (1, 2):
+            self.alice.send(MAIL, "bob")
+            self.later(LIFE_S + MARGIN_S + AGAIN_S)
+            failed = [each for each in self.notices() if "could not" in each["subject"]]
+            self.assertEqual(count, len(failed))
 
     def test_from_nobody(self) -> None:
         """

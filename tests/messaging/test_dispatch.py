@@ -22,7 +22,7 @@ from post.messaging.account import Account
 from post.messaging.delegates import Delegates
 from post.messaging.dispatch import HEDGE_S, Dispatch, Outcome, Signer
 from post.messaging.identities import Identities
-from post.messaging.messages import Filed, Push
+from post.messaging.messages import Arrived, Filed, Push
 from post.messaging.notification import ENVELOPE_LIMIT, acknowledge, envelope_hash, letter_in
 from post.messaging.pending import DELIVERED, PENDING, PendingKind, envelope_in
 from post.messaging.presence import Followed
@@ -50,6 +50,10 @@ class FakeRpc:
         self.answer: Callable[[Push], Deferred[Message]] = lambda push: fail(Unreachable("off"))
         self.asked: list[Push] = []
         self.peers: list[Contact] = []
+        self.told: list[tuple[Contact, Message]] = []
+
+    def tell(self, peer: Contact, message: Message) -> None:
+        self.told.append((peer, message))
 
     def serve(self, kind: type[Message], handler: Callable[..., Any]) -> None:
         self.handlers[kind] = handler
@@ -68,12 +72,16 @@ class FakePastry:
     def __init__(self) -> None:
         self.alive = True
         self.suspected: list[Contact] = []
+        self.nearest: list[Contact] = []
 
     def is_alive(self, node: NodeId) -> bool:
         return self.alive
 
     def suspect(self, contact: Contact) -> None:
         self.suspected.append(contact)
+
+    async def replica_set(self, key: Id, count: int) -> list[Contact]:
+        return self.nearest[:count]
 
 
 class FakeFollowed:
@@ -296,6 +304,43 @@ class NotificationTests(SynchronousTestCase):
         outcome = self.successResultOf(self.notify())
         self.assertTrue(outcome.delivered)
         self.assertEqual([DELIVERED], self.pending())
+
+    def test_sender_is_told(self) -> None:
+        """
+        A delegate that delivers tells the sending node, if that is there, which believes what the recipient signed and
+        nothing else.
+        """
+        self.pastry.alive = False
+        outcome = self.successResultOf(self.notify())
+        [envelope] = self.envelopes()
+        receipt = self.run_coroutine(self.bobs.receive(envelope))
+        heard: list[Handle] = []
+        self.dispatch.receipts.append(lambda handle, at: heard.append(handle))
+        rpc, sender = FakeRpc(), Contact(letter_in(envelope).node, ("127.0.0.1:8",), 1)
+        key, chain, _ = self.authority.node("delegate")
+        delegate = Dispatch(
+            cast(Rpc, rpc),
+            cast(Pastry, self.pastry),
+            cast(Past, self.past),
+            self.identities,
+            self.reception,
+            self.clock,
+            self.root,
+            Signer(key, chain),
+            1000,
+            self.tasks,
+        )
+        for nearest, told in (([BOB_NODE], 0), ([sender], 1)):
+            self.pastry.nearest = nearest
+            self.run_coroutine(delegate.end(envelope, receipt, NOW + 1000))
+            self.assertEqual(told, len(rpc.told))
+        [(peer, message)] = rpc.told
+        self.assertEqual((sender, Arrived(receipt)), (peer, message))
+        self.rpc.handlers[Arrived](BOB_NODE, message)
+        self.assertEqual([outcome.handle], heard)
+        with self.assertRaises(PeerError):
+            self.rpc.handlers[Arrived](BOB_NODE, Arrived(receipt[:-1] + bytes([receipt[-1] ^ 1])))
+        self.assertEqual([outcome.handle], heard)
 
     def test_receipt_in_a_wrong_place(self) -> None:
         """
