@@ -12,6 +12,7 @@ Format, version 1::
     root.der            the organization's root certificate
     convergence         generation and secret shared by all members, MessagePack, mode 0600
     policy, directory   as signed by the authority (L{post.crypto.documents})
+    revoked             what it has revoked, signed (L{post.crypto.revocations})
     seeds               addresses of nodes that the authority has told, one a line
     blocks.sqlite       what this node keeps for the ring (L{post.past.store})
     moving              the socket of C{post import} and C{post export} while the node runs (L{post.moving.server})
@@ -48,7 +49,9 @@ from post.crypto.certificates import (
 from post.crypto.convergent import Convergence
 from post.crypto.documents import Directory, Policy, open_directory, open_policy
 from post.crypto.keys import SigningKey
+from post.crypto.revocations import Revocations, open_revocations
 from post.crypto.sealing import SealingKey
+from post.crypto.trust import Revoked, Trust
 from post.errors import ConfigError, PeerError
 from post.files import lock, make_directory, read_file, read_secret, write_file, write_secret
 from post.messaging.account import AccountCredentials, HeldKey
@@ -58,6 +61,7 @@ from post.wire import Document, pack, unpack
 VERSION = "POST node 1\n"
 FORMAT = 1
 """Of the files that are MessagePack."""
+CURE_REVOKED = 'ask the authority for a new code, and join again with it in an empty directory ("post join")'
 _T = TypeVar("_T")
 
 
@@ -196,6 +200,12 @@ class Home:
         """
         write_file(self.path / self._files.policy, policy)
 
+    def write_revocations(self, revocations: bytes) -> None:
+        """
+        Replace the signed list of what is revoked.
+        """
+        write_file(self.path / "revoked", revocations)
+
     def write_seeds(self, addresses: Sequence[str]) -> None:
         """
         Remember through which nodes the ring can be entered.
@@ -254,7 +264,10 @@ class Home:
         key = self._key(key_file)
         shared = _read(_Convergence, self.path / self._files.convergence, secret=True)
         chain = _read(tuple[bytes, ...], chain_file)
-        root = read_file(self.path / self._files.root)
+        root = Trust(read_file(self.path / self._files.root))
+        revocations = self.revocations(root, now)
+        if revocations is not None:
+            root.revoke(revocations.keys(), now)
         check_node(chain_file, chain, key, root, now)
         return NodeCredentials(key, chain, root, Convergence(shared.generation, shared.secret))
 
@@ -298,6 +311,22 @@ class Home:
         @raise ConfigError: if it is missing, or not signed by our authority.
         """
         return _signed(open_directory, self.directory_file, root, now)
+
+    def revoked(self) -> bytes:
+        """
+        The signed list of what is revoked; empty if there is none.
+        """
+        path = self.path / "revoked"
+        return read_file(path) if path.exists() else b""
+
+    def revocations(self, root: bytes, now: int) -> Revocations | None:
+        """
+        What the authority has revoked, as far as it has been heard of.
+
+        @raise ConfigError: if it is not signed by our authority.
+        """
+        path = self.path / "revoked"
+        return _signed(open_revocations, path, root, now) if path.exists() else None
 
     def accounts(self, root: bytes) -> list[AccountCredentials]:
         """
@@ -363,6 +392,8 @@ def check_node(where: Path, chain: Sequence[bytes], key: SigningKey, root: bytes
         if certificate is not None and certificate.not_after < now:
             raise ConfigError(str(where), f"ended on {time.strftime('%Y-%m-%d', time.gmtime(certificate.not_after))}")
         certificate = verify_node(chain, root, now)
+    except Revoked as error:
+        raise ConfigError(str(where), f"holds {error}: {CURE_REVOKED}") from None
     except PeerError as error:
         raise ConfigError(str(where), f"cannot be used: {error}") from None
     if certificate.public_key != key.public:

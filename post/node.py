@@ -23,6 +23,7 @@ from post.crypto.convergent import Convergence
 from post.crypto.documents import Directory, Policy
 from post.crypto.keys import SigningKey
 from post.crypto.names import canonical, split
+from post.crypto.trust import Trust
 from post.errors import NotFound, PostError, Refused, Unconfirmed
 from post.ids import Contact, NodeId
 from post.interfaces import Entropy, IBlockStore, IJournal, ITransport, Stored
@@ -45,6 +46,8 @@ from post.messaging.pending import PendingKind, receipt_in
 from post.messaging.presence import Announcer, Comings, Followed
 from post.messaging.reception import Reception
 from post.messaging.storage import SecureStore
+from post.notices.board import Board
+from post.notices.revoked import RevokedNotice
 from post.past.node import Past
 from post.pastry.config import PastryConfig
 from post.pastry.node import Pastry
@@ -226,8 +229,11 @@ class Node:
         self._store = store
         self._credentials = credentials
         self._tasks = Tasks()
-        root = credentials.root
+        root = Trust.of(credentials.root)
         self.rpc = Rpc(transport, clock, self.complaints)
+        self.board = Board(self.rpc, clock, self.complaints)
+        self.revoked = RevokedNotice(root, self.board, transport, clock)
+        self.revoked.heard.append(lambda data, found: self._look_revoked())
         self.pastry = Pastry(self.rpc, clock, random, self.complaints, config.pastry)
         self.past = Past(
             self.rpc,
@@ -365,6 +371,9 @@ class Node:
             if not opened.ready:
                 await sleep(self._clock, pause_s)
                 retry_s = min(2 * retry_s, RETRY_MOST_S)
+        if self.revoked.taken(opened.credentials.key.public) is not None:
+            self._look_revoked()  # What is in the mailbox can be read, and nothing more comes.
+            return
         arrival = MailArrival(opened.account, opened.mailbox, letters, self._filed)
         self.reception.open(opened.account.id, arrival)
         self.announcer.open(opened.account)
@@ -384,6 +393,9 @@ class Node:
         while True:
             pause_s = RENEW_S * self._random.uniform(0.8, 1.0)
             try:
+                if self.revoked.taken(opened.credentials.key.public) is not None:
+                    self._look_revoked()
+                    return
                 await opened.account.publish(self.pastry.local, self.policy.head_s)
                 opened.published, opened.trouble, retry_s = True, "", RETRY_FIRST_S
             except Superseded as error:
@@ -408,6 +420,7 @@ class Node:
             opened.tasks.stop()
             self.reception.close(opened.account.id)
         self._tasks.stop()
+        self.board.stop()
         self.announcer.stop()
         self.delegates.stop()
         self.scribe.stop()
@@ -428,6 +441,24 @@ class Node:
         Tell C{seen} of every node that comes into the leaf set.
         """
         self.pastry.add_application(Comings(seen))
+
+    def _look_revoked(self) -> None:
+        """
+        Whoever lives here and is revoked receives nothing more: others refuse what such a key signs.
+        """
+        for opened in self.accounts.opened.values():
+            if (taken := self.revoked.taken(opened.credentials.key.public)) is not None:
+                opened.published, opened.trouble = False, f"{opened.account.address} was {taken}"
+                opened.submission.closed = opened.trouble
+                self.reception.close(opened.account.id)
+                self.announcer.close(opened.account)
+
+    def set_policy(self, policy: Policy) -> None:
+        """
+        Use a newer policy from now on.
+        """
+        if policy.serial > self.policy.serial:
+            self.policy = policy
 
     def set_directory(self, directory: Directory) -> None:
         """

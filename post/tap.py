@@ -120,7 +120,7 @@ class NodeService(Service):
         check_role(config, read_node(self._credentials.chain[0]), self._policy.domain)
         self._accounts = self._home.accounts(self._credentials.root)
         self._tls = mail_certificate(config.directory, now)
-        self._affiliation = Affiliation(reactor, config, self._home, self._credentials)
+        self._affiliation = Affiliation(reactor, config, self._home, self._credentials, self._give_up)
         self._passwords = ThreadPool(0, PASSWORD_THREADS, "passwords")
         self._node: Node | None = None
         self._transport: TlsTransport | None = None
@@ -282,13 +282,22 @@ class NodeService(Service):
             return  # We were stopped before we had started.
         error = failure.value
         if isinstance(error, PostError | OSError | CannotListenError | sqlite3.Error):
-            say(error)
-            self.log.error("cannot start: {error}", error=error)
-            end_with(EXIT_CONFIG)
-        else:
-            self.log.failure("the node cannot start", failure=failure)
-            say(RuntimeError(f"the node cannot start: {error!r}; this is a bug, of which the log says more"))
-            end_with(EXIT_FAILED)
+            self._give_up(error)
+            return
+        self.log.failure("the node cannot start", failure=failure)
+        say(RuntimeError(f"the node cannot start: {error!r}; this is a bug, of which the log says more"))
+        end_with(EXIT_FAILED)
+        self._reactor.stop()
+
+    def _give_up(self, error: Exception) -> None:
+        """
+        End with one line: a person has to do something before this node can run (again).
+        """
+        if not self.running:
+            return
+        say(error)
+        self.log.error("cannot go on: {error}", error=error)
+        end_with(EXIT_CONFIG)
         self._reactor.stop()
 
     # Running.
@@ -340,6 +349,8 @@ class NodeService(Service):
         self._reactor.callLater(DIRECTORY_S, self._watch_directory)
         try:
             data = read_file(self._home.directory_file)
+            if self._node is not None:
+                self._affiliation.look_at_home(self._node)
             if data != self._directory_seen and self._node is not None:
                 self._directory_seen = data
                 now = int(self._reactor.seconds())

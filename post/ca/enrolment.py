@@ -14,7 +14,7 @@ from collections.abc import Callable
 import msgspec
 from twisted.logger import Logger
 
-from post.ca.authority import BACKDATED_S, SHORT_S, Authority
+from post.ca.authority import BACKDATED_S, LATE_S, SHORT_S, Authority
 from post.ca.code import check_where
 from post.ca.heard import Heard
 from post.ca.questions import (
@@ -56,10 +56,6 @@ from post.errors import BadSignature, ConfigError, PeerError, Refused
 from post.hashes import Purpose
 from post.ids import NodeId
 from post.wire import RefusalCode, pack
-
-LATE_S = 365 * DAY_S
-"""After its end a certificate may still be renewed for so long, by the same key: a machine may have been off."""
-
 
 RENEWED_S = DAY_S
 """A certificate that is younger is given again instead of another: the answer may have been lost, and who asks in a
@@ -155,7 +151,7 @@ class Enrolment:
         if join.door != self.door:
             raise Refused(RefusalCode.FORBIDDEN, "this was asked of another authority")
         for request in (join.node_request, join.user_request):
-            request_key(request)  # Before the code is used up.
+            self._refuse_revoked(public_bytes(request_key(request)), now)  # Before the code is used up.
         keys = keys_hash(join)
         if token.used_by:
             late = token.used_at + REPEAT_S < now or token.uses >= REPEATS_LIMIT
@@ -179,9 +175,12 @@ class Enrolment:
         ask = check_question(question, AskNews, node.public_key)
         self._check_fresh(ask.door, ask.time, now)
         self._check_rate(node.public_key, now)
+        membership = self.authority.membership(now)
+        revoked = membership.revoked if self.authority.revocations(now).serial > ask.revoked else b""
+        if self.authority.taken(node.public_key, now) is not None:
+            return pack(News(VERSION, b"", b"", (), revoked))
         self._newest("node", node.node_id.hex(), node.public_key)
         self._note(node.node_id, ask.addresses, now)
-        membership = self.authority.membership(now)
         policy = open_policy(membership.policy, self.root, now)
         directory = self.authority.members(now)
         return pack(
@@ -190,6 +189,7 @@ class Enrolment:
                 membership.policy if policy.serial > ask.policy else b"",
                 membership.directory if directory.serial > ask.directory else b"",
                 self.heard.addresses(node.node_id),
+                revoked,
             )
         )
 
@@ -205,6 +205,7 @@ class Enrolment:
         if public_bytes(request_key(renew.request)) != certificate.public_key:
             raise Refused(RefusalCode.INVALID, "a certificate is renewed for the key that it has")
         self._check_rate(certificate.public_key, now)
+        self._refuse_revoked(certificate.public_key, now)
         chain: tuple[bytes, ...]
         if isinstance(certificate, NodeCertificate):
             newest = self._newest("node", certificate.node_id.hex(), certificate.public_key)
@@ -244,6 +245,11 @@ class Enrolment:
         if newest is None or issuing_key(newest) != key:
             raise Refused(RefusalCode.FORBIDDEN, "another key has been certified since")
         return newest
+
+    def _refuse_revoked(self, key: bytes, now: int) -> None:
+        taken = self.authority.taken(key, now)
+        if taken is not None:
+            raise Refused(RefusalCode.FORBIDDEN, f"this key was {taken}: ask whoever runs the authority for a new code")
 
     def _check_rate(self, key: bytes, now: int) -> None:
         since, count = self._asked.pop(key, (now, 0))

@@ -94,7 +94,8 @@ class Proven(Document, frozen=True):
 
 class AskNews(Document, frozen=True):
     """
-    Whatever is newer than this.  C{addresses} are those at which the asker is reached.
+    Whatever is newer than this.  C{addresses} are those at which the asker is reached; C{revoked} is the serial of the
+    list of what is revoked, 0 for none.
     """
 
     version: int
@@ -103,17 +104,20 @@ class AskNews(Document, frozen=True):
     policy: Number
     directory: Number
     addresses: Addresses
+    revoked: Number = 0
 
 
 class News(Document, frozen=True):
     """
-    Policy and directory as signed, each empty if the asker has it; nodes that were heard of lately.
+    Policy, directory and list of what is revoked as signed, each empty if the asker has it; nodes that were heard of
+    lately.  Whose own key is revoked gets that list and nothing else.
     """
 
     version: int
     policy: bytes
     directory: bytes
     seeds: Seeds
+    revoked: bytes = b""
 
 
 class Renew(Document, frozen=True):

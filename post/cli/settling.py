@@ -102,6 +102,8 @@ def settle(
     home.write_seeds(seeds)
     home.write_account(make_account(person, person_key, user_chain, password))
     home.create(node_key, node_chain, membership.root, membership.convergence, membership.policy, membership.directory)
+    if membership.revoked:
+        home.write_revocations(membership.revoked)
     shutil.rmtree(home.path / _JOINING)
     return certificate
 

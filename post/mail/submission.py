@@ -30,6 +30,7 @@ from post.mail.interfaces import (
     RecipientOutside,
     RecipientUnknown,
     SenderRefused,
+    SenderRevoked,
 )
 from post.mail.journeys import Journey
 from post.mail.letter import Letter, LetterBox
@@ -90,8 +91,12 @@ class Submission:
         self._unnamed: OrderedDict[bytes, float] = OrderedDict()
         """Messages without a Message-ID, and when they were first seen."""
         self.size_limit = policy.size_limit
+        self.closed = ""
+        """Why this account may send nothing any more, if that is so: everybody would refuse what it signs."""
 
     def check_sender(self, address: str) -> None:
+        if self.closed:
+            raise SenderRevoked(self.closed)
         if address and not self._is_own(address):
             raise SenderRefused(address)
 
