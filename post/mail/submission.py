@@ -18,6 +18,7 @@ from zope.interface import implementer
 
 from post.crypto.documents import Directory, Policy
 from post.crypto.names import canonical, split
+from post.crypto.trust import Revoked
 from post.errors import NotFound, PostError
 from post.hashes import Purpose, keyed, tagged
 from post.ids import AccountId
@@ -158,6 +159,8 @@ class Submission:
         # Somebody may have come since our directory was signed: then the ring has a certificate under that name.
         try:
             return await self._identities.by_address(name)
+        except Revoked:
+            raise RecipientUnknown(address) from None
         except NotFound:
             if directory.expires < self._clock.seconds():
                 raise DirectoryUnavailable(address) from None

@@ -25,7 +25,7 @@ class RevokingTests(SynchronousTestCase):
     def setUp(self) -> None:
         directory = scratch(self)
         self.alice, self.bob, self.carol = (Machine(self, directory, name) for name in ("alice", "bob", "carol"))
-        self.alice.init(3)
+        self.alice.init(2)
         self.alice.start()
         self.alice.wait("active")
         for other in (self.bob, self.carol):
