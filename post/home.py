@@ -19,7 +19,9 @@ Format, version 1::
     imports/            what imports have brought so far (L{post.moving.ledger})
     mail.key, mail.pem  the certificate that mail programs see (L{post.front.certificate})
     accounts/ADDRESS/   of each account that lives here, what is no letter, digit or one of @._-~ as %XX:
-        account         keys, certificates, master secret, sealing keys, hash of the password; MessagePack, mode 0600
+        account         keys, certificates, master secret, sealing keys, hash of the password, those of lost machines,
+                        and what lies in the ring for recovery; MessagePack, mode 0600
+        recovering      until that is there: what C{post recover} was given (L{post.ca.retrieval}), mode 0600
         journal.sqlite  its mailbox log, as this node wrote it (L{post.journal})
 
 What the authority issued may be elsewhere, as L{post.config.Files} says.
@@ -33,7 +35,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from msgspec import Meta
 
@@ -55,6 +57,7 @@ from post.crypto.trust import Revoked, Trust
 from post.errors import ConfigError, PeerError
 from post.files import lock, make_directory, read_file, read_secret, write_file, write_secret
 from post.messaging.account import AccountCredentials, HeldKey
+from post.messaging.sealed_copy import Deposit, PastKeys
 from post.node import NodeCredentials
 from post.wire import Document, pack, unpack
 
@@ -95,6 +98,10 @@ class _Account(Document, frozen=True):
     master: bytes
     sealing: tuple[_HeldKey, ...]
     password_hash: str
+    # Absent in what was written before there were recovery codes.
+    epoch: int = 0
+    past: tuple[PastKeys, ...] = ()
+    deposit: Deposit | None = None
 
 
 class Home:
@@ -149,7 +156,15 @@ class Home:
         """
         sealing = tuple(_HeldKey(held.key.to_bytes(), held.expires) for held in credentials.sealing)
         account = _Account(
-            FORMAT, credentials.key.to_pem(), credentials.chain, credentials.master, sealing, credentials.password_hash
+            FORMAT,
+            credentials.key.to_pem(),
+            credentials.chain,
+            credentials.master,
+            sealing,
+            credentials.password_hash,
+            credentials.epoch,
+            credentials.past,
+            credentials.deposit,
         )
         write_secret(self._account_directory(credentials.address) / "account", pack(account))
 
@@ -218,6 +233,18 @@ class Home:
         """
         path = self.path / "seeds"
         return tuple(read_file(path).decode("utf-8", "replace").splitlines()) if path.exists() else ()
+
+    def account_file(self, address: str, name: str) -> Path:
+        """
+        Where the file C{name} of a canonical address is, or is to be.
+        """
+        return self._account_directory(address) / name
+
+    def addresses_with(self, name: str) -> list[str]:
+        """
+        The addresses whose directories have the file C{name}.
+        """
+        return [unquote(path.parent.name) for path in sorted((self.path / "accounts").glob(f"*/{name}"))]
 
     def _account_directory(self, address: str) -> Path:
         # An address may have a slash.
@@ -361,6 +388,9 @@ class Home:
             stored.master,
             sealing,
             stored.password_hash,
+            stored.epoch,
+            stored.past,
+            stored.deposit,
         )
 
     def journal(self, address: str) -> Path:

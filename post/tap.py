@@ -320,8 +320,8 @@ class NodeService(Service):
         node = self._node.status()
         serving = self._mail is not None and node.active and all(account.open for account in node.accounts)
         found: dict[str, Any] = msgspec.to_builtins(node)
-        trouble = self._affiliation.trouble
-        return {"running": True, "serving": serving, "pid": os.getpid(), "authority_trouble": trouble, **found}
+        found |= {"authority_trouble": self._affiliation.trouble, "recovering": self._affiliation.recovering}
+        return {"running": True, "serving": serving and not found["recovering"], "pid": os.getpid(), **found}
 
     def reload(self) -> None:
         """
@@ -337,8 +337,7 @@ class NodeService(Service):
             if opened is None:
                 self._open(self._node, credentials)
             else:
-                opened.credentials = credentials
-                opened.account.renew(credentials)
+                self._node.use_account(credentials)
 
     def _watch_directory(self) -> None:
         """

@@ -16,8 +16,10 @@ from post.ca.authority import Authority
 from post.ca.code import short_fingerprint
 from post.ca.door import Door
 from post.ca.enrolment import Enrolment
+from post.ca.entrusting import Entrusting
 from post.ca.errand import abroad, ask_first, at_home
 from post.ca.questions import RENEW, VERSION, Renew, Renewed, read, sign_question
+from post.ca.retrieval import retrievals
 from post.ca.upkeep import Holder, Upkeep
 from post.config import Config
 from post.crypto.certificates import make_request
@@ -69,6 +71,7 @@ class Affiliation:
         self._ended = ended
         self._tasks = Tasks()
         self._files: object = None
+        self._retrievals = retrievals(home, credentials.root, reactor, system_entropy)
         if config.settings.authority.directory:
             authority = Authority.open(config.directory / config.settings.authority.directory, system_entropy)
             if authority.root != credentials.root:
@@ -93,6 +96,13 @@ class Affiliation:
         """
         return self._upkeep.trouble if self._upkeep is not None else ""
 
+    @property
+    def recovering(self) -> dict[str, str]:
+        """
+        The accounts that are not back from the ring yet, by address, and what each waits for.
+        """
+        return {each.address: each.trouble for each in self._retrievals if not each.done}
+
     def listen(self) -> None:
         """
         Take the port, if the authority is served here.
@@ -110,6 +120,8 @@ class Affiliation:
         """
         root = self._credentials.root
         self._hear_revoked(node)
+        for each in self._retrievals:
+            self._tasks.spawn(each.run(node.past, reload))
         if self._enrolment is not None:
             ask = at_home(self._enrolment, self._reactor.seconds)
         elif self._doors:
@@ -151,7 +163,9 @@ class Affiliation:
             use_directory,
             node.revoked.use,
             node.set_policy,
+            Entrusting(self._home, root, node, self._now, reload).errands,
         )
+        node.deposited = upkeep.hurry
 
         def met(contact: Contact) -> None:
             if not any(member.node == contact.id for member in node.directory.members):

@@ -72,7 +72,7 @@ from post.crypto.revocations import (
 from post.crypto.trust import Taken
 from post.errors import ConfigError, PeerError
 from post.files import lock, make_directory, read_file, read_secret, write_file, write_secret
-from post.ids import AccountId, Id
+from post.ids import AccountId, Id, NodeId
 from post.interfaces import Entropy
 from post.wire import Document, pack, unpack
 
@@ -414,6 +414,14 @@ class Authority:
         @raise ConfigError: if it is none.
         """
         return self._name(address, self.directory_domain(now))
+
+    def node_id(self, owner: str, index: int) -> NodeId:
+        """
+        The place on the ring of C{owner}'s node number C{index}.
+
+        @raise ConfigError: if C{owner} is nobody's name.
+        """
+        return node_id_for(self._secrets.node_ids, _owner(owner), index)
 
     def newest(self, kind: str, name: str) -> bytes | None:
         """

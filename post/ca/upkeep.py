@@ -7,7 +7,7 @@ and written to the node's directory before it is used; what is older than what i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -50,6 +50,10 @@ Ask = Callable[[str, Callable[[bytes], bytes]], Deferred[bytes]]
 """Asks the authority a question, which is made when it is known at which door: fails with a L{PostError}."""
 
 
+Errand = Callable[[Callable[[str, Callable[[bytes], bytes]], Coroutine[Any, Any, bytes]]], Coroutine[Any, Any, None]]
+"""Something to ask with the function that it is given, which waits for the answer."""
+
+
 @dataclass(frozen=True)
 class Holder:
     """
@@ -82,10 +86,12 @@ class Upkeep:
         use_directory: Callable[[Directory], None],
         use_revocations: Callable[[bytes], object],
         use_policy: Callable[[Policy], None],
+        errands: Callable[[], Sequence[Errand]] = tuple,
     ) -> None:
         """
         @param holders: the node's own first.
         @param use_revocations: writes and uses a signed list that is newer than the one here.
+        @param errands: what else the authority is to be asked or told now.
         """
         self.trouble = ""
         self._home = home
@@ -98,6 +104,7 @@ class Upkeep:
         self._use_directory = use_directory
         self._use_revocations = use_revocations
         self._use_policy = use_policy
+        self._errands = errands
         self._tasks = Tasks()
         self._running = self._again = self._hurried = False
         self._asked_at = float("-inf")
@@ -158,6 +165,7 @@ class Upkeep:
         """
         works: list[Callable[[], Coroutine[Any, Any, None]]] = []
         works += [partial(self._renew, holder) for holder in self._holders()]
+        works += [partial(errand, self._question) for errand in self._errands()]
         troubles = []
         for work in (*works, self._news):
             try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -24,6 +25,7 @@ from post.crypto.trust import Taken
 from post.errors import ConfigError
 from post.home import Home
 from post.ids import Contact
+from post.node import Accounts
 from post.wire import unpack
 from tests.ca.members import Office
 from tests.crypto.issued import DAY, NOW
@@ -79,6 +81,8 @@ class FakeNode:
     def __init__(self, directory: Directory) -> None:
         self.directory = directory
         self.pastry = Overlay()
+        self.accounts = Accounts(lambda password, stored: succeed(False))
+        self.deposited: Any = None
         self.chains: list[tuple[bytes, ...]] = []
         self.met: Any = None
         self.revoked = FakeRevoked()
