@@ -232,7 +232,7 @@ def door_hash(certificate: bytes) -> bytes:
     return tagged(Purpose.DOOR, certificate)
 
 
-def keys_hash(join: Join | Recover) -> bytes:
+def keys_hash(join: Join) -> bytes:
     """
     Whose code it is, once it has been used.
     """
