@@ -192,6 +192,10 @@ class Enrolment:
         self._newest("identity", person.address, person.public_key)
         self._check_rate(person.public_key, now)
         with self.authority.alone():
+            known = self.recoveries.find(entrust.claim)
+            if known is not None and (known.account, known.claim) != (person.account, entrust.claim):
+                # Somebody else's, or one that was renewed: it would lead two ways, or somewhere again.
+                raise Refused(RefusalCode.CONFLICT, "this recovery code has been used already: make another one")
             self.recoveries.entrust(person.account, person.address, entrust.claim, entrust.share, now)
         self.log.info("{address} has a new recovery code", address=person.address)
         return pack(Entrusted(VERSION))
