@@ -59,12 +59,12 @@ class Custody:
         """
         Look after C{deposit} from now on.
         """
-        if deposit is not None and (self._deposit is None or self._deposit.block != deposit.block):
+        before, self._deposit = self._deposit, deposit
+        if deposit is not None and (before is None or before.block != deposit.block):
             self.kept = False
             if self._resting is not None:
                 self._woken = True
                 self._resting.cancel()
-        self._deposit = deposit
 
     async def run(self) -> None:
         """
