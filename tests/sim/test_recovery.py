@@ -131,8 +131,14 @@ class RecoveryTests(SynchronousTestCase):
             story.take_over()
             world.start("node7")
             self.assertEqual(before, self.shown(world)[: len(before)], f"seed {seed}")
-            world.wait(lambda: len(world.folder("alice")) == 3, "the message")
+            self.wait_for(world, 3)
             self.assertTrue(world.folder("alice")[-1].endswith(b"meanwhile\r\n"))
+
+    def wait_for(self, world: World, messages: int) -> None:
+        """
+        Until there are so many in alice's Inbox.
+        """
+        world.wait(lambda: len(world.folder("alice")) == messages, "the message")
 
     def shown(self, world: World) -> list[tuple[object, ...]]:
         """
