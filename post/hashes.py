@@ -38,6 +38,7 @@ class Purpose(bytes, Enum):
     JOIN_CHECK = b"post:join-check:1"
     JOIN_NAME = b"post:join-name:1"
     JOIN_KEYS = b"post:join-keys:1"
+    RECOVERY_CHECK = b"post:recovery-check:1"
     DOOR = b"post:door:1"
     IMPORTED = b"post:imported:1"
     RECIPIENT_TAG = b"post:recipient-tag:1"
@@ -46,11 +47,13 @@ class Purpose(bytes, Enum):
     SIGN_RECEIPTS = b"post:sign-receipts:1"
     SIGN_POLICY = b"post:sign-policy:1"
     SIGN_DIRECTORY = b"post:sign-directory:1"
+    SIGN_REVOCATIONS = b"post:sign-revocations:1"
     SIGN_NOTIFICATION = b"post:sign-notification:1"
     SIGN_ENVELOPE = b"post:sign-envelope:1"
     SIGN_DELIVERY = b"post:sign-delivery-receipt:1"
     SIGN_QUESTION = b"post:sign-question:1"
     SIGN_PUBLICATION = b"post:sign-publication:1"
+    SIGN_RECOVERY = b"post:sign-recovery:1"
     # Derived keys and identifiers, and proofs of knowing a secret.
     JOIN_KEY = b"post:join-key:1"
     JOIN_QUESTION = b"post:join-question:1"
@@ -65,6 +68,9 @@ class Purpose(bytes, Enum):
     SEALING_KEY_ID = b"post:sealing-key-id:1"
     SEAL_NOTIFICATION = b"post:seal-notification:1"
     KEY_FILE = b"post:key-file:1"
+    RECOVERY_COPY_KEY = b"post:recovery-copy-key:1"
+    RECOVERY_CLAIM_KEY = b"post:recovery-claim-key:1"
+    RECOVERY_SEALING = b"post:recovery-sealing-key:1"
 
 
 def tagged(purpose: Purpose, *parts: bytes | memoryview) -> bytes:

@@ -12,13 +12,16 @@ Format, version 1::
     root.der            the organization's root certificate
     convergence         generation and secret shared by all members, MessagePack, mode 0600
     policy, directory   as signed by the authority (L{post.crypto.documents})
+    revoked             what it has revoked, signed (L{post.crypto.revocations})
     seeds               addresses of nodes that the authority has told, one a line
     blocks.sqlite       what this node keeps for the ring (L{post.past.store})
     moving              the socket of C{post import} and C{post export} while the node runs (L{post.moving.server})
     imports/            what imports have brought so far (L{post.moving.ledger})
     mail.key, mail.pem  the certificate that mail programs see (L{post.front.certificate})
     accounts/ADDRESS/   of each account that lives here, what is no letter, digit or one of @._-~ as %XX:
-        account         keys, certificates, master secret, sealing keys, hash of the password; MessagePack, mode 0600
+        account         keys, certificates, master secret, sealing keys, hash of the password, those of lost machines,
+                        and what lies in the ring for recovery; MessagePack, mode 0600
+        recovering      until that is there: what C{post recover} was given (L{post.ca.retrieval}), mode 0600
         journal.sqlite  its mailbox log, as this node wrote it (L{post.journal})
 
 What the authority issued may be elsewhere, as L{post.config.Files} says.
@@ -32,7 +35,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from msgspec import Meta
 
@@ -48,16 +51,20 @@ from post.crypto.certificates import (
 from post.crypto.convergent import Convergence
 from post.crypto.documents import Directory, Policy, open_directory, open_policy
 from post.crypto.keys import SigningKey
+from post.crypto.revocations import Revocations, open_revocations
 from post.crypto.sealing import SealingKey
+from post.crypto.trust import Revoked, Trust
 from post.errors import ConfigError, PeerError
 from post.files import lock, make_directory, read_file, read_secret, write_file, write_secret
 from post.messaging.account import AccountCredentials, HeldKey
+from post.messaging.sealed_copy import Deposit, PastKeys
 from post.node import NodeCredentials
 from post.wire import Document, pack, unpack
 
 VERSION = "POST node 1\n"
 FORMAT = 1
 """Of the files that are MessagePack."""
+CURE_REVOKED = 'ask the authority for a new code, and join again with it in an empty directory ("post join")'
 _T = TypeVar("_T")
 
 
@@ -91,6 +98,10 @@ class _Account(Document, frozen=True):
     master: bytes
     sealing: tuple[_HeldKey, ...]
     password_hash: str
+    # Absent in what was written before there were recovery codes.
+    epoch: int = 0
+    past: tuple[PastKeys, ...] = ()
+    deposit: Deposit | None = None
 
 
 class Home:
@@ -145,7 +156,15 @@ class Home:
         """
         sealing = tuple(_HeldKey(held.key.to_bytes(), held.expires) for held in credentials.sealing)
         account = _Account(
-            FORMAT, credentials.key.to_pem(), credentials.chain, credentials.master, sealing, credentials.password_hash
+            FORMAT,
+            credentials.key.to_pem(),
+            credentials.chain,
+            credentials.master,
+            sealing,
+            credentials.password_hash,
+            credentials.epoch,
+            credentials.past,
+            credentials.deposit,
         )
         write_secret(self._account_directory(credentials.address) / "account", pack(account))
 
@@ -196,6 +215,12 @@ class Home:
         """
         write_file(self.path / self._files.policy, policy)
 
+    def write_revocations(self, revocations: bytes) -> None:
+        """
+        Replace the signed list of what is revoked.
+        """
+        write_file(self.path / "revoked", revocations)
+
     def write_seeds(self, addresses: Sequence[str]) -> None:
         """
         Remember through which nodes the ring can be entered.
@@ -208,6 +233,18 @@ class Home:
         """
         path = self.path / "seeds"
         return tuple(read_file(path).decode("utf-8", "replace").splitlines()) if path.exists() else ()
+
+    def account_file(self, address: str, name: str) -> Path:
+        """
+        Where the file C{name} of a canonical address is, or is to be.
+        """
+        return self._account_directory(address) / name
+
+    def addresses_with(self, name: str) -> list[str]:
+        """
+        The addresses whose directories have the file C{name}.
+        """
+        return [unquote(path.parent.name) for path in sorted((self.path / "accounts").glob(f"*/{name}"))]
 
     def _account_directory(self, address: str) -> Path:
         # An address may have a slash.
@@ -254,7 +291,10 @@ class Home:
         key = self._key(key_file)
         shared = _read(_Convergence, self.path / self._files.convergence, secret=True)
         chain = _read(tuple[bytes, ...], chain_file)
-        root = read_file(self.path / self._files.root)
+        root = Trust(read_file(self.path / self._files.root))
+        revocations = self.revocations(root, now)
+        if revocations is not None:
+            root.revoke(revocations.keys(), now)
         check_node(chain_file, chain, key, root, now)
         return NodeCredentials(key, chain, root, Convergence(shared.generation, shared.secret))
 
@@ -299,6 +339,22 @@ class Home:
         """
         return _signed(open_directory, self.directory_file, root, now)
 
+    def revoked(self) -> bytes:
+        """
+        The signed list of what is revoked; empty if there is none.
+        """
+        path = self.path / "revoked"
+        return read_file(path) if path.exists() else b""
+
+    def revocations(self, root: bytes, now: int) -> Revocations | None:
+        """
+        What the authority has revoked, as far as it has been heard of.
+
+        @raise ConfigError: if it is not signed by our authority.
+        """
+        path = self.path / "revoked"
+        return _signed(open_revocations, path, root, now) if path.exists() else None
+
     def accounts(self, root: bytes) -> list[AccountCredentials]:
         """
         The accounts that live here.
@@ -332,6 +388,9 @@ class Home:
             stored.master,
             sealing,
             stored.password_hash,
+            stored.epoch,
+            stored.past,
+            stored.deposit,
         )
 
     def journal(self, address: str) -> Path:
@@ -363,6 +422,8 @@ def check_node(where: Path, chain: Sequence[bytes], key: SigningKey, root: bytes
         if certificate is not None and certificate.not_after < now:
             raise ConfigError(str(where), f"ended on {time.strftime('%Y-%m-%d', time.gmtime(certificate.not_after))}")
         certificate = verify_node(chain, root, now)
+    except Revoked as error:
+        raise ConfigError(str(where), f"holds {error}: {CURE_REVOKED}") from None
     except PeerError as error:
         raise ConfigError(str(where), f"cannot be used: {error}") from None
     if certificate.public_key != key.public:

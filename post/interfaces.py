@@ -77,6 +77,11 @@ class ITransport(Interface):
         The peers linked with us now.
         """
 
+    def recheck() -> None:
+        """
+        Cut the links with those whose certificates are not to be believed any more.
+        """
+
 
 class IReceiver(Interface):
     """

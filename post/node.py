@@ -23,6 +23,7 @@ from post.crypto.convergent import Convergence
 from post.crypto.documents import Directory, Policy
 from post.crypto.keys import SigningKey
 from post.crypto.names import canonical, split
+from post.crypto.trust import Trust
 from post.errors import NotFound, PostError, Refused, Unconfirmed
 from post.ids import Contact, NodeId
 from post.interfaces import Entropy, IBlockStore, IJournal, ITransport, Stored
@@ -37,14 +38,19 @@ from post.mail.submission import Submission
 from post.mail.tally import Counted, Tally
 from post.mail.tracking import Tracking
 from post.messaging.account import RENEW_S, Account, AccountCredentials, Superseded
+from post.messaging.custody import Custody
 from post.messaging.delegates import Delegates
 from post.messaging.dispatch import Dispatch, Signer
+from post.messaging.history import LogClosed, LogKeys
 from post.messaging.identities import Identities
 from post.messaging.log import Log
 from post.messaging.pending import PendingKind, receipt_in
 from post.messaging.presence import Announcer, Comings, Followed
 from post.messaging.reception import Reception
 from post.messaging.storage import SecureStore
+from post.notices.board import Board
+from post.notices.revoked import RevokedNotice
+from post.messaging.succession import Succession
 from post.past.node import Past
 from post.pastry.config import PastryConfig
 from post.pastry.node import Pastry
@@ -106,6 +112,8 @@ class AccountStatus(msgspec.Struct, frozen=True):
     trouble: str = ""
     waiting: int = 0
     """Messages sent from here that wait for somebody."""
+    recovery: str = ""
+    """Whether there is a recovery code: none, C{waiting} to be in force, or C{in force}."""
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -144,6 +152,7 @@ class _Opened:
     tracking: Tracking
     log: Log
     journal: IJournal
+    custody: Custody
     ready: bool = False
     published: bool = False
     trouble: str = ""
@@ -226,8 +235,11 @@ class Node:
         self._store = store
         self._credentials = credentials
         self._tasks = Tasks()
-        root = credentials.root
+        root = Trust.of(credentials.root)
         self.rpc = Rpc(transport, clock, self.complaints)
+        self.board = Board(self.rpc, clock, self.complaints)
+        self.revoked = RevokedNotice(root, self.board, transport, clock)
+        self.revoked.heard.append(lambda data, found: self._look_revoked())
         self.pastry = Pastry(self.rpc, clock, random, self.complaints, config.pastry)
         self.past = Past(
             self.rpc,
@@ -274,6 +286,8 @@ class Node:
         self.pastry.add_application(Comings(self.delegates.seen, self.announcer.came))
         self.rpc.watch(found=self.delegates.seen)
         self.tally = Tally()
+        self.deposited: Callable[[], None] = lambda: None
+        """Called when a sealed copy of which the authority does not know yet has come to be kept by the ring."""
         self.accounts = Accounts(check_password)
 
     def _told(self, item: Stored) -> None:
@@ -320,11 +334,11 @@ class Node:
             self._entropy,
             credentials.master,
             WRITER,
-            0,
+            credentials.epoch,
             self.policy.head_s,
             mailbox,
             tasks,
-            may_begin=lambda: 2 * self.pastry.size() > len(self.directory.members),
+            may_begin=self._sees_most,
         )
         tracking = Tracking(account, mailbox, letters, self.past, self.dispatch, self._clock, self._random, tasks)
         submission = Submission(
@@ -339,17 +353,64 @@ class Node:
             tracking,
         )
         counted = Counted(submission, self.tally)
-        opened = _Opened(credentials, account, mailbox, submission, counted, tracking, log, journal, tasks=tasks)
+        custody = Custody(self.past, self._clock, lambda: self.deposited())
+        opened = _Opened(
+            credentials, account, mailbox, submission, counted, tracking, log, journal, custody, tasks=tasks
+        )
         self.accounts.opened[credentials.address] = opened
+        custody.use(credentials.deposit)
+        tasks.spawn(custody.run())
         tasks.spawn(self._open(opened, letters))
+
+    def use_account(self, credentials: AccountCredentials) -> None:
+        """
+        Use another password, newer certificates, another recovery code of an account that is here.
+        """
+        opened = self.accounts.opened[credentials.address]
+        opened.credentials = credentials
+        opened.account.renew(credentials)
+        opened.custody.use(credentials.deposit)
+
+    def _sees_most(self) -> bool:
+        """
+        Whether more than half of the organisation is in sight.
+        """
+        return 2 * self.pastry.size() > len(self.directory.members)
+
+    async def _succeed(self, opened: _Opened) -> None:
+        """
+        Let the log go on that this account had on a machine which was lost.
+
+        Not before the next loss is provided for: what is written from here on, the code of before does not open.
+
+        @raise PostError: if it cannot be done now.
+        """
+        credentials = opened.credentials
+        if credentials.deposit is not None and not (opened.custody.kept and credentials.deposit.entrusted):
+            raise Unconfirmed("the new recovery code is not in force yet")
+        await Succession(
+            self.past,
+            self._clock,
+            self._entropy,
+            LogKeys(credentials.master, WRITER, credentials.epoch),
+            [LogKeys(keys.master, WRITER, keys.epoch) for keys in credentials.past],
+            self.policy.head_s,
+            self._sees_most,
+        ).run()
 
     async def _open(self, opened: _Opened, letters: LetterBox) -> None:
         retry_s = RETRY_FIRST_S
         while not opened.ready:
             pause_s = retry_s
             try:
+                if opened.credentials.past:
+                    await self._succeed(opened)
                 await opened.mailbox.open(opened.log)
                 opened.ready = True
+            except LogClosed as error:
+                opened.trouble = str(error)
+                self.log.error("{address} is not opened: {error}", address=opened.account.address, error=error)
+                return
             except DiskError as error:
                 self.log.error(
                     "{address} cannot be opened: {error}.  Stop the node, move the account's journal.sqlite away and"
@@ -365,6 +426,9 @@ class Node:
             if not opened.ready:
                 await sleep(self._clock, pause_s)
                 retry_s = min(2 * retry_s, RETRY_MOST_S)
+        if self.revoked.taken(opened.credentials.key.public) is not None:
+            self._look_revoked()  # What is in the mailbox can be read, and nothing more comes.
+            return
         arrival = MailArrival(opened.account, opened.mailbox, letters, self._filed)
         self.reception.open(opened.account.id, arrival)
         self.announcer.open(opened.account)
@@ -384,10 +448,17 @@ class Node:
         while True:
             pause_s = RENEW_S * self._random.uniform(0.8, 1.0)
             try:
+                if self.revoked.taken(opened.credentials.key.public) is not None:
+                    self._look_revoked()
+                    return
                 await opened.account.publish(self.pastry.local, self.policy.head_s)
                 opened.published, opened.trouble, retry_s = True, "", RETRY_FIRST_S
             except Superseded as error:
                 opened.published, opened.trouble = False, str(error)
+                # Who is elsewhere now neither receives here nor writes from here; what is here can be read.
+                self.reception.close(opened.account.id)
+                self.announcer.close(opened.account)
+                opened.log.give_up(error)
                 self.log.warn("{address} not published: {error}", address=opened.account.address, error=error)
             except PostError as error:
                 self.log.info("{address} not published: {error}", address=opened.account.address, error=error)
@@ -408,6 +479,7 @@ class Node:
             opened.tasks.stop()
             self.reception.close(opened.account.id)
         self._tasks.stop()
+        self.board.stop()
         self.announcer.stop()
         self.delegates.stop()
         self.scribe.stop()
@@ -428,6 +500,24 @@ class Node:
         Tell C{seen} of every node that comes into the leaf set.
         """
         self.pastry.add_application(Comings(seen))
+
+    def _look_revoked(self) -> None:
+        """
+        Whoever lives here and is revoked receives nothing more: others refuse what such a key signs.
+        """
+        for opened in self.accounts.opened.values():
+            if (taken := self.revoked.taken(opened.credentials.key.public)) is not None:
+                opened.published, opened.trouble = False, f"{opened.account.address} was {taken}"
+                opened.submission.closed = opened.trouble
+                self.reception.close(opened.account.id)
+                self.announcer.close(opened.account)
+
+    def set_policy(self, policy: Policy) -> None:
+        """
+        Use a newer policy from now on.
+        """
+        if policy.serial > self.policy.serial:
+            self.policy = policy
 
     def set_directory(self, directory: Directory) -> None:
         """
@@ -489,4 +579,5 @@ def _account_status(opened: _Opened) -> AccountStatus:
         opened.log.kept,
         opened.trouble,
         state.journeys.outstanding,
+        opened.custody.state,
     )

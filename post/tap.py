@@ -120,7 +120,7 @@ class NodeService(Service):
         check_role(config, read_node(self._credentials.chain[0]), self._policy.domain)
         self._accounts = self._home.accounts(self._credentials.root)
         self._tls = mail_certificate(config.directory, now)
-        self._affiliation = Affiliation(reactor, config, self._home, self._credentials)
+        self._affiliation = Affiliation(reactor, config, self._home, self._credentials, self._give_up)
         self._passwords = ThreadPool(0, PASSWORD_THREADS, "passwords")
         self._node: Node | None = None
         self._transport: TlsTransport | None = None
@@ -282,13 +282,22 @@ class NodeService(Service):
             return  # We were stopped before we had started.
         error = failure.value
         if isinstance(error, PostError | OSError | CannotListenError | sqlite3.Error):
-            say(error)
-            self.log.error("cannot start: {error}", error=error)
-            end_with(EXIT_CONFIG)
-        else:
-            self.log.failure("the node cannot start", failure=failure)
-            say(RuntimeError(f"the node cannot start: {error!r}; this is a bug, of which the log says more"))
-            end_with(EXIT_FAILED)
+            self._give_up(error)
+            return
+        self.log.failure("the node cannot start", failure=failure)
+        say(RuntimeError(f"the node cannot start: {error!r}; this is a bug, of which the log says more"))
+        end_with(EXIT_FAILED)
+        self._reactor.stop()
+
+    def _give_up(self, error: Exception) -> None:
+        """
+        End with one line: a person has to do something before this node can run (again).
+        """
+        if not self.running:
+            return
+        say(error)
+        self.log.error("cannot go on: {error}", error=error)
+        end_with(EXIT_CONFIG)
         self._reactor.stop()
 
     # Running.
@@ -311,8 +320,8 @@ class NodeService(Service):
         node = self._node.status()
         serving = self._mail is not None and node.active and all(account.open for account in node.accounts)
         found: dict[str, Any] = msgspec.to_builtins(node)
-        trouble = self._affiliation.trouble
-        return {"running": True, "serving": serving, "pid": os.getpid(), "authority_trouble": trouble, **found}
+        found |= {"authority_trouble": self._affiliation.trouble, "recovering": self._affiliation.recovering}
+        return {"running": True, "serving": serving and not found["recovering"], "pid": os.getpid(), **found}
 
     def reload(self) -> None:
         """
@@ -328,8 +337,7 @@ class NodeService(Service):
             if opened is None:
                 self._open(self._node, credentials)
             else:
-                opened.credentials = credentials
-                opened.account.renew(credentials)
+                self._node.use_account(credentials)
 
     def _watch_directory(self) -> None:
         """
@@ -340,6 +348,8 @@ class NodeService(Service):
         self._reactor.callLater(DIRECTORY_S, self._watch_directory)
         try:
             data = read_file(self._home.directory_file)
+            if self._node is not None:
+                self._affiliation.look_at_home(self._node)
             if data != self._directory_seen and self._node is not None:
                 self._directory_seen = data
                 now = int(self._reactor.seconds())

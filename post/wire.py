@@ -92,7 +92,7 @@ class StorageClass(IntEnum):
     HEAD = 3
     """Public-key blocks: log heads, identity blocks."""
     FOREVER = 4
-    """What must outlive every lease: certificates.  Holders take nothing else for it."""
+    """What must outlive every lease: certificates, sealed copies of accounts.  Holders take nothing else for it."""
 
 
 def _to_wire(value: object) -> bytes:

@@ -4,22 +4,27 @@ Tests for L{post.home}.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import stat
 from pathlib import Path
 
+import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from post.ca.authority import Authority
+from post.ca.retrieval import provided
 from post.config import Files
 from post.crypto.certificates import make_request, read_identity
 from post.crypto.entropy import SeededEntropy
 from post.crypto.keys import SigningKey
+from post.crypto.recovery import RecoveryKeys
 from post.crypto.sealing import SealingKey
 from post.errors import ConfigError
 from post.files import write_file, write_secret
 from post.home import Home
 from post.messaging.account import AccountCredentials, HeldKey
+from post.messaging.sealed_copy import PastKeys
 from post.wire import pack
 from tests.crypto.issued import DAY, NOW
 from tests.scratch import scratch
@@ -45,7 +50,8 @@ def same(one: AccountCredentials, other: AccountCredentials) -> bool:
 
     def kept(each: AccountCredentials) -> tuple[object, ...]:
         sealing = [(held.key.to_bytes(), held.expires) for held in each.sealing]
-        return each.address, each.account, each.key.to_pem(), each.chain, each.master, sealing, each.password_hash
+        lost = (each.epoch, each.past, each.deposit)
+        return each.address, each.account, each.key.to_pem(), each.chain, each.master, sealing, each.password_hash, lost
 
     return kept(one) == kept(other)
 
@@ -207,6 +213,21 @@ class AccountTests(HomeTestCase):
 
     def accounts(self) -> list[AccountCredentials]:
         return self.home.accounts(self.authority.root)
+
+    def test_recoverable(self) -> None:
+        """
+        What an account has for its recovery is kept, and an account that was written before there was that is read.
+        """
+        plain = new_account(self.authority, "alice@example.org")
+        keys = RecoveryKeys(b"p" * 16, b"f" * 16)
+        past = (PastKeys(b"m" * 32, 1),)
+        full = provided(dataclasses.replace(plain, epoch=2, past=past), keys, ENTROPY)
+        self.home.write_account(full)
+        self.assertTrue(same(full, self.accounts()[0]))
+        path = self.home.account_file(plain.address, "account")
+        older = msgspec.msgpack.encode(msgspec.msgpack.decode(path.read_bytes())[:6])
+        path.write_bytes(older)
+        self.assertTrue(same(dataclasses.replace(plain), self.accounts()[0]))
 
     def test_round_trip(self) -> None:
         """

@@ -28,9 +28,9 @@ RANKS: tuple[tuple[str, ...], ...] = (
     ("wire", "tasks", "complaints", "config", "files", "commit", "lifeline"),
     ("interfaces",),
     ("crypto",),
-    ("rpc", "journal", "control", "process", "logs", "supervision"),
+    ("rpc", "journal", "backup", "control", "process", "logs", "supervision"),
     ("pastry",),
-    ("past", "scribe"),
+    ("past", "scribe", "notices"),
     ("messaging",),
     ("mail", "im"),
     ("smtp", "node"),
@@ -42,7 +42,9 @@ RANKS: tuple[tuple[str, ...], ...] = (
 """Each row may import the rows above it.  Of one row, only the first and second may import one another (downward)."""
 
 GROUND = frozenset(name for row in RANKS[:2] for name in row)
-SIBLINGS_APART = frozenset({"past", "scribe", "mail", "im", "net", "sim", "front", "gateway", "ca", "moving"})
+SIBLINGS_APART = frozenset(
+    {"past", "scribe", "notices", "mail", "im", "net", "sim", "front", "gateway", "ca", "moving"}
+)
 
 WORLDLY = frozenset({"tap", "cli", "lifeline", "sim", "control", "process", "supervision"})
 """Where the real world is touched (or, for the simulator, imitated)."""
@@ -225,7 +227,14 @@ class TidyTests(SynchronousTestCase):
         for module in walk_packages(post.__path__, "post."):
             if module.name.split(".")[1] not in ("cli", "sim"):
                 import_module(module.name)
-        blocks = {0x00: ("rpc", "net"), 0x10: ("pastry",), 0x20: ("past",), 0x30: ("scribe",), 0x40: ("messaging",)}
+        blocks = {
+            0x00: ("rpc", "net"),
+            0x10: ("pastry",),
+            0x20: ("past",),
+            0x30: ("scribe",),
+            0x40: ("messaging",),
+            0x60: ("notices",),
+        }
         for kind, tag in wire._tags.items():
             if kind.__module__.startswith("post."):
                 self.assertIn(kind.__module__.split(".")[1], blocks[tag[1] & 0xF0], kind)

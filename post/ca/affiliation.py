@@ -16,21 +16,29 @@ from post.ca.authority import Authority
 from post.ca.code import short_fingerprint
 from post.ca.door import Door
 from post.ca.enrolment import Enrolment
+from post.ca.entrusting import Entrusting
 from post.ca.errand import abroad, ask_first, at_home
 from post.ca.questions import RENEW, VERSION, Renew, Renewed, read, sign_question
+from post.ca.retrieval import retrievals
 from post.ca.upkeep import Holder, Upkeep
 from post.config import Config
 from post.crypto.certificates import make_request
 from post.crypto.documents import Directory
 from post.crypto.entropy import system_entropy
+from post.crypto.revocations import Revocations
 from post.errors import ConfigError, PostError, Refused
-from post.home import Home
+from post.home import CURE_REVOKED, Home
 from post.ids import Contact
 from post.net.transport import TlsTransport
 from post.node import Node, NodeCredentials
+from post.tasks import Tasks
 
 _ANSWER = Path("the authority's answer")
 """Where certificates come from that nobody carried."""
+LOOK_S = 15.0
+"""Between two looks at the authority's directory: what is revoked has to be known to all within a minute."""
+SPREAD_S = 20.0
+"""Over so long nodes that hear at once of what is revoked ask for the directory that follows from it."""
 
 
 class Affiliation:
@@ -40,9 +48,17 @@ class Affiliation:
 
     log = Logger()
 
-    def __init__(self, reactor: Any, config: Config, home: Home, credentials: NodeCredentials) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        config: Config,
+        home: Home,
+        credentials: NodeCredentials,
+        ended: Callable[[ConfigError], None],
+    ) -> None:
         """
         @param reactor: any: TCP, threads and time.
+        @param ended: told when this node is a member no longer.
         @raise ConfigError: if the authority that is to be served here cannot be, or is another than the node's.
         """
         self._reactor = reactor
@@ -52,6 +68,10 @@ class Affiliation:
         self._enrolment: Enrolment | None = None
         self._door: Door | None = None
         self._upkeep: Upkeep | None = None
+        self._ended = ended
+        self._tasks = Tasks()
+        self._files: object = None
+        self._retrievals = retrievals(home, credentials.root, reactor, system_entropy)
         if config.settings.authority.directory:
             authority = Authority.open(config.directory / config.settings.authority.directory, system_entropy)
             if authority.root != credentials.root:
@@ -76,6 +96,13 @@ class Affiliation:
         """
         return self._upkeep.trouble if self._upkeep is not None else ""
 
+    @property
+    def recovering(self) -> dict[str, str]:
+        """
+        The accounts that are not back from the ring yet, by address, and what each waits for.
+        """
+        return {each.address: each.trouble for each in self._retrievals if not each.done}
+
     def listen(self) -> None:
         """
         Take the port, if the authority is served here.
@@ -92,6 +119,9 @@ class Affiliation:
         @param reload: uses what is in the accounts' directories now.
         """
         root = self._credentials.root
+        self._hear_revoked(node)
+        for each in self._retrievals:
+            self._tasks.spawn(each.run(node.past, reload))
         if self._enrolment is not None:
             ask = at_home(self._enrolment, self._reactor.seconds)
         elif self._doors:
@@ -131,19 +161,65 @@ class Affiliation:
             lambda: node.pastry.local.addresses,
             holders,
             use_directory,
+            node.revoked.use,
+            node.set_policy,
+            Entrusting(self._home, root, node, self._now, reload).errands,
         )
+        node.deposited = upkeep.hurry
 
         def met(contact: Contact) -> None:
             if not any(member.node == contact.id for member in node.directory.members):
                 upkeep.hurry()
 
         node.watch(met)
+        node.revoked.heard.append(lambda data, found: upkeep.hurry(SPREAD_S))
         upkeep.start()
+        if self._enrolment is not None:
+            self._files = self._enrolment.authority.state()
+            self._tasks.every(self._reactor, lambda: LOOK_S, self._look)
+
+    def _hear_revoked(self, node: Node) -> None:
+        """
+        Let the list of what is revoked outlive this process, and the process not outlive its own certificate.
+        """
+
+        def heard(data: bytes, found: Revocations) -> None:
+            self._home.write_revocations(data)
+            taken = node.revoked.taken(self._credentials.key.public)
+            self.log.info("{count} keys are revoked", count=len(found.entries))
+            if taken is not None:
+                self._ended(ConfigError("this node", f"was {taken}: {CURE_REVOKED}"))
+
+        node.revoked.heard.append(heard)
+        self.look_at_home(node)
+
+    def look_at_home(self, node: Node) -> None:
+        """
+        Use a list of what is revoked, and a policy, that somebody has brought by hand.
+
+        @raise ConfigError: if one is damaged.
+        """
+        root, now = self._credentials.root, self._now()
+        revocations = self._home.revocations(root, now)
+        if revocations is not None and revocations.serial > node.revoked.serial:
+            node.revoked.use(self._home.revoked())
+        node.set_policy(self._home.policy(root, now))
+
+    async def _look(self) -> None:
+        """
+        Use, and tell others, what has been changed in the authority's directory.
+        """
+        assert self._enrolment is not None and self._upkeep is not None
+        state = self._enrolment.authority.state()
+        if state != self._files:
+            self._files = state
+            await self._upkeep.look()
 
     async def stop(self) -> None:
         """
         Neither ask nor answer any more.
         """
+        self._tasks.stop()
         if self._upkeep is not None:
             self._upkeep.stop()
         if self._door is not None:

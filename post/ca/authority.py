@@ -10,6 +10,7 @@ An organisation's authority, in a directory: an off-line root, and an issuing au
     secrets         node-id secret and convergence secret
     policy          the signed policy
     directory       the signed directory
+    revoked         the signed list of what is revoked
     issued.jsonl    every certificate issued, one line each, append-only
     tokens/         the join codes given out (L{post.ca.tokens})
     heard           where nodes were heard of lately (L{post.ca.heard})
@@ -57,9 +58,21 @@ from post.crypto.documents import (
 )
 from post.crypto.keys import SigningKey, public_bytes
 from post.crypto.names import canonical, canonical_domain, split
+from post.crypto.revocations import (
+    IDENTITY,
+    NEXT_S,
+    NODE,
+    REASON_LIMIT,
+    REVOKED_LIMIT,
+    Revocation,
+    Revocations,
+    open_revocations,
+    sign_revocations,
+)
+from post.crypto.trust import Taken
 from post.errors import ConfigError, PeerError
 from post.files import lock, make_directory, read_file, read_secret, write_file, write_secret
-from post.ids import AccountId, Id
+from post.ids import AccountId, Id, NodeId
 from post.interfaces import Entropy
 from post.wire import Document, pack, unpack
 
@@ -76,6 +89,8 @@ DIRECTORY_RENEW_S = DIRECTORY_S // 2
 BACKDATED_S = 3600
 """Certificates begin this long ago, for members whose clocks are slow."""
 NODES_PER_OWNER = 16
+LATE_S = 365 * DAY_S
+"""After its end a certificate may still be renewed for so long, by the same key: a machine may have been off."""
 
 
 class Secrets(Document, frozen=True):
@@ -172,6 +187,13 @@ class Authority:
         """
         return read_file(self.path / "directory")
 
+    def state(self) -> tuple[int, ...]:
+        """
+        What changes when policy, directory or the list of what is revoked does.
+        """
+        paths = (self.path / name for name in ("policy", "directory", "revoked"))
+        return tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in paths)
+
     def directory_domain(self, now: int) -> str:
         """
         The domain, in its canonical form.
@@ -203,7 +225,89 @@ class Authority:
             _, directory = self._opened(now)
             if directory.expires - now < DIRECTORY_RENEW_S:
                 self._rewrite(directory, directory.entries, directory.members, now)
-        return Membership(self.root, self.policy(), self.directory(), self.convergence)
+            revoked = self._revocations(now)
+            if not (self.path / "revoked").exists() or revoked.next_update - now < NEXT_S // 2:
+                self._write_revocations(revoked, revoked.entries, now)
+        return Membership(
+            self.root, self.policy(), self.directory(), self.convergence, read_file(self.path / "revoked")
+        )
+
+    # Revoking.
+
+    def revoke(self, kind: str, name: str, now: int, reason: str = "", keeping: bytes | None = None) -> list[bytes]:
+        """
+        Revoke every key for which C{name} (of C{kind}, as L{newest}) has been certified; the directory names it no
+        longer, until another key is certified for it.
+
+        @param keeping: a public key that stays, and with it the name in the directory: that of a new machine whose
+            predecessor is lost.
+        @return: the keys that were not revoked before.
+        @raise ConfigError: if nobody has been certified under that name, or the list is full.
+        """
+        with self.alone():
+            _, directory = self._opened(now)
+            before = self._revocations(now)
+            until: dict[bytes, int] = {}
+            for line in self._issued():
+                if (line["kind"], line["name"]) == (kind, name):
+                    key, ends = _facts(kind, b64decode(line["certificate"]))
+                    until[key] = max(until.get(key, 0), ends + LATE_S)
+            if not until:
+                raise ConfigError(name, "is not certified by this authority: post ca list shows who is")
+            known = before.keys()
+            fresh = [key for key in until if key not in known and key != keeping and until[key] > now]
+            more = [Revocation(kind, name, key, now, until[key], reason[:REASON_LIMIT]) for key in fresh]
+            if len(before.entries) + len(more) > REVOKED_LIMIT:
+                raise ConfigError(str(self.path / "revoked"), f"is full: {REVOKED_LIMIT} keys can be revoked")
+            if more:
+                self._write_revocations(before, (*before.entries, *more), now)
+            # After the list: a crash in between leaves somebody in the directory whom nobody believes, and this
+            # command, given again, takes them out.
+            if keeping is None:
+                entries = [entry for entry in directory.entries if (kind, name) != (IDENTITY, entry.address)]
+                members = [member for member in directory.members if (kind, name) != (NODE, member.node.hex())]
+                if (len(entries), len(members)) != (len(directory.entries), len(directory.members)):
+                    self._rewrite(directory, entries, members, now)
+        return fresh
+
+    def revocations(self, now: int) -> Revocations:
+        """
+        What is revoked.
+        """
+        return self._revocations(now)
+
+    def taken(self, public_key: bytes, now: int) -> Taken | None:
+        """
+        Since when a key is revoked, if it is.
+        """
+        return self._revocations(now).keys().get(public_key)
+
+    def node_name(self, owner: str, index: int) -> str:
+        """
+        The id, in hexadecimal, of C{owner}'s node number C{index}.
+
+        @raise ConfigError: if the owner's name is none.
+        """
+        return node_id_for(self._secrets.node_ids, _owner(owner), index).hex()
+
+    def _revocations(self, now: int) -> Revocations:
+        path = self.path / "revoked"
+        if not path.exists():
+            return Revocations(1, self.directory_domain(now), 0, now, now)
+        try:
+            return open_revocations(read_file(path), self.root, now)
+        except PeerError as error:
+            raise ConfigError(str(path), f"cannot be used: {error}") from None
+
+    def _write_revocations(self, old: Revocations, entries: Sequence[Revocation], now: int) -> None:
+        current = tuple(entry for entry in entries if entry.until > now)
+        signed = Revocations(1, old.domain, old.serial + 1, now, now + NEXT_S, current)
+        write_file(self.path / "revoked", sign_revocations(signed, self.issuing, self._key))
+
+    def _refuse_revoked(self, request: bytes, now: int) -> None:
+        taken = self.taken(public_bytes(request_key(request)), now)
+        if taken is not None:
+            raise ConfigError("this key", f"was {taken}: make a new one, elsewhere than beside it")
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -241,6 +345,7 @@ class Authority:
         if not 0 <= index < NODES_PER_OWNER:
             raise ConfigError(owner, f"may have {NODES_PER_OWNER} nodes, numbered from 0")
         owner = _owner(owner)
+        self._refuse_revoked(request, now)
         node_id = node_id_for(self._secrets.node_ids, owner, index)
         start, end = now - BACKDATED_S, now + life_s
         leaf = issue_node(
@@ -267,7 +372,8 @@ class Authority:
     def _issue_user(self, request: bytes, address: str, now: int, life_s: int) -> tuple[bytes, bytes]:
         policy, directory = self._opened(now)
         name = self._name(address, policy.domain)
-        account = directory.account(name) or AccountId(Id.from_bytes(self._entropy(20)))
+        self._refuse_revoked(request, now)
+        account = directory.account(name) or self._account_before(name) or AccountId(Id.from_bytes(self._entropy(20)))
         start, end = now - BACKDATED_S, now + life_s
         # Serials rise with time, and by one if the clock stood still.
         serial = max(now, self._last_serial(name) + 1)
@@ -276,6 +382,13 @@ class Authority:
         self._note("identity", leaf, name, str(read_identity(leaf).serial), now)
         self._rewrite(directory, [*others, DirectoryEntry(name, account)], directory.members, now)
         return leaf, self.issuing
+
+    def _account_before(self, name: str) -> AccountId | None:
+        """
+        The account of somebody who is not in the directory any more: whoever comes back keeps it.
+        """
+        last = self.newest(IDENTITY, name)
+        return read_identity(last).account if last is not None else None
 
     @staticmethod
     def _name(address: str, domain: str) -> str:
@@ -301,6 +414,14 @@ class Authority:
         @raise ConfigError: if it is none.
         """
         return self._name(address, self.directory_domain(now))
+
+    def node_id(self, owner: str, index: int) -> NodeId:
+        """
+        The place on the ring of C{owner}'s node number C{index}.
+
+        @raise ConfigError: if C{owner} is nobody's name.
+        """
+        return node_id_for(self._secrets.node_ids, _owner(owner), index)
 
     def newest(self, kind: str, name: str) -> bytes | None:
         """
@@ -390,6 +511,14 @@ class Authority:
 
     def _write_directory(self, directory: Directory) -> None:
         write_file(self.path / "directory", sign_directory(directory, self.issuing, self._key))
+
+
+def _facts(kind: str, certificate: bytes) -> tuple[bytes, int]:
+    """
+    The key of a certificate, and its end.
+    """
+    read = read_node(certificate) if kind == NODE else read_identity(certificate)
+    return read.public_key, read.not_after
 
 
 def _whole_lines(data: bytes) -> bytes:

@@ -27,8 +27,8 @@ VERSION = 1
 SECRET_BYTES = 16
 FINGERPRINT_BYTES = 16
 _MINUTES = 4
-_CHECK = 3
-_IPV4 = 6
+CHECK = 3
+IPV4_BYTES = 6
 GROUP = 5
 """Letters between two dashes: what one keeps in mind while looking from one screen to another."""
 TEXT_LIMIT = 1000
@@ -86,39 +86,64 @@ class JoinCode:
             + (self.expires // 60).to_bytes(_MINUTES, "big")
             + self.fingerprint
             + self.secret
-            + _pack_where(self.where)
+            + pack_where(self.where)
         )
-        letters = _to_letters(body + tagged(Purpose.JOIN_CHECK, body)[:_CHECK])
-        return "-".join(letters[at : at + GROUP] for at in range(0, len(letters), GROUP))
+        return grouped(to_letters(body + tagged(Purpose.JOIN_CHECK, body)[:CHECK]))
 
     @classmethod
     def from_text(cls, text: str) -> JoinCode:
         """
         @raise PeerError: if C{text} is no code, or one of its letters is wrong.
         """
-        if len(text) > TEXT_LIMIT:
-            raise PeerError("too long for a code")
-        data = _from_letters(re.sub(r"[\s-]", "", text).upper())
-        body, check = data[:-_CHECK], data[-_CHECK:]
-        if len(body) < 1 + _MINUTES + FINGERPRINT_BYTES + SECRET_BYTES + _IPV4:
+        data = ungrouped(text)
+        body, check = data[:-CHECK], data[-CHECK:]
+        if tagged(Purpose.RECOVERY_CHECK, body)[:CHECK] == check:
+            raise PeerError('it is a recovery code, which is for "post recover"')
+        if len(body) < 1 + _MINUTES + FINGERPRINT_BYTES + SECRET_BYTES + IPV4_BYTES:
             raise PeerError("too short: a part is missing")
-        if tagged(Purpose.JOIN_CHECK, body)[:_CHECK] != check:
+        if tagged(Purpose.JOIN_CHECK, body)[:CHECK] != check:
             raise PeerError("a letter is wrong or missing")
         if body[0] != VERSION:
             raise PeerError(f"of version {body[0]}, and this program knows {VERSION}")
         at = 1 + _MINUTES
         fingerprint, secret = body[at : at + FINGERPRINT_BYTES], body[at + FINGERPRINT_BYTES :][:SECRET_BYTES]
-        where = _unpack_where(body[at + FINGERPRINT_BYTES + SECRET_BYTES :])
+        where = unpack_where(body[at + FINGERPRINT_BYTES + SECRET_BYTES :])
         return cls(where, fingerprint, secret, 60 * int.from_bytes(body[1:at], "big"))
 
 
-def _to_letters(data: bytes) -> str:
+def grouped(letters: str) -> str:
+    """
+    A code as it is read aloud.
+    """
+    return "-".join(letters[at : at + GROUP] for at in range(0, len(letters), GROUP))
+
+
+def ungrouped(text: str) -> bytes:
+    """
+    The bytes of a code, however it was typed.
+
+    @raise PeerError: if they are none.
+    """
+    if len(text) > TEXT_LIMIT:
+        raise PeerError("too long for a code")
+    return from_letters(re.sub(r"[\s-]", "", text).upper())
+
+
+def to_letters(data: bytes) -> str:
+    """
+    Bytes in Crockford's base 32.
+    """
     count = -(-8 * len(data) // 5)
     number = int.from_bytes(data, "big") << (5 * count - 8 * len(data))
     return "".join(_ALPHABET[number >> 5 * place & 31] for place in reversed(range(count)))
 
 
-def _from_letters(letters: str) -> bytes:
+def from_letters(letters: str) -> bytes:
+    """
+    The bytes in C{letters}, however they are written.
+
+    @raise PeerError: if there is another letter in it.
+    """
     number = 0
     for letter in letters:
         value = _VALUES.get(letter)
@@ -138,7 +163,12 @@ def check_where(where: str) -> bool:
     return 0 < int(where.rpartition(":")[2]) < 65536
 
 
-def _pack_where(where: Address) -> bytes:
+def pack_where(where: Address) -> bytes:
+    """
+    C{host:port} as it stands in a code.
+
+    @raise ValueError: if it is none.
+    """
     if not check_where(where):
         raise ValueError(f"{where!r} is not host:port")
     literal = _LITERAL.fullmatch(where)
@@ -148,11 +178,14 @@ def _pack_where(where: Address) -> bytes:
     except ValueError:
         pass
     # Longer than 6, so that it is told from an address.
-    return where.encode().ljust(_IPV4 + 1)
+    return where.encode().ljust(IPV4_BYTES + 1)
 
 
-def _unpack_where(data: bytes) -> Address:
-    if len(data) == _IPV4:
+def unpack_where(data: bytes) -> Address:
+    """
+    @raise PeerError: if that is no C{host:port}.
+    """
+    if len(data) == IPV4_BYTES:
         return f"{IPv4Address(data[:4])}:{int.from_bytes(data[4:], 'big')}"
     where = data.decode("latin-1").rstrip()
     if not check_where(where):

@@ -171,7 +171,7 @@ class _Answers(Resource):
         try:
             answer = self._enrolment.answer(question, data, self._now())
         except WrongCode as error:
-            self.log.info("a wrong join code from {source}", source=source)
+            self.log.info("a wrong code from {source}", source=source)
             return 403, _no(error), self._throttle.failed(source)
         except Refused as error:
             self._throttle.abandoned(source)

@@ -14,24 +14,31 @@ from collections.abc import Callable
 import msgspec
 from twisted.logger import Logger
 
-from post.ca.authority import BACKDATED_S, SHORT_S, Authority
+from post.ca.authority import BACKDATED_S, LATE_S, SHORT_S, Authority
 from post.ca.code import check_where
 from post.ca.heard import Heard
 from post.ca.questions import (
+    ENTRUST,
     JOIN,
     NEWS,
+    RECOVER,
     RENEW,
     SKEW_S,
     VERSION,
     AskNews,
+    Claimed,
+    Entrust,
+    Entrusted,
     Greeting,
     Join,
     News,
     Proven,
     Question,
+    Recovered,
     Renew,
     Renewed,
     Welcome,
+    check_claim,
     check_proven,
     check_question,
     door_hash,
@@ -39,6 +46,7 @@ from post.ca.questions import (
     prove,
     read,
 )
+from post.ca.recoveries import Recoveries
 from post.ca.tokens import REPEAT_S, REPEATS_LIMIT, Token, Tokens
 from post.crypto.certificates import (
     IdentityCertificate,
@@ -57,10 +65,6 @@ from post.hashes import Purpose
 from post.ids import NodeId
 from post.wire import RefusalCode, pack
 
-LATE_S = 365 * DAY_S
-"""After its end a certificate may still be renewed for so long, by the same key: a machine may have been off."""
-
-
 RENEWED_S = DAY_S
 """A certificate that is younger is given again instead of another: the answer may have been lost, and who asks in a
 circle fills no disk."""
@@ -75,8 +79,8 @@ class WrongCode(Refused):
     A code that does not exist: perhaps a guess.
     """
 
-    def __init__(self) -> None:
-        super().__init__(RefusalCode.FORBIDDEN, "this authority has given out no such code")
+    def __init__(self, text: str = "this authority has given out no such code") -> None:
+        super().__init__(RefusalCode.FORBIDDEN, text)
 
 
 class Enrolment:
@@ -93,6 +97,7 @@ class Enrolment:
         self.authority = authority
         self.root = authority.root
         self.tokens = Tokens(authority.path)
+        self.recoveries = Recoveries(authority.path)
         self.heard = Heard(authority.path)
         self.key, self.chain = authority.door(now)
         self.door = door_hash(self.chain[0])
@@ -109,7 +114,13 @@ class Enrolment:
         @raise Refused: if the answer is no (L{WrongCode} if that should be slowed down).
         @raise PeerError: if it is no question.
         """
-        answers: dict[str, Callable[[bytes, int], bytes]] = {JOIN: self._join, NEWS: self._news, RENEW: self._renew}
+        answers: dict[str, Callable[[bytes, int], bytes]] = {
+            JOIN: self._join,
+            NEWS: self._news,
+            RENEW: self._renew,
+            ENTRUST: self._entrust,
+            RECOVER: self._recover,
+        }
         if question not in answers:
             raise Refused(RefusalCode.UNSUPPORTED, "this authority does not know that question")
         try:
@@ -155,7 +166,7 @@ class Enrolment:
         if join.door != self.door:
             raise Refused(RefusalCode.FORBIDDEN, "this was asked of another authority")
         for request in (join.node_request, join.user_request):
-            request_key(request)  # Before the code is used up.
+            self._refuse_revoked(public_bytes(request_key(request)), now)  # Before the code is used up.
         keys = keys_hash(join)
         if token.used_by:
             late = token.used_at + REPEAT_S < now or token.uses >= REPEATS_LIMIT
@@ -171,6 +182,80 @@ class Enrolment:
         self.tokens.write(msgspec.structs.replace(token, used_by=keys, used_at=now, uses=1))
         return token
 
+    # Recovery.
+
+    def _entrust(self, data: bytes, now: int) -> bytes:
+        question = read(Question, data)
+        person = self._person(question, now)
+        entrust = check_question(question, Entrust, person.public_key)
+        self._check_fresh(entrust.door, entrust.time, now)
+        self._newest("identity", person.address, person.public_key)
+        self._check_rate(person.public_key, now)
+        with self.authority.alone():
+            known = self.recoveries.find(entrust.claim)
+            if known is not None and (known.account, known.claim) != (person.account, entrust.claim):
+                # Somebody else's, or one that was renewed: it would lead two ways, or somewhere again.
+                raise Refused(RefusalCode.CONFLICT, "this recovery code has been used already: make another one")
+            self.recoveries.entrust(person.account, person.address, entrust.claim, entrust.share, now)
+        self.log.info("{address} has a new recovery code", address=person.address)
+        return pack(Entrusted(VERSION))
+
+    def _recover(self, data: bytes, now: int) -> bytes:
+        """
+        In an order that can be cut short anywhere, and asked again: for the same keys, the same certificates.
+        """
+        claimed = read(Claimed, data)
+        found = self.recoveries.find(claimed.claim)
+        if found is None:
+            raise WrongCode("this authority knows no such recovery code")
+        try:
+            recover = check_claim(claimed)
+        except BadSignature:
+            raise WrongCode("this authority knows no such recovery code") from None
+        if recover.door != self.door:
+            raise Refused(RefusalCode.FORBIDDEN, "this was asked of another authority")
+        if found.claim != claimed.claim:
+            raise WrongCode("this recovery code has been renewed: use the one that was made last")
+        if self.authority.members(now).account(found.address) != found.account:
+            raise Refused(RefusalCode.FORBIDDEN, f"{found.address} has no account here any more")
+        self._check_rate(claimed.claim, now)
+        for request in (recover.node_request, recover.user_request):
+            request_key(request)  # Before anything is replaced.
+        node_chain = self._replaced_node(found.address, recover.index, recover.node_request, now)
+        user_chain = self._replaced_person(found.address, recover.user_request, now)
+        node = read_node(node_chain[0])
+        self._note(node.node_id, recover.addresses, now)
+        self.log.info("{address} is recovered on {node}", address=found.address, node=node.node_id)
+        return pack(
+            Recovered(
+                VERSION,
+                found.address,
+                node_chain,
+                user_chain,
+                self.authority.membership(now).to_bytes(),
+                self.heard.addresses(node.node_id),
+                found.share,
+            )
+        )
+
+    def _replaced_node(self, owner: str, index: int, request: bytes, now: int) -> tuple[bytes, ...]:
+        before = self.authority.newest("node", self.authority.node_id(owner, index).hex())
+        site, roles = "", frozenset[str]()
+        if before is not None:
+            old = read_node(before)
+            if old.public_key == public_bytes(request_key(request)) and _is_young(old, now):
+                return before, self.authority.issuing
+            site, roles = old.site, old.roles
+        return self.authority.issue_node(request, owner, now, site, sorted(roles), index, SHORT_S)
+
+    def _replaced_person(self, address: str, request: bytes, now: int) -> tuple[bytes, ...]:
+        before = self.authority.newest("identity", address)
+        if before is not None:
+            old = read_identity(before)
+            if old.public_key == public_bytes(request_key(request)) and _is_young(old, now):
+                return before, self.authority.issuing
+        return self.authority.issue_user(request, address, now, SHORT_S)
+
     # Members.
 
     def _news(self, data: bytes, now: int) -> bytes:
@@ -179,9 +264,12 @@ class Enrolment:
         ask = check_question(question, AskNews, node.public_key)
         self._check_fresh(ask.door, ask.time, now)
         self._check_rate(node.public_key, now)
+        membership = self.authority.membership(now)
+        revoked = membership.revoked if self.authority.revocations(now).serial > ask.revoked else b""
+        if self.authority.taken(node.public_key, now) is not None:
+            return pack(News(VERSION, b"", b"", (), revoked))
         self._newest("node", node.node_id.hex(), node.public_key)
         self._note(node.node_id, ask.addresses, now)
-        membership = self.authority.membership(now)
         policy = open_policy(membership.policy, self.root, now)
         directory = self.authority.members(now)
         return pack(
@@ -190,6 +278,7 @@ class Enrolment:
                 membership.policy if policy.serial > ask.policy else b"",
                 membership.directory if directory.serial > ask.directory else b"",
                 self.heard.addresses(node.node_id),
+                revoked,
             )
         )
 
@@ -205,6 +294,7 @@ class Enrolment:
         if public_bytes(request_key(renew.request)) != certificate.public_key:
             raise Refused(RefusalCode.INVALID, "a certificate is renewed for the key that it has")
         self._check_rate(certificate.public_key, now)
+        self._refuse_revoked(certificate.public_key, now)
         chain: tuple[bytes, ...]
         if isinstance(certificate, NodeCertificate):
             newest = self._newest("node", certificate.node_id.hex(), certificate.public_key)
@@ -244,6 +334,11 @@ class Enrolment:
         if newest is None or issuing_key(newest) != key:
             raise Refused(RefusalCode.FORBIDDEN, "another key has been certified since")
         return newest
+
+    def _refuse_revoked(self, key: bytes, now: int) -> None:
+        taken = self.authority.taken(key, now)
+        if taken is not None:
+            raise Refused(RefusalCode.FORBIDDEN, f"this key was {taken}: ask whoever runs the authority for a new code")
 
     def _check_rate(self, key: bytes, now: int) -> None:
         since, count = self._asked.pop(key, (now, 0))

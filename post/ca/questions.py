@@ -3,8 +3,10 @@ What members ask of their authority, and its answers: one HTTPS request each, C{
 ways.
 
 A newcomer's question (C{join}) is proven by the secret of its code, a member's (C{news}, C{renew}) is signed by the key
-that the authority has certified.  Both name the door certificate of the TLS connection they travel in, so that neither
-can be handed on to another authority, and members' name the time, so that an old one tells nobody anything.
+that the authority has certified.  A machine that takes the place of a lost one signs (C{recover}) with a key that
+follows from a recovery code, which its owner has made known (C{entrust}).  All name the door certificate of the TLS
+connection they travel in, so that neither can be handed on to another authority, and members' name the time, so that an
+old one tells nobody anything.
 
 Who answers has shown a door certificate under the root; it is checked before anything is asked.
 """
@@ -17,7 +19,7 @@ from typing import Annotated, TypeVar
 from msgspec import Meta
 
 from post.crypto.certificates import SIZE_LIMIT
-from post.crypto.keys import SigningKey, verify
+from post.crypto.keys import LogKey, SigningKey, verify
 from post.errors import BadSignature, PeerError
 from post.hashes import Purpose, keyed, tagged
 from post.wire import Document, pack, unpack
@@ -25,6 +27,7 @@ from post.wire import Document, pack, unpack
 PREFIX = "/post/1/"
 GREETING = "authority"
 JOIN, NEWS, RENEW = "join", "news", "renew"
+ENTRUST, RECOVER = "entrust", "recover"
 
 VERSION = 1
 QUESTION_LIMIT = 32 * 1024
@@ -43,6 +46,7 @@ Where = Annotated[str, Meta(max_length=260)]
 Addresses = Annotated[tuple[Where, ...], Meta(max_length=4)]
 Seeds = Annotated[tuple[Where, ...], Meta(max_length=100)]
 Number = Annotated[int, Meta(ge=0, lt=1 << 62)]
+PublicKey = Annotated[bytes, Meta(max_length=64)]
 
 
 class Greeting(Document, frozen=True):
@@ -94,7 +98,8 @@ class Proven(Document, frozen=True):
 
 class AskNews(Document, frozen=True):
     """
-    Whatever is newer than this.  C{addresses} are those at which the asker is reached.
+    Whatever is newer than this.  C{addresses} are those at which the asker is reached; C{revoked} is the serial of the
+    list of what is revoked, 0 for none.
     """
 
     version: int
@@ -103,17 +108,20 @@ class AskNews(Document, frozen=True):
     policy: Number
     directory: Number
     addresses: Addresses
+    revoked: Number = 0
 
 
 class News(Document, frozen=True):
     """
-    Policy and directory as signed, each empty if the asker has it; nodes that were heard of lately.
+    Policy, directory and list of what is revoked as signed, each empty if the asker has it; nodes that were heard of
+    lately.  Whose own key is revoked gets that list and nothing else.
     """
 
     version: int
     policy: bytes
     directory: bytes
     seeds: Seeds
+    revoked: bytes = b""
 
 
 class Renew(Document, frozen=True):
@@ -145,6 +153,66 @@ class Question(Document, frozen=True):
     body: bytes
     chain: Chain
     signature: Annotated[bytes, Meta(max_length=256)]
+
+
+class Entrust(Document, frozen=True):
+    """
+    From the person whose account it is: know the recovery code with the public key C{claim} from now on, and no other,
+    and keep C{share} for whoever proves it (L{post.crypto.recovery}).
+    """
+
+    version: int
+    door: Hash
+    time: Number
+    claim: PublicKey
+    share: Hash
+
+
+class Entrusted(Document, frozen=True):
+    """
+    That is done.
+    """
+
+    version: int
+
+
+class Recover(Document, frozen=True):
+    """
+    Certify these keys, for the account whose code this is and for the node number C{index} of its owner, in the place
+    of those that they have now.
+    """
+
+    version: int
+    door: Hash
+    node_request: Certificate
+    user_request: Certificate
+    index: Annotated[int, Meta(ge=0, lt=16)]
+    addresses: Addresses
+
+
+class Claimed(Document, frozen=True):
+    """
+    C{body} from the holder of a recovery code.
+    """
+
+    version: int
+    claim: PublicKey
+    body: bytes
+    signature: Annotated[bytes, Meta(max_length=256)]
+
+
+class Recovered(Document, frozen=True):
+    """
+    All that makes a member, and the share with which the sealed copy can be opened.
+    """
+
+    version: int
+    address: Where
+    node_chain: Chain
+    user_chain: Chain
+    membership: bytes
+    seeds: Seeds
+    share: Hash
 
 
 class No(Document, frozen=True):
@@ -179,7 +247,24 @@ def prove(body: Document, name: bytes, key: bytes, purpose: Purpose) -> bytes:
     return pack(Proven(VERSION, name, packed, keyed(key, purpose, name, packed)))
 
 
-_D = TypeVar("_D", Greeting, Join, Welcome, Proven, AskNews, News, Renew, Renewed, Question, No)
+_D = TypeVar(
+    "_D",
+    Greeting,
+    Join,
+    Welcome,
+    Proven,
+    AskNews,
+    News,
+    Renew,
+    Renewed,
+    Question,
+    Entrust,
+    Entrusted,
+    Recover,
+    Claimed,
+    Recovered,
+    No,
+)
 
 
 def read(kind: type[_D], data: bytes) -> _D:
@@ -216,3 +301,19 @@ def check_question(question: Question, kind: type[_D], public_key: bytes) -> _D:
     """
     verify(public_key, Purpose.SIGN_QUESTION, question.body, question.signature)
     return read(kind, question.body)
+
+
+def sign_claim(body: Recover, key: LogKey) -> bytes:
+    """
+    The bytes of L{Claimed}.
+    """
+    packed = pack(body)
+    return pack(Claimed(VERSION, key.public, packed, key.sign(Purpose.SIGN_RECOVERY, packed)))
+
+
+def check_claim(claimed: Claimed) -> Recover:
+    """
+    @raise PeerError: if C{claimed} is not signed by the key that it names.
+    """
+    verify(claimed.claim, Purpose.SIGN_RECOVERY, claimed.body, claimed.signature)
+    return read(Recover, claimed.body)

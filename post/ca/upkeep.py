@@ -7,7 +7,7 @@ and written to the node's directory before it is used; what is older than what i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -20,8 +20,9 @@ from twisted.logger import Logger
 from post.ca.code import check_where
 from post.ca.questions import NEWS, RENEW, VERSION, AskNews, News, Renew, Renewed, read, sign_question
 from post.crypto.certificates import make_request, read_identity, read_node
-from post.crypto.documents import DAY_S, Directory, open_directory, open_policy
+from post.crypto.documents import DAY_S, Directory, Policy, open_directory, open_policy
 from post.crypto.keys import SigningKey
+from post.crypto.revocations import open_revocations
 from post.errors import PostError, Refused
 from post.home import Home
 from post.ids import Address
@@ -47,6 +48,10 @@ RENEW_S = 30 * DAY_S
 
 Ask = Callable[[str, Callable[[bytes], bytes]], Deferred[bytes]]
 """Asks the authority a question, which is made when it is known at which door: fails with a L{PostError}."""
+
+
+Errand = Callable[[Callable[[str, Callable[[bytes], bytes]], Coroutine[Any, Any, bytes]]], Coroutine[Any, Any, None]]
+"""Something to ask with the function that it is given, which waits for the answer."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +84,14 @@ class Upkeep:
         addresses: Callable[[], tuple[Address, ...]],
         holders: Callable[[], list[Holder]],
         use_directory: Callable[[Directory], None],
+        use_revocations: Callable[[bytes], object],
+        use_policy: Callable[[Policy], None],
+        errands: Callable[[], Sequence[Errand]] = tuple,
     ) -> None:
         """
         @param holders: the node's own first.
+        @param use_revocations: writes and uses a signed list that is newer than the one here.
+        @param errands: what else the authority is to be asked or told now.
         """
         self.trouble = ""
         self._home = home
@@ -92,6 +102,9 @@ class Upkeep:
         self._addresses = addresses
         self._holders = holders
         self._use_directory = use_directory
+        self._use_revocations = use_revocations
+        self._use_policy = use_policy
+        self._errands = errands
         self._tasks = Tasks()
         self._running = self._again = self._hurried = False
         self._asked_at = float("-inf")
@@ -109,13 +122,15 @@ class Upkeep:
         """
         self._tasks.stop()
 
-    def hurry(self) -> None:
+    def hurry(self, spread_s: float = 0.0) -> None:
         """
-        Ask soon, because somebody is there who is not known.
+        Ask soon, because somebody is there who is not known, or something has happened that many hear of at once: then
+        at some time within C{spread_s}.
         """
         if not self._hurried:
             self._hurried = True
-            self._tasks.spawn(self._later(max(SOON_S, self._asked_at + HURRY_S - self._clock.seconds())))
+            pause_s = max(SOON_S, self._asked_at + HURRY_S - self._clock.seconds())
+            self._tasks.spawn(self._later(pause_s + self._chance.uniform(0, spread_s)))
 
     async def _later(self, seconds: float) -> None:
         await sleep(self._clock, seconds)
@@ -150,6 +165,7 @@ class Upkeep:
         """
         works: list[Callable[[], Coroutine[Any, Any, None]]] = []
         works += [partial(self._renew, holder) for holder in self._holders()]
+        works += [partial(errand, self._question) for errand in self._errands()]
         troubles = []
         for work in (*works, self._news):
             try:
@@ -194,9 +210,11 @@ class Upkeep:
         node = self._holders()[0]
         before = self._now()
         policy, directory = self._home.policy(self._root, before), self._home.directory(self._root, before)
+        revocations = self._home.revocations(self._root, before)
+        revoked = revocations.serial if revocations is not None else 0
 
         def made(door: bytes) -> bytes:
-            body = AskNews(VERSION, door, self._now(), policy.serial, directory.serial, self._addresses())
+            body = AskNews(VERSION, door, self._now(), policy.serial, directory.serial, self._addresses(), revoked)
             return sign_question(body, node.key, node.chain)
 
         news = read(News, await self._question(NEWS, made))
@@ -204,13 +222,17 @@ class Upkeep:
         now = self._now()
         newer_policy = open_policy(news.policy, self._root, now) if news.policy else None
         newer = open_directory(news.directory, self._root, now) if news.directory else None
+        if news.revoked and open_revocations(news.revoked, self._root, now).serial > revoked:
+            # First: it may be about this very node.
+            self._use_revocations(news.revoked)
         seeds = tuple(filter(check_where, news.seeds))
         if seeds and seeds != self._home.seeds():
             self._home.write_seeds(seeds)
         # Somebody may have brought one by hand meanwhile.
         if newer_policy is not None and newer_policy.serial > self._home.policy(self._root, now).serial:
             self._home.write_policy(news.policy)
-            self.log.info("there is a newer policy, to be used from the next start on")
+            self._use_policy(newer_policy)
+            self.log.info("there is a newer policy, used from now on")
         if newer is not None and newer.serial > self._home.directory(self._root, now).serial:
             self._home.write_directory(news.directory)
             self._use_directory(newer)

@@ -17,6 +17,7 @@ import segno
 from post.ca.authority import NODES_PER_OWNER, Authority
 from post.ca.code import check_where
 from post.ca.tokens import Token, Tokens
+from post.cli.revoking import revoke
 from post.cli.status import config_option, node_config
 from post.config import Config, load, split_service
 from post.crypto.certificates import fingerprint, make_request, read_identity, read_node, request_key
@@ -59,6 +60,9 @@ def ca() -> None:
     By hand, a key is made where it will be used (request), the request is certified by the authority (issue-node,
     issue-user), and the certificates go back, together with what all members have (export).  Keys never travel.
     """
+
+
+ca.add_command(revoke)
 
 
 @ca.command()

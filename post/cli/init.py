@@ -12,6 +12,7 @@ from typing import TextIO
 import click
 
 from post.ca.authority import SHORT_S, Authority
+from post.cli.recovery import new_code, show_code
 from post.cli.settling import DOOR_PORT, LINK_PORT, join, listening, make_keys, own_host, prepare, settings, settle
 from post.cli.settling import what_next as node_next
 from post.cli.status import default_config
@@ -72,8 +73,10 @@ def init(
         now = int(time.time())
         node_chain = authority.issue_node(make_request(keys[0]), address, now, life_s=SHORT_S)
         user_chain = authority.issue_user(make_request(keys[1]), address, now, SHORT_S)
-        settle(home, keys, node_chain, user_chain, authority.membership(now), (), password, config)
+        recovery = new_code(config, authority.root)
+        settle(home, keys, node_chain, user_chain, authority.membership(now), (), password, config, recovery)
     click.echo("\n".join(_what_next(config, address, authority, machines)))
+    show_code(recovery, address)
 
 
 def _address(text: str) -> str:

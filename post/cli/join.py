@@ -14,6 +14,7 @@ from post.ca.code import JoinCode, check_where, short_fingerprint
 from post.ca.membership import Membership
 from post.ca.questions import JOIN, SKEW_S, VERSION, Join, Proven, Welcome, check_proven, prove, read
 from post.ca.visit import Visit
+from post.cli.recovery import new_code, show_code
 from post.cli.settling import LINK_PORT, make_keys, prepare, settings, settle, what_next
 from post.cli.status import default_config
 from post.cli.user import password_option, read_password
@@ -22,6 +23,7 @@ from post.crypto.certificates import make_request
 from post.crypto.keys import SigningKey
 from post.errors import ConfigError, PeerError, Refused
 from post.hashes import Purpose
+from post.ids import Address
 
 
 @click.command("join")
@@ -44,8 +46,8 @@ def join(
     with prepare(directory) as home:
         password = read_password(password_file)
         keys = make_keys(directory)
-        with _visit(parsed) as visit:
-            _check_clock(visit.time)
+        with visit_door(parsed.where, parsed.fingerprint) as visit:
+            check_clock(visit.time)
             config = settings(directory / "node.toml", name, host or visit.our_host, port, {"doors": [parsed.where]})
             if not config.settings.authority.doors:
                 raise ConfigError(f"{config.file}: authority.doors", f"has to name {parsed.where}")
@@ -57,6 +59,7 @@ def join(
             raise Declined(f"{parsed.where} answered with something else: {error}", EXIT_FAILED) from None
         if short_fingerprint(membership.root) != parsed.fingerprint:
             raise Declined(f"{parsed.where} answered for another authority", EXIT_FAILED)
+        recovery = new_code(config, membership.root)
         node = settle(
             home,
             keys,
@@ -66,9 +69,11 @@ def join(
             tuple(filter(check_where, welcome.seeds)),
             password,
             config,
+            recovery,
         )
     click.echo(f"This machine is node {node.node_id} of {welcome.address}.")
     click.echo("\n".join(what_next(config, welcome.address)))
+    show_code(recovery, welcome.address)
 
 
 def _parse(code: str) -> JoinCode:
@@ -78,14 +83,23 @@ def _parse(code: str) -> JoinCode:
         raise ConfigError("the code", f"is not right: {error}") from None
 
 
-def _visit(code: JoinCode) -> Visit:
+def visit_door(where: Address, fingerprint: bytes) -> Visit:
+    """
+    The authority at C{where}, if it is the one with C{fingerprint}.
+
+    @raise Unreachable: if nobody answers.
+    @raise Declined: if somebody else does.
+    """
     try:
-        return Visit(code.where, code.fingerprint)
+        return Visit(where, fingerprint)
     except PeerError as error:
-        raise Declined(f"nothing was told to {code.where}, which is not whom the code means: {error}", 1) from None
+        raise Declined(f"nothing was told to {where}, which is not whom the code means: {error}", 1) from None
 
 
-def _check_clock(theirs: int) -> None:
+def check_clock(theirs: int) -> None:
+    """
+    @raise ConfigError: if this machine's clock differs from C{theirs} (unix seconds) by more than certificates bear.
+    """
     ahead = int(time.time()) - theirs
     if abs(ahead) > SKEW_S:
         hours = abs(ahead) / 3600

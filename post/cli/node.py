@@ -16,6 +16,7 @@ from post.config import Config, load, split_service
 from post.crypto.certificates import fingerprint
 from post.crypto.documents import open_directory, open_policy
 from post.crypto.keys import SigningKey
+from post.crypto.revocations import open_revocations
 from post.errors import ConfigError, PeerError
 from post.files import read_file, read_secret, write_file
 from post.home import Home, check_node
@@ -69,6 +70,8 @@ def init(
     certificate = check_node(chain_file, chain, key, membership.root, now)
     config = write_settings(directory / "node.toml", name, listen, addresses, seeds)
     home.create(key, chain, membership.root, membership.convergence, membership.policy, membership.directory)
+    if membership.revoked:
+        home.write_revocations(membership.revoked)
     click.echo(f"Made node {certificate.node_id} of {certificate.owner} in {directory}.")
     click.echo("Its authority has the fingerprint (compare it with what the authority says)")
     click.echo(f"  {fingerprint(membership.root)}")
@@ -98,6 +101,9 @@ def update(config: Path | None, membership_file: Path) -> None:
     if open_policy(membership.policy, root, now).serial >= home.policy(root, now).serial:
         home.write_policy(membership.policy)
     home.write_directory(membership.directory)
+    known = home.revocations(root, now)
+    if membership.revoked and (known is None or open_revocations(membership.revoked, root, now).serial > known.serial):
+        home.write_revocations(membership.revoked)
     click.echo(f"The directory names {len(fresh.entries)} people and {len(fresh.members)} nodes.")
 
 
@@ -141,6 +147,8 @@ def _read_membership(path: Path, now: int) -> Membership:
         membership = Membership.from_bytes(read_file(path))
         policy = open_policy(membership.policy, membership.root, now)
         directory = open_directory(membership.directory, membership.root, now)
+        if membership.revoked:
+            open_revocations(membership.revoked, membership.root, now)
     except PeerError as error:
         raise ConfigError(str(path), f'is not what "post ca export" writes, or cannot be used: {error}') from None
     if policy.domain != directory.domain:

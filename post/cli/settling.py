@@ -17,10 +17,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from post.ca.membership import Membership
+from post.ca.recovery_code import RecoveryCode
 from post.cli.node import write_settings
 from post.cli.user import make_account
 from post.config import Config
-from post.crypto.certificates import NodeCertificate
+from post.crypto.certificates import IdentityCertificate, NodeCertificate, read_node
 from post.crypto.documents import open_directory, open_policy
 from post.crypto.entropy import system_entropy
 from post.crypto.keys import SigningKey
@@ -79,16 +80,49 @@ def settle(
     seeds: tuple[str, ...],
     password: bytes,
     config: Config,
+    recovery: RecoveryCode | None,
 ) -> NodeCertificate:
     """
     Make it a node.  Everything is checked before anything is written.
 
     @raise ConfigError: if what the authority gave does not belong together.
     """
+    person = check_answer(home, keys, node_chain, user_chain, membership, config)
+    home.write_account(make_account(person, keys[1], user_chain, password, recovery))
+    return complete(home, keys[0], node_chain, membership, seeds)
+
+
+def complete(
+    home: Home, node_key: SigningKey, node_chain: tuple[bytes, ...], membership: Membership, seeds: tuple[str, ...]
+) -> NodeCertificate:
+    """
+    Write what makes a node of a directory in which the person has been written already.
+    """
+    home.write_seeds(seeds)
+    home.create(node_key, node_chain, membership.root, membership.convergence, membership.policy, membership.directory)
+    if membership.revoked:
+        home.write_revocations(membership.revoked)
+    shutil.rmtree(home.path / _JOINING)
+    return read_node(node_chain[0])
+
+
+def check_answer(
+    home: Home,
+    keys: tuple[SigningKey, SigningKey],
+    node_chain: tuple[bytes, ...],
+    user_chain: tuple[bytes, ...],
+    membership: Membership,
+    config: Config,
+) -> IdentityCertificate:
+    """
+    The person whom an authority's answer certifies.
+
+    @raise ConfigError: if what the authority gave does not belong together.
+    """
     now = int(time.time())
     answer = Path("the authority's answer")
     node_key, person_key = keys
-    certificate = check_node(answer, node_chain, node_key, membership.root, now)
+    check_node(answer, node_chain, node_key, membership.root, now)
     person = check_identity(answer, user_chain, person_key, membership.root)
     try:
         policy = open_policy(membership.policy, membership.root, now)
@@ -99,11 +133,7 @@ def settle(
         raise ConfigError(str(answer), f"is for {person.address} and the domain {policy.domain}")
     if config.directory != home.path.resolve():
         raise ConfigError(f"{config.file}: data", "has to be the directory that the file is in")
-    home.write_seeds(seeds)
-    home.write_account(make_account(person, person_key, user_chain, password))
-    home.create(node_key, node_chain, membership.root, membership.convergence, membership.policy, membership.directory)
-    shutil.rmtree(home.path / _JOINING)
-    return certificate
+    return person
 
 
 def settings(path: Path, name: str, host: str, port: int, authority: dict[str, object]) -> Config:

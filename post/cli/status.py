@@ -18,6 +18,7 @@ from post.errors import ConfigError, Unreachable
 
 WARN_DAYS = 20
 """Before the end of the node's certificate.  One that renews itself has done so ten days before that."""
+_RECOVERY = {"in force": "; recovery code in force", "waiting": "; recovery code not in force yet"}
 EXIT_JOINING = 1
 EXIT_DOWN = control.EXIT_UNREACHABLE
 
@@ -99,6 +100,7 @@ def describe(found: dict[str, Any], now: float) -> str:
     if found.get("authority_trouble"):
         # Certificates, new people and machines come from there: said long before anything ends.
         lines.append(f"  WARNING: the authority cannot be asked: {found['authority_trouble']}")
+    lines += [f"  {address}: being recovered; {what}" for address, what in found.get("recovering", {}).items()]
     lines += [f"  {_account(account)}" for account in found["accounts"]]
     lines += [f"  WARNING: {account['trouble']}" for account in found["accounts"] if account["trouble"]]
     lines += [f"  complaint: {_count(count, 'time')} {kind}" for kind, count in sorted(found["complaints"].items())]
@@ -107,13 +109,14 @@ def describe(found: dict[str, Any], now: float) -> str:
 
 def _account(account: dict[str, Any]) -> str:
     if not account["open"]:
-        return f"{account['address']}: waits until enough of the ring answers"
+        return f"{account['address']}: {'not open' if account['trouble'] else 'waits until enough of the ring answers'}"
     behind = account["log_records"] - account["log_kept"]
     kept = "all kept by the ring" if behind <= 0 else f"{_count(behind, 'change')} not yet kept by the ring"
     messages, folders = _count(account["messages"], "message"), _count(account["folders"], "folder")
     waiting = account.get("waiting", 0)
     sent = f"; {_count(waiting, 'sent message')} not fetched yet (post sent)" if waiting else ""
-    return f"{account['address']}: {messages} in {folders}, {kept}{sent}"
+    recovery = _RECOVERY.get(account.get("recovery", ""), "")
+    return f"{account['address']}: {messages} in {folders}, {kept}{sent}{recovery}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -12,7 +12,10 @@ from typing import TextIO
 import click
 
 from post import control
+from post.ca.recovery_code import RecoveryCode
+from post.ca.retrieval import provided
 from post.cli.node import read_chain
+from post.cli.recovery import new_code, show_code
 from post.cli.status import config_option, node_config
 from post.config import Config
 from post.crypto.certificates import IdentityCertificate
@@ -63,9 +66,11 @@ def add(config: Path | None, key_file: Path, chain_file: Path, password_file: Te
     certificate = check_identity(chain_file, chain, key, root)
     if home.has_account(certificate.address):
         raise ConfigError(certificate.address, "lives here already")
-    home.write_account(make_account(certificate, key, chain, read_password(password_file)))
+    recovery = new_code(settings, root)
+    home.write_account(make_account(certificate, key, chain, read_password(password_file), recovery))
     click.echo(f"{certificate.address} lives here now; {key_file} is needed no more and should be deleted.")
-    _tell(settings)
+    tell(settings)
+    show_code(recovery, certificate.address)
 
 
 @user.command()
@@ -86,7 +91,7 @@ def password(config: Path | None, address: str, password_file: TextIO | None) ->
     hashed = hash_password(read_password(password_file), system_entropy)
     home.write_password(name, hashed, root)
     click.echo(f"{name} has another password.")
-    _tell(settings)
+    tell(settings)
 
 
 @user.command()
@@ -116,12 +121,16 @@ def list_users(config: Path | None) -> None:
 
 
 def make_account(
-    certificate: IdentityCertificate, key: SigningKey, chain: tuple[bytes, ...], password: bytes
+    certificate: IdentityCertificate,
+    key: SigningKey,
+    chain: tuple[bytes, ...],
+    password: bytes,
+    recovery: RecoveryCode | None = None,
 ) -> AccountCredentials:
     """
-    A new account: its master secret and its first sealing key are made here.
+    A new account: its master secret and its first sealing key are made here; to be had again with C{recovery}.
     """
-    return AccountCredentials(
+    account = AccountCredentials(
         certificate.address,
         certificate.account,
         key,
@@ -130,6 +139,7 @@ def make_account(
         (HeldKey(SealingKey.generate(system_entropy), certificate.not_after),),
         hash_password(password, system_entropy),
     )
+    return account if recovery is None else provided(account, recovery.keys, system_entropy)
 
 
 def check_password(password: str) -> bytes:
@@ -172,7 +182,7 @@ def read_password(file: TextIO | None) -> bytes:
     return check_password(click.prompt("Password", hide_input=True, confirmation_prompt=True))
 
 
-def _tell(settings: Config) -> None:
+def tell(settings: Config) -> None:
     """
     Let the node know, if it runs.
     """

@@ -31,6 +31,7 @@ from msgspec import Meta
 
 from post.crypto.keys import SigningKey, public_bytes
 from post.crypto.names import canonical
+from post.crypto.trust import check_revoked
 from post.errors import BadSignature, PeerError
 from post.hashes import Purpose, keyed
 from post.ids import SIZE_BYTES, AccountId, Id, NodeId
@@ -453,10 +454,13 @@ def verify_node(chain: Sequence[bytes], root: bytes, at: int) -> NodeCertificate
     """
     The node certificate that heads C{chain} (leaf, issuing), verified to C{root} at C{at} (unix seconds).
 
-    @raise PeerError: if it is not in order (L{BadSignature} if it is well-formed, but not to be believed).
+    @raise PeerError: if it is not in order (L{BadSignature} if it is well-formed, but not to be believed;
+        L{post.crypto.trust.Revoked} if C{root} knows that its key was revoked by then).
     """
     _verify_chain(chain, root, at)
-    return read_node(chain[0])
+    node = read_node(chain[0])
+    check_revoked(root, node.public_key, at)
+    return node
 
 
 def verify_identity(chain: Sequence[bytes], root: bytes, at: int) -> IdentityCertificate:
@@ -470,6 +474,7 @@ def verify_identity(chain: Sequence[bytes], root: bytes, at: int) -> IdentityCer
     domain = identity.address.rpartition("@")[2]
     if not _is_canonical(identity.address) or domain not in _domains(chain[1]):
         raise BadSignature("an address that its issuer may not certify")
+    check_revoked(root, identity.public_key, at)
     return identity
 
 

@@ -127,7 +127,7 @@ def sign_policy(policy: Policy, issuing: bytes, key: SigningKey) -> bytes:
     """
     C{policy}, signed by the authority whose certificate is C{issuing}.
     """
-    return _sign(pack(policy), Purpose.SIGN_POLICY, issuing, key)
+    return sign_document(policy, Purpose.SIGN_POLICY, issuing, key)
 
 
 def sign_directory(directory: Directory, issuing: bytes, key: SigningKey) -> bytes:
@@ -143,10 +143,14 @@ def sign_directory(directory: Directory, issuing: bytes, key: SigningKey) -> byt
         directory.entries,
         directory.members,
     )
-    return _sign(pack(body), Purpose.SIGN_DIRECTORY, issuing, key)
+    return sign_document(body, Purpose.SIGN_DIRECTORY, issuing, key)
 
 
-def _sign(body: bytes, purpose: Purpose, issuing: bytes, key: SigningKey) -> bytes:
+def sign_document(document: Document, purpose: Purpose, issuing: bytes, key: SigningKey) -> bytes:
+    """
+    The bytes of L{Signed} for whatever the authority whose certificate is C{issuing} says.
+    """
+    body = pack(document)
     return pack(Signed(VERSION, body, issuing, key.sign(purpose, body)))
 
 
@@ -154,7 +158,7 @@ def open_policy(data: bytes, root: bytes, at: int) -> Policy:
     """
     @raise PeerError: if C{data} is no policy, or not signed by an authority under C{root}.
     """
-    policy = _open(data, Policy, Purpose.SIGN_POLICY, root, at)
+    policy = open_document(data, Policy, Purpose.SIGN_POLICY, root, at)
     if policy.minimum > policy.k:
         raise PeerError(f"a policy that wants {policy.minimum} of {policy.k} copies")
     return policy
@@ -164,19 +168,24 @@ def open_directory(data: bytes, root: bytes, at: int) -> Directory:
     """
     @raise PeerError: if C{data} is no directory, or not signed by an authority under C{root}.
     """
-    body = _open(data, _Directory, Purpose.SIGN_DIRECTORY, root, at)
+    body = open_document(data, _Directory, Purpose.SIGN_DIRECTORY, root, at)
     return Directory(body.domain, body.serial, body.issued, body.expires, body.entries, body.members)
 
 
-_D = TypeVar("_D", Policy, _Directory)
+_D = TypeVar("_D", bound=Document)
 
 
-def _open(data: bytes, kind: type[_D], purpose: Purpose, root: bytes, at: int) -> _D:
+def open_document(data: bytes, kind: type[_D], purpose: Purpose, root: bytes, at: int) -> _D:
+    """
+    @raise PeerError: if C{data} is not a document of C{kind} and this version, signed for C{purpose} by an authority
+        under C{root}.
+    """
     signed = unpack(Signed, data)
     if signed.version != VERSION:
         raise PeerError(f"a document of version {signed.version}")
     verify(verify_authority(signed.issuing, root, at), purpose, signed.body, signed.signature)
     body = unpack(kind, signed.body)
-    if body.version != VERSION:
-        raise PeerError(f"a document of version {body.version}")
+    version = getattr(body, "version", None)
+    if version != VERSION:
+        raise PeerError(f"a document of version {version}")
     return body

@@ -92,7 +92,13 @@ class LogKey:
         """
         The key of C{writer} in C{epoch}.
         """
-        secret = keyed(master, Purpose.LOG_SIGNING, writer, epoch.to_bytes(8, "big"))
+        return cls.from_secret(keyed(master, Purpose.LOG_SIGNING, writer, epoch.to_bytes(8, "big")))
+
+    @classmethod
+    def from_secret(cls, secret: bytes) -> LogKey:
+        """
+        The key that 32 bytes, which nobody can guess, stand for.
+        """
         return cls(ed25519.Ed25519PrivateKey.from_private_bytes(secret))
 
     def sign(self, purpose: Purpose, message: bytes) -> bytes:

@@ -295,6 +295,12 @@ class SenderRefused(PostError):
     """
 
 
+class SenderRevoked(SenderRefused):
+    """
+    The account that submits has been revoked: nobody would believe what it signs (SMTP 550 5.7.1).
+    """
+
+
 class DirectoryUnavailable(PostError):
     """
     Whether that name exists cannot be known now (SMTP 450 4.3.0).

@@ -18,6 +18,7 @@ from zope.interface import implementer
 
 from post.crypto.documents import Directory, Policy
 from post.crypto.names import canonical, split
+from post.crypto.trust import Revoked
 from post.errors import NotFound, PostError
 from post.hashes import Purpose, keyed, tagged
 from post.ids import AccountId
@@ -30,6 +31,7 @@ from post.mail.interfaces import (
     RecipientOutside,
     RecipientUnknown,
     SenderRefused,
+    SenderRevoked,
 )
 from post.mail.journeys import Journey
 from post.mail.letter import Letter, LetterBox
@@ -90,8 +92,12 @@ class Submission:
         self._unnamed: OrderedDict[bytes, float] = OrderedDict()
         """Messages without a Message-ID, and when they were first seen."""
         self.size_limit = policy.size_limit
+        self.closed = ""
+        """Why this account may send nothing any more, if that is so: everybody would refuse what it signs."""
 
     def check_sender(self, address: str) -> None:
+        if self.closed:
+            raise SenderRevoked(self.closed)
         if address and not self._is_own(address):
             raise SenderRefused(address)
 
@@ -153,6 +159,8 @@ class Submission:
         # Somebody may have come since our directory was signed: then the ring has a certificate under that name.
         try:
             return await self._identities.by_address(name)
+        except Revoked:
+            raise RecipientUnknown(address) from None
         except NotFound:
             if directory.expires < self._clock.seconds():
                 raise DirectoryUnavailable(address) from None

@@ -20,9 +20,11 @@ from post.messaging.dispatch import Signer
 from post.messaging.identities import Identities, identity_handle
 from post.messaging.identity import Card, Identity, PublishedKey, parse, render
 from post.messaging.notification import Notification
+from post.messaging.sealed_copy import Deposit, PastKeys
 from post.past.blocks import (
     CERTIFICATE,
     PUBLIC_KEY,
+    account_number,
     block_hash,
     certificate_block,
     certificate_handle,
@@ -34,6 +36,10 @@ from post.wire import StorageClass
 
 RENEW_S = 86400
 """How often an identity block is looked after when nothing changes: its lease is renewed, a lost copy replaced."""
+
+
+PUBLISHED_LIMIT = 4
+"""Sealing keys in an identity block, 1.7 KB each; one is in use, and the one before it for a while."""
 
 
 class Superseded(PostError):
@@ -56,6 +62,11 @@ class HeldKey:
 class AccountCredentials:
     """
     Everything that makes an account work, as it is kept on the trusted node.
+
+    @ivar epoch: of the mailbox log; with C{master} its keys follow from it.
+    @ivar past: the keys of the logs that were continued in this one, the last one first: each because a machine was
+        lost on which its keys were.
+    @ivar deposit: what lies in the ring for the day on which this machine is lost.
     """
 
     address: str
@@ -65,6 +76,9 @@ class AccountCredentials:
     master: bytes
     sealing: tuple[HeldKey, ...]
     password_hash: str
+    epoch: int = 0
+    past: tuple[PastKeys, ...] = ()
+    deposit: Deposit | None = None
 
 
 class Account:
@@ -150,8 +164,8 @@ class Account:
             if theirs and read_identity(theirs[0]).serial > read_identity(self.chain[0]).serial:
                 raise Superseded(f"{self.address} has a newer certificate, which is used elsewhere")
         if data is None or not self._says(data, card):
-            data = sign_block(self.key, number + 1, 0, parent, render(card), self.chain)
-            number += 1
+            number = account_number(number, read_identity(self.chain[0]).serial)
+            data = sign_block(self.key, number, 0, parent, render(card), self.chain)
         expires = int(self._clock.seconds()) + lease_s
         try:
             await self._past.insert(PUBLIC_KEY, handle, data, StorageClass.HEAD, expires)
@@ -162,7 +176,12 @@ class Account:
         self._identities.remember(self.id, Identity(read_identity(self.chain[0]), card, number))
 
     def _published_keys(self) -> tuple[PublishedKey, ...]:
-        return tuple(PublishedKey(held.key.key_id, held.key.public, held.expires) for held in self._credentials.sealing)
+        """
+        Those that others may still seal to; the rest, such as that of a machine that was lost, open what is old.
+        """
+        now = self._clock.seconds()
+        held = [each for each in self._credentials.sealing if each.expires > now]
+        return tuple(PublishedKey(each.key.key_id, each.key.public, each.expires) for each in held[-PUBLISHED_LIMIT:])
 
     def _says(self, data: bytes, card: Card) -> bool:
         block = read_signed_block(data)

@@ -52,6 +52,16 @@ class Snapshot(Document, frozen=True):
     index: Reference | None
 
 
+class Closed(Document, frozen=True):
+    """
+    In the last version of a log: the packed L{Head} of before, and the public key of the log that goes on from there.
+    """
+
+    version: int
+    head: bytes
+    successor: Annotated[bytes, Meta(max_length=64)]
+
+
 class Head(Document, frozen=True):
     """
     The log at one moment: the snapshot, the clusters after it, and the tail, whose first record has number C{first}.

@@ -9,16 +9,79 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from post.crypto.convergent import Reference
+from post.crypto.keys import LogKey
+from post.crypto.sealing import unbox
+from post.errors import PeerError, PostError
+from post.hashes import Purpose, handle_of, keyed
+from post.ids import Handle
 from post.interfaces import IJournal
-from post.messaging.head import CHUNKS_LIMIT, NO_SNAPSHOT, Head, LocalSnapshot, read_cluster, read_index
+from post.messaging.head import (
+    CHUNKS_LIMIT,
+    NO_SNAPSHOT,
+    Closed,
+    Head,
+    LocalSnapshot,
+    read_cluster,
+    read_head,
+    read_index,
+)
 from post.messaging.storage import SecureStore
-from post.past.blocks import block_hash, read_signed_block
+from post.past.blocks import FINAL_NUMBER, block_hash, read_signed_block
 from post.tasks import gather
 from post.wire import unpack
 
 INDEX_BYTES = CHUNKS_LIMIT * 200
 FETCHES = 8
 """Chunks of a snapshot fetched at once."""
+
+
+class LogClosed(PostError):
+    """
+    The log has been closed, and goes on under another key: this account was recovered on another machine.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("this account has been recovered on another machine, and this copy of it is out of use")
+
+
+class LogKeys:
+    """
+    What writes, finds and opens the log of one writer in one epoch.
+    """
+
+    def __init__(self, master: bytes, writer: bytes, epoch: int) -> None:
+        self.epoch = epoch
+        self.signing = LogKey.derive(master, writer, epoch)
+        self.sealing = keyed(master, Purpose.LOG_SEALING, writer, epoch.to_bytes(8, "big"))
+        self.handle: Handle = handle_of(Purpose.PUBLIC_KEY_BLOCK, self.signing.public)
+
+    def open(self, data: bytes) -> Head:
+        """
+        The head in C{data}.
+
+        @raise LogClosed: if there is none any more.
+        @raise PeerError: if it is no head of this log.
+        """
+        block = read_signed_block(data)
+        payload = unbox(self.sealing, Purpose.LOG_SEALING, block.payload)
+        if block.number == FINAL_NUMBER:
+            raise LogClosed
+        return read_head(payload)
+
+    def open_last(self, data: bytes) -> Head:
+        """
+        The same, also from a log that has been closed: what it was then.
+
+        @raise PeerError: if it is no head of this log.
+        """
+        block = read_signed_block(data)
+        payload = unbox(self.sealing, Purpose.LOG_SEALING, block.payload)
+        if block.number == FINAL_NUMBER:
+            closed = unpack(Closed, payload)
+            if closed.version != 1:
+                raise PeerError(f"a closed log of version {closed.version}")
+            payload = closed.head
+        return read_head(payload)
 
 
 class Reader(Protocol):

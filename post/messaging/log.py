@@ -30,10 +30,9 @@ from twisted.logger import Logger
 
 from post.commit import DiskError
 from post.crypto.convergent import Reference
-from post.crypto.keys import LogKey
-from post.crypto.sealing import box, unbox
+from post.crypto.sealing import box
 from post.errors import Conflict, PeerError, PostError, Unconfirmed, Unreachable
-from post.hashes import Purpose, handle_of, keyed
+from post.hashes import Purpose
 from post.ids import Handle
 from post.interfaces import Entropy, IJournal
 from post.messaging.head import (
@@ -46,7 +45,6 @@ from post.messaging.head import (
     chunk_names,
     cut_tail,
     kept_value,
-    read_head,
     read_index,
     snapshot_value,
     without_gap,
@@ -54,7 +52,17 @@ from post.messaging.head import (
     write_head,
     write_index,
 )
-from post.messaging.history import FETCHES, INDEX_BYTES, Reader, fetch_history, place, read_journal, replay
+from post.messaging.history import (
+    FETCHES,
+    INDEX_BYTES,
+    LogClosed,
+    LogKeys,
+    Reader,
+    fetch_history,
+    place,
+    read_journal,
+    replay,
+)
 from post.messaging.storage import Lease, SecureStore
 from post.messaging.waiting import Waiting
 from post.past.blocks import PUBLIC_KEY, block_hash, contradict, read_signed_block, sign_block
@@ -114,14 +122,12 @@ class Log:
         self._journal = journal
         self._clock = clock
         self._entropy = entropy
-        self._key = LogKey.derive(master, writer, epoch)
-        self._secret = keyed(master, Purpose.LOG_SEALING, writer, epoch.to_bytes(8, "big"))
-        self._epoch = epoch
+        self._keys = LogKeys(master, writer, epoch)
         self._lease_s = lease_s
         self._reader = reader
         self._tasks = tasks
         self._may_begin = may_begin
-        self.handle = handle_of(Purpose.PUBLIC_KEY_BLOCK, self._key.public)
+        self.handle = self._keys.handle
         self.count = 0
         """Records ever appended: the number of the next one."""
         self.kept = 0
@@ -161,6 +167,7 @@ class Log:
         @raise Unconfirmed: if this machine knows nothing, and too few holders answer to know what the ring has; or if
             what is in sight may be a part of the ring only, which has less than the rest, or nothing.
         @raise PostError: if this machine knows only a part, and the ring does not give the rest now.
+        @raise LogClosed: if it goes on under another key.
         @raise DiskError: if the journal cannot be used at all.  After any of these it may be opened again.
         """
         if self._failed is not None:
@@ -172,6 +179,8 @@ class Log:
             await self._journal.write(stale, [])
         try:
             await self._catch_up()
+        except LogClosed:
+            raise
         except PostError as error:
             if not self._whole or (self._number == 0 and self.count == 0):
                 raise
@@ -238,7 +247,7 @@ class Log:
         return [(number, b"") for number, record in self._journal.rows(self.count) if record]
 
     def _read(self, data: bytes) -> Head:
-        return read_head(unbox(self._secret, Purpose.LOG_SEALING, read_signed_block(data).payload))
+        return self._keys.open(data)
 
     def _take_head(self, data: bytes, head: Head) -> None:
         self._block, self._head = data, head
@@ -411,6 +420,13 @@ class Log:
         if self._failed is None:
             self._fail(Unreachable("this node is stopping"))
 
+    def give_up(self, error: PostError) -> None:
+        """
+        Write no more, because somebody else goes on with this account.
+        """
+        if self._failed is None:
+            self._fail(error)
+
     def _fail(self, error: PostError) -> None:
         self._failed = error
         self._waiting_journaled.refuse(error)
@@ -475,6 +491,9 @@ class Log:
                         self.log.error("log {handle}: another copy of this account is writing", handle=self.handle)
                         self._fail(Forked("another copy of this account is in use"))
                     self._rival, self._confirmed = conflict.current, False
+                except LogClosed as error:
+                    self.log.error("log {handle}: {error}", handle=self.handle, error=error)
+                    self._fail(error)
                 except PostError as error:
                     if not self._whole:
                         self._broken(error)
@@ -514,6 +533,8 @@ class Log:
         if not self._confirmed or self._clock.seconds() - self._looked >= LOOK_S:
             try:
                 await self._catch_up()
+            except LogClosed:
+                raise
             except PostError:
                 if not (self._confirmed and self._whole):
                     raise
@@ -543,8 +564,8 @@ class Log:
             head, order, values = await self._with_snapshot()
         else:
             head = await self._with_clusters()
-        payload = box(self._secret, Purpose.LOG_SEALING, write_head(head), self._entropy)
-        data = sign_block(self._key, self._number + 1, self._epoch, self._parent, payload)
+        payload = box(self._keys.sealing, Purpose.LOG_SEALING, write_head(head), self._entropy)
+        data = sign_block(self._keys.signing, self._number + 1, self._keys.epoch, self._parent, payload)
         # With the rows of its records: one of them may have failed by itself, and a head is not to be without them.
         known = self._head.count
         rows = list(enumerate(self._tail[known - self._head.first : head.count - self._head.first], known))

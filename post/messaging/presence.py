@@ -112,6 +112,12 @@ class Announcer:
         self._accounts[account.id] = account
         self._announce(account)
 
+    def close(self, account: Account) -> None:
+        """
+        And no longer.
+        """
+        self._accounts.pop(account.id, None)
+
     def announce(self) -> None:
         """
         Say it of everybody, now.

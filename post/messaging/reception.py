@@ -17,8 +17,9 @@ from twisted.python.failure import Failure
 from post.crypto.certificates import IdentityCertificate
 from post.crypto.keys import SigningKey
 from post.crypto.sealing import SealingKey
+from post.crypto.trust import check_revoked
 from post.errors import NotFound, Overloaded, PeerError
-from post.ids import AccountId, Contact
+from post.ids import AccountId, Contact, NodeId
 from post.messaging.messages import Filed, Push
 from post.messaging.notification import (
     Notification,
@@ -110,12 +111,13 @@ class Reception:
         return account in self._inboxes
 
     async def _pushed(self, peer: Contact, message: Push) -> Filed:
-        return Filed(await self.receive(message.envelope))
+        return Filed(await self.receive(message.envelope, peer.id))
 
-    async def receive(self, envelope: bytes) -> bytes:
+    async def receive(self, envelope: bytes, pusher: NodeId | None = None) -> bytes:
         """
         File what is in C{envelope}; returns the receipt.
 
+        @param pusher: the node that brings it; C{None} for our own.
         @raise NotFound: if the recipient does not live here.
         @raise PeerError: if it is not authentic, or has expired.
         @raise Overloaded: if too much is arriving at once.
@@ -134,7 +136,7 @@ class Reception:
             raise Overloaded("too many notifications at once")
         self._arriving[named] = [answer]
         # Beside whoever pushed it: one delegate's deadline must not end what the others wait for too.
-        Deferred.fromCoroutine(self._file(named, envelope)).addBoth(self._filed, named)
+        Deferred.fromCoroutine(self._file(named, envelope, pusher)).addBoth(self._filed, named)
         return await answer
 
     def _filed(self, result: bytes | Failure, named: bytes) -> None:
@@ -146,7 +148,7 @@ class Reception:
             if not each.called:  # A pusher may have given up.
                 each.callback(result)
 
-    async def _file(self, named: bytes, envelope: bytes) -> bytes:
+    async def _file(self, named: bytes, envelope: bytes, pusher: NodeId | None) -> bytes:
         now = self._clock.seconds()
         letter, _ = check_envelope(envelope, self._root, now)
         if letter.expires < now or letter.expires - letter.stamp > LIFE_LIMIT_S:
@@ -157,5 +159,9 @@ class Reception:
             raise NotFound(f"account {letter.recipient} is not here")
         signed = disclose(letter, inbox.sealing_keys)
         notification, sender = authenticate(signed, letter, self._root)
+        if pusher == letter.node:
+            # What delegates took before its sender was revoked is mail like any other.  What the sending node itself
+            # brings later proves no such thing: it could have dated it back.
+            check_revoked(self._root, sender.public_key, now)
         await inbox.deliver(Arrival(notification, sender, signed))
         return acknowledge(named, letter, int(self._clock.seconds()), inbox.key, inbox.chain)

@@ -296,6 +296,13 @@ class Link(Protocol):
             else:
                 self._owe(Ping, self.pulse.ping(now))
 
+    def recheck(self) -> None:
+        """
+        Look again whether the certificate is to be believed, and cut the link if not.
+        """
+        if Stage.SECURING < self.stage < Stage.GONE:
+            self._still_valid(self.owner.clock.seconds())
+
     def _still_valid(self, now: float) -> bool:
         try:
             self.certificate = self.owner.identify(self._chain)

@@ -211,6 +211,10 @@ class TlsTransport:
     def links(self) -> Sequence[Contact]:
         return [link.peer for link in self._switchboard.linked.values()]
 
+    def recheck(self) -> None:
+        for link in list(self._switchboard.connections):
+            link.recheck()
+
     # Besides.
 
     def agreed(self, peer: NodeId) -> Agreed | None:

@@ -39,6 +39,18 @@ JUMP_LIMIT = 1 << 32
 could otherwise make every honest write too low for ever."""
 
 
+FINAL_NUMBER = NUMBER_LIMIT - 1
+"""The version of a log's head after which there is none: its owner goes on under another key, and has closed this one,
+which a thief may have.  Its C{epoch} is the number of the head that it continues: where a later one is held, its writer
+has not seen that, and is told of it."""
+SERIAL_SHIFT = 24
+"""The number of an account's block begins with the serial of the certificate in it, above so many bits.  So nothing
+that is signed with an older certificate can come after it, and a thief cannot write over what the owner wrote since."""
+LASTING_BYTES = 8 * 1024
+"""Octets of a public-key block that may be kept for ever, as the sealed copy of an account is: no more than of a
+certificate block, so a member gets no other disks for ever by it."""
+
+
 class BlockKind(Protocol):
     """
     What PAST needs to know of a kind of object.
@@ -112,6 +124,20 @@ def sign_block(
     return pack(_Signature(body, key.sign(Purpose.SIGN_BLOCK, body)))
 
 
+def lasting(kind: int, data: bytes) -> bool:
+    """
+    Whether an object may outlive every lease.
+    """
+    return kind == CERTIFICATE or (kind == PUBLIC_KEY and len(data) <= LASTING_BYTES)
+
+
+def account_number(previous: int, serial: int) -> int:
+    """
+    The number of an account's next block, after that with number C{previous}, under a certificate with C{serial}.
+    """
+    return max(previous + 1, serial << SERIAL_SHIFT)
+
+
 def read_signed_block(data: bytes) -> SignedBlock:
     """
     The block in C{data}, not verified.
@@ -119,6 +145,16 @@ def read_signed_block(data: bytes) -> SignedBlock:
     @raise PeerError: if it is none.
     """
     return unpack(SignedBlock, unpack(_Signature, data).body)
+
+
+def reach(data: bytes) -> int:
+    """
+    Up to which number all that was under its handle is in a public-key block: its own, but for the last one.
+
+    @raise PeerError: if it is none.
+    """
+    block = read_signed_block(data)
+    return block.epoch if block.number == FINAL_NUMBER else block.number
 
 
 def contradict(kind: int, data: bytes, other: bytes) -> bool:
@@ -220,6 +256,9 @@ class PublicKeyKind(_Simple):
         if block.chain:
             identity = verify_identity(block.chain, self._root, int(now))
             owner, expected = identity.public_key, handle_of(Purpose.ACCOUNT_BLOCK, identity.account.packed())
+            # Lower ones were written before there was this rule.
+            if block.number >> SERIAL_SHIFT > identity.serial:
+                raise BadSignature("a number that belongs to a newer certificate")
         else:
             owner, expected = block.owner, handle_of(Purpose.PUBLIC_KEY_BLOCK, block.owner)
         if expected != handle:
@@ -243,9 +282,18 @@ class PublicKeyKind(_Simple):
 
     def supersedes(self, new: Stored, old: Stored) -> bool:
         """
-        A higher number does, unless it jumps absurdly far.
+        A higher number does, unless it jumps absurdly far: only the last one may, and what a certificate allows.
         """
-        return old.order < new.order <= old.order + JUMP_LIMIT
+        if new.order == FINAL_NUMBER:
+            return reach(old.data) < reach(new.data) if old.order == new.order else old.order <= reach(new.data)
+        return old.order < new.order and (new.order <= old.order + JUMP_LIMIT or _is_certified(new.data))
+
+
+def _is_certified(data: bytes) -> bool:
+    try:
+        return bool(read_signed_block(data).chain)
+    except PeerError:
+        return False
 
 
 class CertificateKind(_Simple):

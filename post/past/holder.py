@@ -17,7 +17,7 @@ from post.crypto.keys import SigningKey
 from post.errors import Conflict, NotFound, PeerError, PostError, Refused
 from post.ids import Contact, Handle
 from post.interfaces import IBlockStore, Stored
-from post.past.blocks import CERTIFICATE, BlockKind, contradict
+from post.past.blocks import FINAL_NUMBER, PUBLIC_KEY, BlockKind, contradict, lasting
 from post.past.messages import ABSENT, Fetch, Found, Have, Having, Kept, Offer, Renew, Rival, Store, Want
 from post.past.receipts import Signer
 from post.rpc import Rpc
@@ -79,8 +79,8 @@ class Holder:
             raise Refused(RefusalCode.UNSUPPORTED, f"kind {message.kind}")
         now = self._clock.seconds()
         self._check_expiry(message.expires, now)
-        if message.storage_class == StorageClass.FOREVER and message.kind != CERTIFICATE:
-            raise PeerError("an object that is to outlive every lease, and is no certificate")
+        if message.storage_class == StorageClass.FOREVER and not lasting(message.kind, message.data):
+            raise PeerError("an object that is to outlive every lease, and is neither a certificate nor a sealed copy")
         item = self._decide(knows, message, digest, now)
         latest = knows.latest(message.data)
         if latest is not None and message.expires > latest:
@@ -111,9 +111,9 @@ class Holder:
         old = self._store.get(handle)
         if old is None or knows.supersedes(item, old):
             return item
-        if item.order > old.order:
+        if item.order > old.order and not (knows.kind == PUBLIC_KEY and item.order == FINAL_NUMBER):
             raise PeerError("a version absurdly far ahead of what is held")
-        if item.order < old.order or contradict(knows.kind, data, old.data):
+        if item.order != old.order or contradict(knows.kind, data, old.data):
             raise Conflict(old.data)
         # As good as what is held: two receipts for one delivery, say.
         return Stored(handle, knows.kind, kept_class, kept_until, old.order, old.data)

@@ -26,12 +26,14 @@ from post.interfaces import Holding, IApplication, IBlockStore, Stored
 from post.past.accord import Accord
 from post.past.blocks import (
     CONTENT,
+    FINAL_NUMBER,
     PUBLIC_KEY,
     BlockKind,
     CertificateKind,
     ContentKind,
     PublicKeyKind,
     contradict,
+    reach,
     read_signed_block,
 )
 from post.past.holder import LIFE_LIMIT_S, Holder
@@ -250,7 +252,10 @@ class Past:
     def _check_rival(self, data: bytes, message: Store) -> None:
         kind, handle, now = message.kind, message.handle, self._clock.seconds()
         if kind == PUBLIC_KEY:
-            theirs, ours = (self._versions.place(handle, each, now)[0] for each in (data, message.data))
+            theirs = self._versions.place(handle, data, now)[0]
+            number = read_signed_block(message.data).number
+            # To the last one, whatever it does not continue is a rival.
+            ours = reach(message.data) + 1 if number == FINAL_NUMBER else number
         else:
             theirs, ours = (self._kinds[kind].check(handle, each, now) for each in (data, message.data))
         if theirs < ours or (theirs == ours and not contradict(kind, data, message.data)):

@@ -18,6 +18,7 @@ from post.crypto.convergent import Convergence
 from post.crypto.documents import Directory, DirectoryEntry, Member, Policy
 from post.crypto.entropy import SeededEntropy
 from post.crypto.keys import SigningKey
+from post.crypto.revocations import NEXT_S, Revocation, Revocations, sign_revocations
 from post.crypto.sealing import SealingKey
 from post.ids import AccountId, Id
 from post.messaging.account import AccountCredentials, HeldKey
@@ -44,6 +45,7 @@ class Authority:
         self._secret = self.entropy(32)
         self.entries: list[DirectoryEntry] = []
         self.members: list[Member] = []
+        self.revoked: list[Revocation] = []
 
     def node(self, owner: str, index: int = 0) -> tuple[SigningKey, tuple[bytes, ...], NodeCertificate]:
         """
@@ -78,3 +80,12 @@ class Authority:
         Everybody so far.
         """
         return Directory(self.domain, 1, self.now, self.now + LIFE_S, self.entries, self.members)
+
+    def revoke(self, key: bytes, since: int, reason: str = "", kind: str = "node", name: str = "") -> bytes:
+        """
+        The signed list, in which C{key} stands too from now on.
+        """
+        self.revoked.append(Revocation(kind, name, key, since, self.now + LIFE_S, reason))
+        serial = len(self.revoked)
+        listed = Revocations(1, self.domain, serial, since, since + NEXT_S, tuple(self.revoked))
+        return sign_revocations(listed, self.issuing, self.key)

@@ -76,11 +76,13 @@ class SimNetwork:
         self._held: dict[tuple[NodeId, NodeId], list[bytes]] = {}
         self._frozen: dict[NodeId, list[tuple[SimTransport, SimTransport, bytes]]] = {}
 
-    def transport(self, contact: Contact, certificate: NodeCertificate | None = None) -> SimTransport:
+    def transport(
+        self, contact: Contact, certificate: NodeCertificate | None = None, trust: bytes = b""
+    ) -> SimTransport:
         """
         The transport of a new, or newly started, node.  It begins to listen with C{start}.
         """
-        return SimTransport(self, contact, certificate)
+        return SimTransport(self, contact, certificate, trust)
 
     def nodes(self) -> list[NodeId]:
         """
@@ -174,6 +176,13 @@ class SimNetwork:
         for peer in transport.die():
             self.clock.at(self._arrival_s(transport.local.id, peer.local.id), peer.lose, transport)
 
+    def cut(self, source: SimTransport, target: SimTransport) -> None:
+        """
+        End the link between two.
+        """
+        source.lose(target)
+        self.clock.at(self._arrival_s(source.local.id, target.local.id), target.lose, source)
+
     def carry(self, source: SimTransport, target: SimTransport, frame: bytes) -> None:
         """
         Bring a frame over a link.
@@ -244,7 +253,8 @@ class SimNetwork:
     def _link(self, source: SimTransport, target: SimTransport) -> None:
         if not source.up:
             return
-        if not target.up or not self._connects(source.local.id, target.local.id):
+        strange = not (source.believes(target) and target.believes(source))
+        if strange or not target.up or not self._connects(source.local.id, target.local.id):
             source.unreached(target.local.id)
             return
         target.linked(source)

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from post.crypto.certificates import NodeCertificate
+from post.crypto.trust import Trust
 from post.errors import Unreachable
 from post.ids import Contact, NodeId
 from post.interfaces import IReceiver, ITransport
@@ -56,13 +57,20 @@ class SimTransport:
         "_dials",
         "_network",
         "_receiver",
+        "_trust",
         "local",
         "peers",
         "up",
     )
 
-    def __init__(self, network: SimNetwork, local: Contact, certificate: NodeCertificate | None) -> None:
+    def __init__(
+        self, network: SimNetwork, local: Contact, certificate: NodeCertificate | None, trust: bytes = b""
+    ) -> None:
+        """
+        @param trust: the root, which may know of certificates that have been revoked.
+        """
         self.local = local
+        self._trust = trust
         self.up = False
         self.peers: dict[NodeId, SimTransport] = {}
         self._network = network
@@ -120,6 +128,18 @@ class SimTransport:
 
     def links(self) -> Sequence[Contact]:
         return [other.local for other in self.peers.values()]
+
+    def recheck(self) -> None:
+        for other in list(self.peers.values()):
+            if not self.believes(other):
+                self._network.cut(self, other)
+
+    def believes(self, other: SimTransport) -> bool:
+        """
+        Whether we link with C{other}.
+        """
+        certificate, trust = other._certificate, self._trust
+        return certificate is None or not isinstance(trust, Trust) or trust.taken(certificate.public_key) is None
 
     # What the network does to us.
 

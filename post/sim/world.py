@@ -5,12 +5,14 @@ Whole nodes on an imaginary network: the production composition, driven from one
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from random import Random
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, succeed
 
 from post.crypto.entropy import SeededEntropy
+from post.crypto.trust import Trust
 from post.ids import Contact, NodeId
 from post.journal import MemoryJournal
 from post.messaging.account import AccountCredentials
@@ -75,14 +77,16 @@ class Machine:
         world = self._world
         self._boots += 1
         contact = Contact(self.node_id, (self.address,), int(self.clock.seconds() * 1000) + self._boots)
+        # What is on a disk is read anew: one life's knowledge of what is revoked is not the next one's.
+        credentials = replace(self.credentials, root=Trust(bytes(self.credentials.root)))
         seed = f"{world.seed} {self.name} {self._boots}"
         self.node = Node(
-            world.network.transport(contact, self.certificate),
+            world.network.transport(contact, self.certificate, credentials.root),
             self.clock,
             Random(seed),
             SeededEntropy(seed.encode()),
             self.store,
-            self.credentials,
+            credentials,
             world.authority.policy,
             world.authority.directory(),
             NodeConfig(self.name, world.pastry),

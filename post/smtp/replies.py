@@ -13,6 +13,7 @@ from post.mail.interfaces import (
     RecipientOutside,
     RecipientUnknown,
     SenderRefused,
+    SenderRevoked,
 )
 
 LATER = "Nothing is lost; try again in a moment."
@@ -28,6 +29,7 @@ _REPLIES: tuple[tuple[type[PostError], Reply], ...] = (
         RecipientOutside,
         (550, "5.7.1", "That address is outside this domain, and this ring has no gateway to the Internet."),
     ),
+    (SenderRevoked, (550, "5.7.1", "This account has been revoked: ask whoever runs the authority.")),
     (SenderRefused, (550, "5.7.1", "You may send only as yourself (From too, unless Sender is you).")),
     (DirectoryUnavailable, (450, "4.3.0", "Whether that person exists cannot be known now.")),
     (MessageTooLarge, (552, "5.3.4", "The message is too large.")),

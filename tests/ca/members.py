@@ -10,25 +10,32 @@ from post.ca.authority import Authority
 from post.ca.code import JoinCode
 from post.ca.enrolment import Enrolment
 from post.ca.questions import (
+    ENTRUST,
     JOIN,
     NEWS,
+    RECOVER,
     RENEW,
     VERSION,
     AskNews,
+    Entrust,
     Join,
     News,
     Proven,
+    Recover,
+    Recovered,
     Renew,
     Renewed,
     Welcome,
     check_proven,
     prove,
     read,
+    sign_claim,
     sign_question,
 )
 from post.crypto.certificates import make_request
 from post.crypto.entropy import SeededEntropy
 from post.crypto.keys import SigningKey
+from post.crypto.recovery import RecoveryKeys
 from post.hashes import Purpose
 from tests.crypto.issued import DAY, NOW
 
@@ -61,6 +68,25 @@ class Office:
         return newcomer
 
 
+def claim(
+    office: Office, keys: RecoveryKeys, newcomer: Newcomer, index: int = 0, now: int = NOW, door: bytes | None = None
+) -> Recovered:
+    """
+    Take the place of a lost machine with the code of C{keys}; what is answered.
+    """
+    body = Recover(
+        VERSION,
+        office.enrolment.door if door is None else door,
+        make_request(newcomer.key),
+        make_request(newcomer.person),
+        index,
+        newcomer.addresses,
+    )
+    recovered = read(Recovered, office.enrolment.answer(RECOVER, sign_claim(body, keys.claim), now))
+    newcomer.chain, newcomer.person_chain = recovered.node_chain, recovered.user_chain
+    return recovered
+
+
 class Newcomer:
     """
     Somebody with keys, who becomes a member.
@@ -89,6 +115,13 @@ class Newcomer:
         welcome = check_proven(read(Proven, answer), Welcome, code.key, Purpose.JOIN_ANSWER)
         self.chain, self.person_chain = welcome.node_chain, welcome.user_chain
         return welcome
+
+    def entrust(self, office: Office, keys: RecoveryKeys, share: bytes = b"s" * 32, now: int = NOW) -> None:
+        """
+        Make the code of C{keys} known.
+        """
+        body = Entrust(VERSION, office.enrolment.door, now, keys.claim.public, share)
+        office.enrolment.answer(ENTRUST, sign_question(body, self.person, self.person_chain), now)
 
     def news(
         self, office: Office, policy: int = 0, directory: int = 0, now: int = NOW, said: int | None = None

@@ -7,22 +7,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from post.ca.affiliation import Affiliation, renew_ended
-from post.ca.authority import SHORT_S, Authority
-from post.ca.enrolment import LATE_S
+from post.ca.affiliation import LOOK_S, Affiliation, renew_ended
+from post.ca.authority import LATE_S, SHORT_S, Authority
 from post.ca.upkeep import HURRY_S
 from post.config import Config, load
 from post.crypto.certificates import make_request, read_identity, read_node
-from post.crypto.documents import Directory
+from post.crypto.documents import Directory, Policy, Signed
 from post.crypto.entropy import SeededEntropy
 from post.crypto.keys import SigningKey
+from post.crypto.revocations import NODE, Revocations
+from post.crypto.trust import Taken
 from post.errors import ConfigError
 from post.home import Home
 from post.ids import Contact
+from post.node import Accounts
+from post.wire import unpack
 from tests.ca.members import Office
 from tests.crypto.issued import DAY, NOW
 from tests.scratch import scratch
@@ -47,6 +50,28 @@ class Overlay:
     local: Local = field(default_factory=Local)
 
 
+class FakeRevoked:
+    """
+    What is used of L{post.notices.revoked.RevokedNotice}.
+    """
+
+    def __init__(self) -> None:
+        self.serial = 0
+        self.heard: list[Any] = []
+        self.used: list[bytes] = []
+        self.keys: dict[bytes, Taken] = {}
+
+    def use(self, data: bytes) -> None:
+        found = unpack(Revocations, unpack(Signed, data).body)
+        self.serial, self.keys = found.serial, found.keys()
+        self.used.append(data)
+        for heard in self.heard:
+            heard(data, found)
+
+    def taken(self, public_key: bytes) -> Taken | None:
+        return self.keys.get(public_key)
+
+
 class FakeNode:
     """
     What is used of a node (and, for C{renew}, of its transport).
@@ -55,11 +80,18 @@ class FakeNode:
     def __init__(self, directory: Directory) -> None:
         self.directory = directory
         self.pastry = Overlay()
+        self.accounts = Accounts(lambda password, stored: succeed(False))
+        self.deposited: Any = None
         self.chains: list[tuple[bytes, ...]] = []
         self.met: Any = None
+        self.revoked = FakeRevoked()
+        self.policies: list[Policy] = []
 
     def watch(self, seen: Any) -> None:
         self.met = seen
+
+    def set_policy(self, policy: Policy) -> None:
+        self.policies.append(policy)
 
     def set_directory(self, directory: Directory) -> None:
         self.directory = directory
@@ -85,6 +117,7 @@ class AffiliationCase(SynchronousTestCase):
         self.clock = Clock()
         self.clock.advance(NOW)
         self.reloads = 0
+        self.ended: list[ConfigError] = []
 
     def config(self, directory: str = "authority") -> Config:
         """
@@ -105,7 +138,7 @@ class AffiliationTests(AffiliationCase):
         A node that runs, and its transport.
         """
         credentials = self.home.credentials(NOW)
-        affiliation = Affiliation(self.clock, self.config(), self.home, credentials)
+        affiliation = Affiliation(self.clock, self.config(), self.home, credentials, self.ended.append)
         node = FakeNode(self.home.directory(credentials.root, NOW))
         transport = FakeNode(node.directory)
         started: Any = affiliation  # The fakes are only what is used.
@@ -165,7 +198,9 @@ class AffiliationTests(AffiliationCase):
         Office(self.directory / "other")
         credentials = self.home.credentials(NOW)
         for directory in ("other/authority", "none"):
-            self.assertRaises(ConfigError, Affiliation, self.clock, self.config(directory), self.home, credentials)
+            self.assertRaises(
+                ConfigError, Affiliation, self.clock, self.config(directory), self.home, credentials, print
+            )
 
     def test_by_hand(self) -> None:
         """
@@ -173,11 +208,59 @@ class AffiliationTests(AffiliationCase):
         """
         file = self.directory / "node.toml"
         file.write_text("")
-        affiliation = Affiliation(self.clock, load(file), self.home, self.home.credentials(NOW))
+        affiliation = Affiliation(self.clock, load(file), self.home, self.home.credentials(NOW), self.ended.append)
         affiliation.listen()
         node: Any = FakeNode(self.home.directory(self.authority.root, NOW))
         affiliation.start(node, node, self.reload)
         self.assertEqual(([], None, ""), (self.clock.getDelayedCalls(), node.met, affiliation.trouble))
+
+    def test_revoked_elsewhere(self) -> None:
+        """
+        What a command revokes in the authority's directory is used within ten seconds, written down, and the directory
+        that no longer names it soon after.
+        """
+        _, node, _ = self.start()
+        key = SigningKey.generate(self.entropy)
+        self.authority.issue_node(make_request(key), "bob", NOW)
+        name = self.authority.node_name("bob", 0)
+        self.clock.pump([LOOK_S, 1])
+        self.assertIn(name, [member.node.hex() for member in node.directory.members])
+        self.authority.revoke(NODE, name, NOW + 11, "lost")
+        self.clock.pump([LOOK_S, 1])
+        self.assertEqual("lost", node.revoked.keys[key.public].reason)
+        self.assertEqual(self.home.revoked(), node.revoked.used[-1])
+        self.assertNotIn(name, [member.node.hex() for member in node.directory.members])
+        self.assertEqual([], self.ended)
+
+    def test_itself(self) -> None:
+        """
+        A node that hears that it is revoked ends, with a line that says what to do; and does not start again.
+        """
+        self.start()
+        self.authority.revoke(NODE, self.authority.node_name("alice", 0), NOW, "stolen")
+        self.clock.advance(LOOK_S)
+        [error] = self.ended
+        self.assertIn("revoked on 2023-11-14 22:13 UTC (stolen): ask the authority for a new code", str(error))
+        again = self.assertRaises(ConfigError, self.home.credentials, NOW + 60)
+        self.assertIn("(stolen): ask the authority for a new code", str(again))
+
+    def test_carried(self) -> None:
+        """
+        A newer policy and list that somebody has put into the node's directory are used by the running node.
+        """
+        file = self.directory / "node.toml"
+        file.write_text("")
+        affiliation = Affiliation(self.clock, load(file), self.home, self.home.credentials(NOW), self.ended.append)
+        node: Any = FakeNode(self.home.directory(self.authority.root, NOW))
+        affiliation.start(node, node, self.reload)
+        self.authority.issue_node(make_request(SigningKey.generate(self.entropy)), "bob", NOW)
+        self.authority.revoke(NODE, self.authority.node_name("bob", 0), NOW)
+        self.authority.change_policy(NOW, k=5)
+        self.home.write_policy(self.authority.policy())
+        self.home.write_revocations(self.authority.membership(NOW).revoked)
+        affiliation.look_at_home(node)
+        affiliation.look_at_home(node)
+        self.assertEqual((1, 5), (len(node.revoked.used), node.policies[-1].k))
 
 
 class EndedTests(AffiliationCase):

@@ -13,14 +13,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from post.ca.authority import DIRECTORY_S, NODES_PER_OWNER, Authority
+from post.ca.authority import DIRECTORY_S, LATE_S, LEAF_S, NODES_PER_OWNER, Authority
 from post.ca.membership import Membership
 from post.crypto.certificates import make_request, read_node, verify_identity, verify_node
 from post.crypto.documents import open_directory, open_policy
 from post.crypto.entropy import SeededEntropy
 from post.crypto.keys import SigningKey
+from post.crypto.revocations import (
+    IDENTITY,
+    NEXT_S,
+    NODE,
+    REVOKED_LIMIT,
+    Revocation,
+    Revocations,
+    open_revocations,
+)
 from post.errors import ConfigError, PeerError
-from post.files import lock
+from post.files import lock, write_file
 from tests.crypto.issued import DAY, NOW
 from tests.scratch import scratch
 
@@ -206,3 +215,88 @@ class MembershipTests(SynchronousTestCase):
         Anything else is refused.
         """
         self.assertRaises(PeerError, Membership.from_bytes, data)
+
+
+class RevokeTests(SynchronousTestCase):
+    """
+    Tests of L{Authority.revoke}.
+    """
+
+    def setUp(self) -> None:
+        self.path = scratch(self) / "authority"
+        self.authority = Authority.create(self.path, "example.org", SeededEntropy(b"authority"), NOW)
+        self.keys = [SigningKey.generate(ENTROPY) for _ in range(2)]
+        for key in self.keys:
+            self.authority.issue_user(make_request(key), "bob@example.org", NOW)
+        self.authority.issue_node(make_request(self.keys[0]), "bob@example.org", NOW)
+
+    def signed(self, now: int = NOW) -> Revocations:
+        """
+        The list as members get it.
+        """
+        return open_revocations(self.authority.membership(now).revoked, self.authority.root, now)
+
+    def test_person(self) -> None:
+        """
+        All keys of a name are revoked, and the directory names it no longer; others are not touched.
+        """
+        fresh = self.authority.revoke(IDENTITY, "bob@example.org", NOW + 5, "left")
+        self.assertEqual([key.public for key in self.keys], fresh)
+        found = self.signed(NOW + 5)
+        self.assertEqual([(NOW + 5, "left")] * 2, [(each.since, each.reason) for each in found.entries])
+        directory = self.authority.members(NOW + 5)
+        self.assertEqual((None, 1), (directory.account("bob@example.org"), len(directory.members)))
+
+    def test_again(self) -> None:
+        """
+        Revoking once more adds nothing, and mends a directory that a crash left naming whom the list names.
+        """
+        before = self.authority.directory()
+        self.authority.revoke(IDENTITY, "bob@example.org", NOW)
+        write_file(self.path / "directory", before)
+        self.assertEqual([], self.authority.revoke(IDENTITY, "bob@example.org", NOW + 9))
+        self.assertEqual(None, self.authority.members(NOW).account("bob@example.org"))
+        self.assertEqual({NOW}, {entry.since for entry in self.signed().entries})
+
+    def test_keeping(self) -> None:
+        """
+        Of somebody who has a new machine only the former keys are revoked, and the directory goes on to name them.
+        """
+        fresh = self.authority.revoke(IDENTITY, "bob@example.org", NOW, keeping=self.keys[1].public)
+        self.assertEqual([self.keys[0].public], fresh)
+        self.assertIsNotNone(self.authority.members(NOW).account("bob@example.org"))
+
+    def test_nobody(self) -> None:
+        """
+        Who was never certified cannot be revoked, and a key that was cannot be certified again.
+        """
+        self.assertRaises(ConfigError, self.authority.revoke, IDENTITY, "carol@example.org", NOW)
+        self.authority.revoke(NODE, self.authority.node_name("Bob@example.org", 0), NOW)
+        request = make_request(self.keys[0])
+        self.assertRaises(ConfigError, self.authority.issue_node, request, "bob@example.org", NOW)
+        self.assertRaises(ConfigError, self.authority.issue_user, request, "bob@example.org", NOW)
+
+    def test_next_update(self) -> None:
+        """
+        The list is signed anew in time, though nothing changes; entries leave it a year after the certificate's end.
+        """
+        first = self.signed()
+        self.assertEqual(first, self.signed(NOW + NEXT_S // 2 - 1))
+        second = self.signed(NOW + NEXT_S // 2 + 1)
+        self.assertEqual(first.serial + 1, second.serial)
+        self.authority.revoke(IDENTITY, "bob@example.org", NOW)
+        self.assertEqual(2, len(self.signed(NOW + LEAF_S + LATE_S - 1).entries))
+        self.assertEqual(0, len(self.signed(NOW + LEAF_S + LATE_S + NEXT_S).entries))
+
+    def test_full(self) -> None:
+        """
+        A list of as many entries as there may be, with reasons as long as they may be, fits into a message; one more is
+        refused before anything is changed.
+        """
+        entries = tuple(
+            Revocation(NODE, "ab" * 20, i.to_bytes(33, "big"), NOW, NOW + DAY, "") for i in range(REVOKED_LIMIT - 1)
+        )
+        self.authority._write_revocations(self.signed(), entries, NOW)
+        self.assertRaises(ConfigError, self.authority.revoke, IDENTITY, "bob@example.org", NOW)
+        self.assertEqual(REVOKED_LIMIT - 1, len(self.signed().entries))
+        self.assertIsNotNone(self.authority.members(NOW).account("bob@example.org"))

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from post.ca.authority import SHORT_S
-from post.ca.enrolment import LATE_S, QUESTIONS_LIMIT, Enrolment, WrongCode
+from post.ca.authority import LATE_S, SHORT_S
+from post.ca.enrolment import QUESTIONS_LIMIT, Enrolment, WrongCode
 from post.ca.membership import Membership
 from post.ca.questions import (
     JOIN,
@@ -31,10 +31,11 @@ from post.ca.questions import (
 from post.ca.tokens import REPEAT_S, REPEATS_LIMIT
 from post.crypto.certificates import make_request, read_identity, read_node, verify_door, verify_identity, verify_node
 from post.crypto.documents import open_directory, open_policy
+from post.crypto.revocations import open_revocations
 from post.errors import BadSignature, PeerError, Refused
 from post.files import lock
 from post.hashes import Purpose
-from post.wire import pack
+from post.wire import RefusalCode, pack
 from tests.ca.members import Newcomer, Office
 from tests.crypto.issued import DAY, NOW
 from tests.scratch import scratch
@@ -315,3 +316,62 @@ class GarbageTests(Case):
         It raises what the door expects, and nothing else.
         """
         self.assertRaises((PeerError, Refused), self.office.enrolment.answer, question, data, NOW)
+
+
+class RevokedTests(SynchronousTestCase):
+    """
+    Tests of what those get who have been revoked.
+    """
+
+    def setUp(self) -> None:
+        self.office = Office(scratch(self))
+        self.bob = self.office.joined("bob")
+        node = read_node(self.bob.chain[0]).node_id.hex()
+        self.office.authority.revoke("node", node, NOW + 1, "stolen")
+        self.office.authority.revoke("identity", "bob@example.org", NOW + 1, "stolen")
+
+    def assertTold(self, error: Refused) -> None:
+        """
+        The line says since when, why, and what to do.
+        """
+        self.assertEqual(RefusalCode.FORBIDDEN, error.code)
+        self.assertRegex(error.text, r"revoked on 2023-11-14 22:13 UTC \(stolen\): ask .* for a new code")
+
+    def test_renewal(self) -> None:
+        """
+        Neither certificate is renewed, however old it is.
+        """
+        for person in (False, True):
+            for now in (NOW + 2, NOW + SHORT_S + DAY):
+                self.assertTold(self.assertRaises(Refused, self.bob.renew, self.office, now, person))
+
+    def test_news(self) -> None:
+        """
+        They learn that they are revoked, by the signed list, and no news of the others.
+        """
+        self.office.joined("carol")
+        news = self.bob.news(self.office, now=NOW + 2)
+        self.assertEqual((b"", b"", ()), (news.policy, news.directory, news.seeds))
+        found = open_revocations(news.revoked, self.office.authority.root, NOW + 2)
+        self.assertEqual({self.bob.key.public, self.bob.person.public}, set(found.keys()))
+
+    def test_same_keys(self) -> None:
+        """
+        A new code does not help who comes with the revoked keys, and is not used up by that.
+        """
+        code = self.office.code(replace=True)
+        self.assertTold(self.assertRaises(Refused, self.bob.join, self.office, code))
+        Newcomer("another machine of bob").join(self.office, code, NOW + 3)
+
+    def test_again(self) -> None:
+        """
+        Who comes back with new keys has the same place and account as before, and is not meant by the list.
+        """
+        again = Newcomer("another machine of bob")
+        again.join(self.office, self.office.code(), NOW + 3)
+        before, after = read_identity(self.bob.person_chain[0]), read_identity(again.person_chain[0])
+        self.assertEqual(before.account, after.account)
+        self.assertEqual(read_node(self.bob.chain[0]).node_id, read_node(again.chain[0]).node_id)
+        self.assertEqual(before.account, self.office.authority.members(NOW + 3).account("bob@example.org"))
+        self.assertNotEqual(b"", again.news(self.office, now=NOW + 4).directory)
+        again.renew(self.office, NOW + SHORT_S - DAY)

@@ -18,7 +18,7 @@ from post.ca.errand import at_home
 from post.ca.membership import Membership
 from post.ca.upkeep import HOUR_S, HURRY_S, PATIENCE_S, RETRY_S, SOON_S, Holder, Upkeep
 from post.crypto.certificates import read_node
-from post.crypto.documents import Directory, open_policy
+from post.crypto.documents import Directory, Policy, open_policy
 from post.errors import Unreachable
 from post.home import Home
 from tests.ca.members import Newcomer, Office
@@ -51,6 +51,8 @@ class UpkeepTests(SynchronousTestCase):
         self.root = membership.root
         self.asked: list[str] = []
         self.used: list[Directory] = []
+        self.revoked: list[bytes] = []
+        self.policies: list[Policy] = []
         self.others: list[Holder] = []
         self.away = False
         self.silent = False
@@ -64,6 +66,8 @@ class UpkeepTests(SynchronousTestCase):
             lambda: self.bob.addresses,
             self.holders,
             self.used.append,
+            self.use_revocations,
+            self.policies.append,
         )
         self.addCleanup(self.upkeep.stop)
 
@@ -75,6 +79,13 @@ class UpkeepTests(SynchronousTestCase):
         if self.silent:
             return Deferred()
         return fail(Unreachable("no way")) if self.away else self._at_home(question, made)
+
+    def use_revocations(self, data: bytes) -> None:
+        """
+        As a node does.
+        """
+        self.revoked.append(data)
+        self.home.write_revocations(data)
 
     def holders(self) -> list[Holder]:
         """
@@ -222,3 +233,33 @@ class UpkeepTests(SynchronousTestCase):
         self.upkeep.start()
         self.assertTrue(self.knows("carol"))
         self.assertNotEqual("", self.upkeep.trouble)
+
+    def test_revoked(self) -> None:
+        """
+        The list of what is revoked comes with the news, once; also to the node that it names, which gets nothing else.
+        """
+        carol = self.office.joined("carol")
+        self.upkeep.start()
+        before = len(self.revoked)
+        self.office.authority.revoke("node", read_node(carol.chain[0]).node_id.hex(), NOW)
+        self.clock.advance(HOUR_S)
+        self.clock.advance(HOUR_S)
+        self.assertEqual(before + 1, len(self.revoked))
+        self.office.authority.revoke("node", read_node(self.bob.chain[0]).node_id.hex(), NOW)
+        self.office.joined("dave")
+        self.clock.advance(HOUR_S)
+        self.assertEqual((before + 2, False), (len(self.revoked), self.knows("dave")))
+        found = self.home.revocations(self.root, int(self.clock.seconds()))
+        assert found is not None
+        self.assertIn(self.bob.key.public, found.keys())
+
+    def test_policy_used(self) -> None:
+        """
+        A newer policy is written and used, once.
+        """
+        self.upkeep.start()
+        self.office.authority.change_policy(NOW, k=4)
+        self.clock.advance(HOUR_S)
+        self.clock.advance(HOUR_S)
+        self.assertEqual([4], [policy.k for policy in self.policies])
+        self.assertEqual(4, self.home.policy(self.root, NOW).k)

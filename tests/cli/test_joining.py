@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from post.ca.authority import Authority
 from post.ca.code import JoinCode
 from post.ca.tokens import Tokens
-from post.cli.join import _check_clock
+from post.cli.join import check_clock
 from post.cli.settling import listening, make_keys
 from post.config import load
 from post.crypto.documents import open_policy
@@ -277,6 +277,6 @@ class JoinTests(Case):
         A machine whose clock is a day off is told so.
         """
         now = int(time.time())
-        _check_clock(now + 60)
+        check_clock(now + 60)
         for theirs, said in ((now - 86400, "24.0 hours ahead"), (now + 86400, "24.0 hours behind")):
-            self.assertIn(said, str(self.assertRaises(ConfigError, _check_clock, theirs)))
+            self.assertIn(said, str(self.assertRaises(ConfigError, check_clock, theirs)))

@@ -66,7 +66,7 @@ class FakePast:
         item = Stored(handle, kind, storage_class, expires, order, data)
         old = self.objects.get(handle)
         if old is not None and old.data != data and not self.kinds[kind].supersedes(item, old):
-            if order < old.order or kind == PUBLIC_KEY:
+            if order != old.order or kind == PUBLIC_KEY:
                 raise Conflict(old.data)
             item = old
         self.inserts.append((kind, handle))

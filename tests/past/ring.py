@@ -71,6 +71,11 @@ class Wire:
     def links(self) -> list[Contact]:
         return []
 
+    def recheck(self) -> None:
+        """
+        Everybody is believed.
+        """
+
 
 class Overlay:
     """

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from post.crypto.certificates import read_identity
 from post.crypto.keys import _ORDER, LogKey, SigningKey
 from post.errors import BadSignature, PeerError
 from post.hashes import Purpose, handle_of
@@ -18,17 +19,23 @@ from post.past.blocks import (
     CERTIFICATE,
     CONTENT,
     CONTENT_LIMIT,
+    FINAL_NUMBER,
     JUMP_LIMIT,
+    LASTING_BYTES,
     PAYLOAD_LIMIT,
     PUBLIC_KEY,
+    SERIAL_SHIFT,
     BlockKind,
     CertificateKind,
     ContentKind,
     PublicKeyKind,
     SignedBlock,
+    account_number,
     certificate_block,
     certificate_handle,
     contradict,
+    lasting,
+    reach,
     read_signed_block,
     sign_block,
 )
@@ -174,6 +181,51 @@ class PublicKeyTests(SynchronousTestCase):
         expected = {9: False, 10: False, 11: True, 10 + JUMP_LIMIT: True, 11 + JUMP_LIMIT: False}
         old = stored(PUBLIC_KEY, 10)
         self.assertEqual(expected, {n: self.kind.supersedes(stored(PUBLIC_KEY, n), old) for n in expected})
+
+    def test_last(self) -> None:
+        """
+        The last version takes the place of whatever it continues or has seen, however far that is, and of another last
+        one that had seen less; of nothing that came after, and nothing takes its own.
+        """
+
+        def held(number: int, epoch: int = 0) -> Stored:
+            data = sign_block(KEY, number, epoch, ZERO, b"")
+            return Stored(KEY_HANDLE, PUBLIC_KEY, 3, 0, number, data)
+
+        last = held(FINAL_NUMBER, 10)
+        expected = {1: True, 10: True, 11: False, 10 + JUMP_LIMIT: False}
+        self.assertEqual(expected, {n: self.kind.supersedes(last, held(n)) for n in expected})
+        expected = {9: True, 10: False, 11: False}
+        self.assertEqual(expected, {n: self.kind.supersedes(last, held(FINAL_NUMBER, n)) for n in expected})
+        self.assertFalse(self.kind.supersedes(held(FINAL_NUMBER - 1), last))
+        self.assertEqual([10, 12], [reach(each.data) for each in (last, held(12, 3))])
+
+    def test_serial(self) -> None:
+        """
+        The number of an account's block is at most what the serial of its certificate allows, and may rise up to there;
+        so nothing that is signed with an older certificate comes after what a newer one signed.
+        """
+        handle = handle_of(Purpose.ACCOUNT_BLOCK, ALICE.account.packed())
+        serial = read_identity(ALICE.chain[0]).serial
+        most = ((serial + 1) << SERIAL_SHIFT) - 1
+        for number in (1, account_number(7, serial), most):
+            data = sign_block(ALICE.key, number, 0, ZERO, b"card", ALICE.chain)
+            self.assertEqual(number, self.kind.check(handle, data, NOW))
+        beyond = sign_block(ALICE.key, most + 1, 0, ZERO, b"card", ALICE.chain)
+        self.assertRaises(BadSignature, self.kind.check, handle, beyond, NOW)
+        self.assertGreater(account_number(most, serial + 1), most)
+        self.assertEqual(most, account_number(most - 1, serial))
+        far = 1_800_000_000 << SERIAL_SHIFT
+        jumping = Stored(handle, PUBLIC_KEY, 3, 0, far, sign_block(ALICE.key, far, 0, ZERO, b"card", ALICE.chain))
+        self.assertTrue(self.kind.supersedes(jumping, stored(PUBLIC_KEY, 10)))
+
+    def test_lasting(self) -> None:
+        """
+        Certificates, and public-key blocks that are small, may outlive every lease.
+        """
+        small = sign_block(KEY, 1, 0, ZERO, b"")
+        self.assertEqual([True, True], [lasting(CERTIFICATE, small), lasting(PUBLIC_KEY, small)])
+        self.assertEqual([False, False], [lasting(PUBLIC_KEY, bytes(LASTING_BYTES + 1)), lasting(CONTENT, small)])
 
     def test_expired(self) -> None:
         """

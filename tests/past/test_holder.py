@@ -22,6 +22,7 @@ from post.interfaces import Stored
 from post.past.blocks import (
     CERTIFICATE,
     CONTENT,
+    FINAL_NUMBER,
     JUMP_LIMIT,
     PUBLIC_KEY,
     ContentKind,
@@ -174,7 +175,7 @@ class StoreTests(HolderCase):
 
     def test_for_ever(self) -> None:
         """
-        Only certificates outlive every lease, whoever asks and whatever is held already.
+        Only certificates, and blocks as small as a sealed copy, outlive every lease, whoever asks and whatever is held.
         """
         forever = StorageClass.FOREVER
         self.put(DATA)
@@ -183,6 +184,9 @@ class StoreTests(HolderCase):
         data = certificate_block(self.ring.authority.account("alice").chain)
         handle = certificate_handle("alice@example.org")
         self.assertIsInstance(self.ask(Store(CERTIFICATE, handle, forever, EXPIRES, data)), Kept)
+        self.assertIsInstance(self.ask(Store(PUBLIC_KEY, HEAD, forever, EXPIRES, version(1))), Kept)
+        large = Store(PUBLIC_KEY, HEAD, forever, EXPIRES, version(2, bytes(9000)))
+        self.assertEqual(RefusalCode.INVALID, self.refusal(large))
 
     def test_limited(self) -> None:
         """
@@ -225,6 +229,22 @@ class StoreTests(HolderCase):
         message = Store(PUBLIC_KEY, HEAD, MAIL, EXPIRES, version(2 + JUMP_LIMIT))
         self.assertEqual(RefusalCode.INVALID, self.refusal(message))
         self.assertEqual(1, self.held(HEAD).order)
+
+    def test_closed(self) -> None:
+        """
+        A log is closed by a version that continues the one held, and by no other: who has not seen that is shown it.
+        After it there is none, and whoever tries is shown it.
+        """
+
+        def last(seen: int) -> bytes:
+            return sign_block(KEY, FINAL_NUMBER, seen, b"\0" * 32, b"")
+
+        self.put(version(3), HEAD, PUBLIC_KEY)
+        self.assertEqual(Rival(version(3)), self.put(last(2), HEAD, PUBLIC_KEY))
+        self.assertIsInstance(self.put(last(3), HEAD, PUBLIC_KEY), Kept)
+        for later in (version(4), version(FINAL_NUMBER - 1), last(2)):
+            self.assertEqual(Rival(last(3)), self.put(later, HEAD, PUBLIC_KEY))
+        self.assertEqual(last(3), self.held(HEAD).data)
 
     def test_in_flight(self) -> None:
         """

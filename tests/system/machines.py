@@ -46,9 +46,11 @@ class Machine:
     def __init__(self, case: SynchronousTestCase, directory: Path, name: str) -> None:
         self.name = name
         self.home = directory / name
+        directory.mkdir(exist_ok=True)
         self.link, self.door, self.submission, self.imap = free_ports(4)
         self._log = directory / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self.recovery_code = ""
         case.addCleanup(self.stop)
 
     @property
@@ -66,6 +68,7 @@ class Machine:
         result = post("init", self.home, *options, *self._options(), stdin=f"{self.name}-secret\n")
         assert result.exit_code == 0, result.output
         self._settle()
+        self._note_code(result.output)
         return result.output
 
     def join(self, code: str) -> tuple[int, str]:
@@ -75,7 +78,40 @@ class Machine:
         result = post("join", code, self.home, *self._options(), stdin=f"{self.name}-secret\n")
         if result.exit_code == 0:
             self._settle()
+            self._note_code(result.output)
         return result.exit_code, result.output
+
+    def recover(self, code: str, *options: str) -> tuple[int, str]:
+        """
+        Let it take the place of a lost one; exit code and words.
+        """
+        result = post("recover", code, self.home, *self._options(), *options, stdin=f"{self.name}-secret\n")
+        if result.exit_code == 0:
+            self._settle()
+            self._note_code(result.output)
+        return result.exit_code, result.output
+
+    def renew_code(self) -> str:
+        """
+        Another recovery code; what is said.
+        """
+        result = post("recover", "--new-code", "--config", self.config)
+        assert result.exit_code == 0, result.output
+        self._note_code(result.output)
+        return result.output
+
+    def _note_code(self, said: str) -> None:
+        found = re.search(r"^  ([0-9A-Z]{5}(?:-[0-9A-Z]{1,5})+)$", said, re.M)
+        assert found is not None, said
+        self.recovery_code = found[1]
+
+    @property
+    def recovery(self) -> object:
+        """
+        Whether the recovery code of the person who lives here is in force.
+        """
+        accounts = self.status().get("accounts")
+        return accounts[0]["recovery"] if isinstance(accounts, list) and accounts else ""
 
     def _options(self) -> tuple[str, ...]:
         return ("--host", "127.0.0.1", "--port", str(self.link), "--name", self.name, "--password-file", "-")
@@ -119,6 +155,14 @@ class Machine:
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             self._process.wait(GRACE_S)
+
+    def kill(self) -> None:
+        """
+        SIGKILL.
+        """
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(GRACE_S)
 
     def ended(self) -> int:
         """

@@ -1,0 +1,3 @@
+"""
+What the authority says to all, handed from node to node.
+"""
