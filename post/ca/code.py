@@ -142,7 +142,7 @@ def from_letters(letters: str) -> bytes:
     """
     The bytes in C{letters}, however they are written.
 
-    @raise PeerError: if there is another letter in it.
+    @raise PeerError: if there is another letter in it, or the last one is none that L{to_letters} writes.
     """
     number = 0
     for letter in letters:
@@ -151,7 +151,11 @@ def from_letters(letters: str) -> bytes:
             raise PeerError(f"no code has {letter!r} in it")
         number = number << 5 | value
     size = 5 * len(letters) // 8
-    return (number >> (5 * len(letters) - 8 * size)).to_bytes(size, "big")
+    unused = 5 * len(letters) - 8 * size
+    if number & ((1 << unused) - 1):
+        # Bits that mean nothing are 0: a code is written in one way, and no wrong letter is taken for the right one.
+        raise PeerError("a letter is wrong or missing")
+    return (number >> unused).to_bytes(size, "big")
 
 
 def check_where(where: str) -> bool:

@@ -57,17 +57,12 @@ class CodeTests(SynchronousTestCase):
         One wrong letter, two that are swapped, or one that is missing is found out.
         """
         text = code.to_text().replace("-", "")
-        at = data.draw(st.integers(0, len(text) - 2))
+        at = data.draw(st.integers(0, len(text) - 1))
         other = data.draw(st.sampled_from([each for each in "0123456789ABCDEFGHJKMNPQRSTVWXYZ" if each != text[at]]))
         wrong = {text[:at] + other + text[at + 1 :], text[:at] + text[at + 1 :], text[:at]}
-        wrong |= {text[:at] + text[at + 1] + text[at] + text[at + 2 :]} - {text}
+        wrong |= {text[:at] + text[at + 1 : at + 2] + text[at] + text[at + 2 :]} - {text}
         for each in wrong:
-            try:
-                read = JoinCode.from_text(each)
-            except PeerError:
-                continue
-            # The last letter may hold bits that mean nothing.
-            self.assertEqual((code, len(text) - 1), (read, at))
+            self.assertRaises(PeerError, JoinCode.from_text, each)
 
     @given(st.text(max_size=200) | st.text("0123456789ABCDEFGHJKMNPQRSTVWXYZ- ", max_size=1100))
     def test_garbage(self, text: str) -> None:
