@@ -151,7 +151,11 @@ def from_letters(letters: str) -> bytes:
             raise PeerError(f"no code has {letter!r} in it")
         number = number << 5 | value
     size = 5 * len(letters) // 8
-    return (number >> (5 * len(letters) - 8 * size)).to_bytes(size, "big")
+    spare = 5 * len(letters) - 8 * size
+    if number & ((1 << spare) - 1):
+        # These bits are in no byte, and so in no check.
+        raise PeerError("a letter is wrong or missing")
+    return (number >> spare).to_bytes(size, "big")
 
 
 def check_where(where: str) -> bool:
