@@ -60,6 +60,7 @@ from post.crypto.certificates import (
 )
 from post.crypto.documents import DAY_S, open_policy
 from post.crypto.keys import public_bytes
+from post.crypto.revocations import IDENTITY, NODE
 from post.errors import BadSignature, ConfigError, PeerError, Refused
 from post.hashes import Purpose
 from post.ids import NodeId
@@ -70,6 +71,8 @@ RENEWED_S = DAY_S
 circle fills no disk."""
 QUESTIONS_LIMIT = 30
 """Questions of one member in a minute.  A node asks twice when it starts, and at most six times a minute after that."""
+REPLACED = "lost, and replaced by recovery"
+"""Why keys are revoked, for all members to read."""
 ASKERS_KEPT = 10_000
 """Members whose questions are counted, those who asked last."""
 
@@ -219,11 +222,20 @@ class Enrolment:
         if self.authority.members(now).account(found.address) != found.account:
             raise Refused(RefusalCode.FORBIDDEN, f"{found.address} has no account here any more")
         self._check_rate(claimed.claim, now)
-        for request in (recover.node_request, recover.user_request):
-            request_key(request)  # Before anything is replaced.
+        for request in (recover.node_request, recover.user_request):  # Before anything is replaced.
+            if self.authority.taken(public_bytes(request_key(request)), now) is not None:
+                raise Refused(
+                    RefusalCode.FORBIDDEN, "this machine has been replaced itself: begin in an empty directory"
+                )
         node_chain = self._replaced_node(found.address, recover.index, recover.node_request, now)
         user_chain = self._replaced_person(found.address, recover.user_request, now)
-        node = read_node(node_chain[0])
+        node, person = read_node(node_chain[0]), read_identity(user_chain[0])
+        for kind, name, key in (
+            (NODE, node.node_id.hex(), node.public_key),
+            (IDENTITY, found.address, person.public_key),
+        ):
+            if self.authority.revoke(kind, name, now, REPLACED, keeping=key):
+                self.log.info("the keys that {name} had are revoked", name=name)
         self._note(node.node_id, recover.addresses, now)
         self.log.info("{address} is recovered on {node}", address=found.address, node=node.node_id)
         return pack(

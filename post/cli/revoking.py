@@ -65,7 +65,8 @@ def _node(authority: Authority, name: str, now: int) -> str | None:
 @click.argument("name")
 @click.option("--reason", default="", help="A few words, which all members can read.")
 @click.option("--nodes", is_flag=True, help="With an address: all the machines of that person too.")
-def revoke(config: Path | None, where: Path | None, name: str, reason: str, nodes: bool) -> None:
+@click.option("--lost", is_flag=True, help="The person stays: their recovery code goes on to be good.")
+def revoke(config: Path | None, where: Path | None, name: str, reason: str, nodes: bool, lost: bool) -> None:
     """
     Let nobody believe NAME's certificates any more: a person (ADDRESS), or a machine (OWNER/INDEX, such as
     bob@example.org/0, or its id, as "post ca list" shows it).
@@ -75,26 +76,28 @@ def revoke(config: Path | None, where: Path | None, name: str, reason: str, node
     """
     if len(reason) > REASON_LIMIT or not reason.isprintable():
         raise ConfigError("--reason", f"has to be one line of {REASON_LIMIT} characters at most")
+    # No key is this: all go, and the name stays in the directory.
+    keeping = b"" if lost else None
     authority, now = opened(config, where), int(time.time())
     node = _node(authority, name, now)
     if node is not None:
         if nodes:
             raise ConfigError("--nodes", "goes with a person's address")
-        _tell(f"node {node}", authority.revoke(NODE, node, now, reason))
+        _tell(f"node {node}", authority.revoke(NODE, node, now, reason, keeping))
         return
     try:
         address = canonical(name)
     except ValueError:
         raise ConfigError(name, "is neither an address, nor OWNER/INDEX, nor a node id") from None
     theirs = [member.node.hex() for member in authority.members(now).members if member.owner == address]
-    _tell(address, authority.revoke(IDENTITY, address, now, reason))
+    _tell(address, authority.revoke(IDENTITY, address, now, reason, keeping))
     tokens = Tokens(authority.path)
     with authority.alone():
         for index in range(NODES_PER_OWNER):
             tokens.withdraw(address, index)
     for each in theirs:
         if nodes:
-            _tell(f"node {each}", authority.revoke(NODE, each, now, reason))
+            _tell(f"node {each}", authority.revoke(NODE, each, now, reason, keeping))
         else:
             click.echo(f"Their node {each[:8]} stays a member; --nodes revokes it too.")
 

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from post.complaints import Complaints
 from post.crypto.certificates import verify_identity
+from post.crypto.trust import check_revoked
 from post.errors import NotFound, PeerError, Unconfirmed
 from post.hashes import Purpose, handle_of
 from post.ids import AccountId, Handle
@@ -62,7 +63,7 @@ class Identities:
         @raise PeerError: if what is published is no identity.
         """
         known = self._known.get(account)
-        if known is not None and self._clock.seconds() - known.asked_at <= older_than_s:
+        if known is not None and self._clock.seconds() - known.asked_at <= older_than_s and not self._revoked(known):
             return known.identity
         answer: Deferred[Identity] = Deferred()
         question = self._asking.get(account)
@@ -72,6 +73,16 @@ class Identities:
             self._asking[account] = [answer]
             self._tasks.spawn(self._ask(account))
         return await answer
+
+    def _revoked(self, known: _Known) -> bool:
+        """
+        Whether somebody else may have what was sealed to these keys: then it is not for C{FRESH_S} that they are used.
+        """
+        try:
+            check_revoked(self._root, known.identity.certificate.public_key, self._clock.seconds())
+        except PeerError:
+            return True
+        return False
 
     async def by_address(self, address: str) -> AccountId:
         """

@@ -270,14 +270,14 @@ class PublicKeyKind(_Simple):
         """
         Where a version stands among all there ever were: number, epoch, hash.
 
-        Unlike for L{check}, a certificate may have run out since: its owner, back after a long time, has to know which
-        number comes next.  Nothing is stored or believed on this alone.
+        Unlike for L{check}, a certificate may have run out since, or been revoked: its owner, back after a long time or
+        with another key, has to know which number comes next.  Nothing is stored or believed on this alone.
 
         @raise PeerError: unless it was the owner of C{handle} who signed it.
         """
         block = read_signed_block(data)
         if block.chain:
-            now = min(now, read_identity(block.chain[0]).not_after)
+            now = min(now, read_identity(block.chain[0]).not_before)
         return self.check(handle, data, now), block.epoch, block_hash(data)
 
     def supersedes(self, new: Stored, old: Stored) -> bool:

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from post.ca.authority import SHORT_S
 from post.ca.enrolment import Enrolment, WrongCode
 from post.ca.questions import ENTRUST, RECOVER, VERSION, Claimed, Entrust, Recover, sign_claim, sign_question
 from post.crypto.certificates import make_request, read_identity, read_node
 from post.crypto.recovery import RecoveryKeys
+from post.crypto.revocations import IDENTITY
 from post.errors import BadSignature, PeerError, Refused
 from post.wire import RefusalCode, pack, unpack
 from tests.ca.members import Newcomer, Office, claim
@@ -56,11 +58,62 @@ class RecoverTests(RecoveringCase):
         self.assertEqual(new.person.public, person.public_key)
         self.assertGreater(person.serial, before[0].serial)
         new.news(self.office)
-        error = self.assertRaises(Refused, self.bob.news, self.office)
-        self.assertEqual(RefusalCode.FORBIDDEN, error.code)
+        told = self.bob.news(self.office)
+        self.assertEqual((b"", b"", False), (told.policy, told.directory, told.revoked == b""))
         # A thief who has the old keys cannot make another code.
         error = self.assertRaises(Refused, self.bob.entrust, self.office, OTHER)
         self.assertEqual(RefusalCode.FORBIDDEN, error.code)
+
+    def test_revoked(self) -> None:
+        """
+        The lost machine's keys are revoked in the same step, and no others; name and place stay in the directory.
+        """
+        eve = self.office.joined("eve")
+        new = Newcomer("new")
+        claim(self.office, PAPER, new)
+        revoked = self.office.authority.revocations(NOW)
+        self.assertEqual({self.bob.key.public, self.bob.person.public}, set(revoked.keys()))
+        claim(self.office, PAPER, new)
+        self.assertEqual(revoked, self.office.authority.revocations(NOW))
+        directory = self.office.authority.members(NOW)
+        self.assertIsNotNone(directory.account("bob@example.org"))
+        self.assertIn(read_node(new.chain[0]).node_id, [member.node for member in directory.members])
+        eve.news(self.office)
+        new.entrust(self.office, OTHER)
+
+    def test_replaced_itself(self) -> None:
+        """
+        A machine that took a lost one's place and was replaced in turn does not come back by the same keys.
+        """
+        second = Newcomer("second")
+        claim(self.office, PAPER, second)
+        claim(self.office, PAPER, Newcomer("third"))
+        error = self.assertRaises(Refused, claim, self.office, PAPER, second)
+        self.assertIn("replaced itself", error.text)
+
+    def test_expelled(self) -> None:
+        """
+        Who was taken out of the organisation does not come back by a code; whose machine is only lost does.
+        """
+        authority = self.office.authority
+        authority.revoke(IDENTITY, "bob@example.org", NOW, keeping=b"")
+        self.assertEqual("bob@example.org", claim(self.office, PAPER, Newcomer("new")).address)
+        authority.revoke(IDENTITY, "bob@example.org", NOW)
+        self.assertIn("no account here any more", self.refusal(PAPER, "other").text)
+
+    def test_cut_short(self) -> None:
+        """
+        If the authority died after it had certified the new keys, and before it had revoked the old ones, the same
+        question does the rest.
+        """
+        new = Newcomer("new")
+        self.office.authority.issue_node(make_request(new.key), "bob@example.org", NOW, life_s=SHORT_S)
+        self.office.authority.issue_user(make_request(new.person), "bob@example.org", NOW, SHORT_S)
+        before = self.office.authority.newest(IDENTITY, "bob@example.org")
+        recovered = claim(self.office, PAPER, new)
+        self.assertEqual(before, recovered.user_chain[0])
+        revoked = self.office.authority.revocations(NOW)
+        self.assertEqual({self.bob.key.public, self.bob.person.public}, set(revoked.keys()))
 
     def test_again(self) -> None:
         """

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from post.crypto.certificates import read_identity
 from post.crypto.keys import _ORDER, LogKey, SigningKey
+from post.crypto.trust import Revoked, Taken, Trust
 from post.errors import BadSignature, PeerError
 from post.hashes import Purpose, handle_of
 from post.ids import Handle, Id
@@ -218,6 +219,21 @@ class PublicKeyTests(SynchronousTestCase):
         far = 1_800_000_000 << SERIAL_SHIFT
         jumping = Stored(handle, PUBLIC_KEY, 3, 0, far, sign_block(ALICE.key, far, 0, ZERO, b"card", ALICE.chain))
         self.assertTrue(self.kind.supersedes(jumping, stored(PUBLIC_KEY, 10)))
+
+    def test_revoked(self) -> None:
+        """
+        What a key signed that has been revoked is not taken, but has its place: what its owner writes comes after it.
+        """
+        handle = handle_of(Purpose.ACCOUNT_BLOCK, ALICE.account.packed())
+        data = sign_block(ALICE.key, 7, 0, ZERO, b"card", ALICE.chain)
+        root = Trust(AUTHORITY.root)
+        kind = PublicKeyKind(root)
+        kind.check(handle, data, NOW)
+        root.revoke({ALICE.key.public: Taken(NOW)}, NOW)
+        self.assertRaises(Revoked, kind.check, handle, data, NOW)
+        self.assertEqual(7, kind.place(handle, data, NOW)[0])
+        forged = sign_block(BOB.key, 8, 0, ZERO, b"card", ALICE.chain)
+        self.assertRaises(BadSignature, kind.place, handle, forged, NOW)
 
     def test_lasting(self) -> None:
         """

@@ -11,6 +11,8 @@ import smtplib
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -212,6 +214,35 @@ class Machine:
         Until a message with this subject is in the Inbox.
         """
         wait_for(subject, lambda: self.subjects(subject))
+
+    @property
+    def published(self) -> bool:
+        """
+        Whether the person who lives here can be found by others.
+        """
+        accounts = self.status().get("accounts")
+        return isinstance(accounts, list) and bool(accounts and accounts[0]["published"])
+
+    @property
+    def behind(self) -> int:
+        """
+        Changes of the mailbox that the ring does not keep yet.
+        """
+        accounts = self.status().get("accounts")
+        assert isinstance(accounts, list)
+        return int(accounts[0]["log_records"]) - int(accounts[0]["log_kept"])
+
+    @contextmanager
+    def logged_in(self) -> Iterator[imaplib.IMAP4]:
+        """
+        A mail program.
+        """
+        client = imaplib.IMAP4("127.0.0.1", self.imap, timeout=60)
+        try:
+            client.login(self.name, f"{self.name}-secret")
+            yield client
+        finally:
+            client.shutdown()
 
     def subjects(self, subject: str) -> int:
         """
