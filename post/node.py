@@ -48,9 +48,9 @@ from post.messaging.pending import PendingKind, receipt_in
 from post.messaging.presence import Announcer, Comings, Followed
 from post.messaging.reception import Reception
 from post.messaging.storage import SecureStore
+from post.messaging.succession import Succession
 from post.notices.board import Board
 from post.notices.revoked import RevokedNotice
-from post.messaging.succession import Succession
 from post.past.node import Past
 from post.pastry.config import PastryConfig
 from post.pastry.node import Pastry
