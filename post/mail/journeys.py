@@ -124,6 +124,9 @@ class Journeys:
         journey = self.by_key.get(operation.key)
         if journey is None:
             journey = Journey(*fields(operation), ())
+        elif not journey.message:
+            # It was delivered when it was sent the first time, and there is somebody to wait for now.
+            journey.message, journey.sender = operation.message, operation.sender
         passages = {passage.address: passage for passage in journey.passages}
         for passage in operation.passages:
             known = passages.get(passage.address)

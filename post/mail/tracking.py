@@ -136,11 +136,12 @@ class Tracking:
         """
         now = self._now()
         journey = Journey(key, now, sender[:320], letter.reference, letter.size, letter.copies, tuple(passages))
-        operations = list(journey.operations())
         if journey.waiting():
-            await self._mailbox.keep(operations)
+            await self._mailbox.keep(journey.operations())
             self._watch(key)
             return
+        journey.sender, journey.message = "", b""
+        operations = list(journey.operations())
         for operation in operations:
             if len(operations) == 1 and isinstance(operation, Dispatched):
                 if not self._fresh:

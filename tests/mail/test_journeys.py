@@ -124,6 +124,14 @@ class JourneysTests(SynchronousTestCase):
         arrived = Settled(KEY, ("bob@example.org",), Standing.DELIVERED, 1200)
         self.assertEqual(0, told(first, arrived, again).outstanding)
 
+    def test_waits_later(self) -> None:
+        """
+        Of what was delivered at once little is known; that is made up for when it is sent to somebody else who is off.
+        """
+        at_once = Dispatched(KEY, 100, "", b"", 5, 3, (Passage("c@x", Standing.DELIVERED, 100, 200, 0),))
+        journey = told(at_once, dispatched(waiting())).by_key[KEY]
+        self.assertEqual(("alice@example.org", b"reference"), (journey.sender, journey.message))
+
     @given(OPERATIONS, st.data())
     def test_idempotent(self, operations: list[Dispatched | Settled | SenderWarned], data: st.DataObject) -> None:
         """

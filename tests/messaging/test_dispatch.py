@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from post.complaints import Complaints
-from post.errors import Conflict, NotFound, PeerError, TooFewReplicas, Unconfirmed, Unreachable
+from post.errors import Conflict, NotFound, PeerError, PostError, Refused, TooFewReplicas, Unconfirmed, Unreachable
 from post.ids import AccountId, Contact, Handle, Id, NodeId
 from post.messaging import delegates as delegates_module
 from post.messaging.account import Account
@@ -32,7 +32,7 @@ from post.pastry.node import Pastry
 from post.rpc import Rpc
 from post.sim.authority import Authority
 from post.tasks import Tasks
-from post.wire import Message
+from post.wire import Message, RefusalCode
 
 from .doubles import FakePast
 
@@ -376,6 +376,39 @@ class NotificationTests(SynchronousTestCase):
         self.delegates.seen(BOB_NODE)
         self.clock.pump([0.1] * 10)
         self.assertEqual(5, len(self.inbox.arrived))
+
+    def test_delegate_asks_once(self) -> None:
+        """
+        However much waits for somebody who does not answer, one notification is offered at a time; when they answer,
+        all are.
+        """
+        self.pastry.alive = False
+        for number in range(50):
+            self.successResultOf(self.notify(b"%d" % number))
+        self.clock.pump([1.0] * 120)
+        self.assertLess(len(self.rpc.asked), 10)
+        self.rpc.answer = self.bob_answers
+        self.clock.pump([1.0] * 62)
+        self.assertEqual(50, len(self.inbox.arrived))
+
+    def test_delegate_goes_round_what_fails(self) -> None:
+        """
+        A notification which the recipient refuses, or on which it is silent, does not keep others from being delivered.
+        """
+        self.pastry.alive = False
+        for number in range(10):
+            self.successResultOf(self.notify(b"%d" % number))
+        bad: list[bytes] = []
+        for error in (Unreachable("no answer"), Refused(RefusalCode.FAILED, "no")):
+
+            def answer(push: Push, error: PostError = error) -> Deferred[Message]:
+                bad.append(push.envelope)
+                return fail(error) if push.envelope == bad[0] else self.bob_answers(push)
+
+            self.rpc.answer = answer
+            self.clock.pump([1.0] * 120)
+            self.assertEqual(9, len(self.inbox.arrived))
+        self.assertEqual(1, self.delegates.waiting)
 
     def test_delegate_restarts(self) -> None:
         """

@@ -90,6 +90,25 @@ class OfflineMailTests(SynchronousTestCase):
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(root)}
         return subprocess.check_output([sys.executable, "-c", code], env=environment, text=True).strip()
 
+    def test_others_stay_away(self) -> None:
+        """
+        Who comes back gets what waits within seconds, however much waits for others whose computers swallow all that is
+        sent to them.
+        """
+        world = World(4, machines=6, users=("alice", "bob", "carol"))
+        world.start()
+        world.machines["node2"].crash()
+        world.network.freeze(world.machines["node3"].node_id)
+        world.clock.advance(60)
+        for user, count in (("carol", 300), ("bob", 20)):
+            for number in range(count):
+                world.finish(world.send("alice", [user], MESSAGE.replace(b"<1@", f"<{number}@".encode())))
+        world.clock.advance(600)
+        world.start("node2")
+        came = world.clock.seconds()
+        world.wait(lambda: len(world.folder("bob")) == 20, "the messages")
+        self.assertLess(world.clock.seconds() - came, 5)
+
     def test_copies(self) -> None:
         """
         At C{250} k machines other than Bob's keep the notification.
