@@ -15,7 +15,7 @@ import click
 from post import __version__
 from post.errors import PostError
 
-VERBS = ("ca", "export", "import", "init", "join", "node", "ring", "sent", "status", "user")
+VERBS = ("ca", "doctor", "export", "import", "init", "join", "node", "ring", "sent", "status", "user")
 """Each is the command of that name in the module of that name, if L{MODULES} has no other."""
 
 MODULES = {"export": "exporting", "import": "importing"}
