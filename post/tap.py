@@ -39,6 +39,7 @@ from post.front.service import MailServices
 from post.front.web.service import WebService
 from post.gateway.service import check_role
 from post.health.facts import Certificate
+from post.health.summary import summary
 from post.health.watch import Watch
 from post.home import Home
 from post.journal import SqliteJournal
@@ -169,12 +170,14 @@ class NodeService(Service):
         settings = self._config.settings
         self._passwords.start()
         node = self._node = self._build()
+        watch = self._watch = self._look_after(node)
         self._listen_for_control()
         self._affiliation.listen()
         assert self._transport is not None
         # Before the ring is entered: a certificate that is about to end would keep it out.
         self._affiliation.start(node, self._transport, self.reload)
         await node.start(() if self._found else self._seeds())
+        watch.start()
         for credentials in self._accounts:
             self._open(node, credentials)
         # Only now: nobody is told that a right password is wrong because the account is not there yet.
@@ -191,29 +194,29 @@ class NodeService(Service):
         self._mail = mail
         mail.listen()
         self._moving = MovingService(self._reactor, self._config.directory, node.accounts, self._policy.size_limit)
-        self._show(node)
+        self._show(node, watch)
         self._watch_directory()
         self.log.info("{name} serves", name=settings.name)
         self._supervisor.tell(READY)
 
-    def _show(self, node: Node) -> None:
+    def _look_after(self, node: Node) -> Watch:
         """
-        The page, and what it looks at.
+        What knows how the node is.
         """
         where, affiliation = self._config.directory, self._affiliation
         ends = (Certificate("mail", "", certificate_end(where)),)
-        watch = self._watch = Watch(
-            node,
-            self._reactor,
-            random.SystemRandom(),
-            lambda: disk(where),
-            lambda: affiliation.trouble,
-            affiliation.asks,
-            ends,
+        chance = random.SystemRandom()
+        return Watch(
+            node, self._reactor, chance, lambda: disk(where), lambda: affiliation.trouble, affiliation.asks, ends
         )
-        watch.start()
+
+    def _show(self, node: Node, watch: Watch) -> None:
+        """
+        Serve the page.
+        """
+        settings = self._config.settings
         self._web = WebService(
-            self._reactor, self._config.settings, node.accounts, watch.facts, node.tally, self._tls, system_entropy
+            self._reactor, settings, node.accounts, watch.facts, node.tally, self._tls, system_entropy
         )
         try:
             self._web.listen()
@@ -316,12 +319,14 @@ class NodeService(Service):
         """
         As C{post status --json} shows it: what L{Node.status} says, and whether mail programs are served.
         """
-        assert self._node is not None
+        assert self._node is not None and self._watch is not None
         node = self._node.status()
         serving = self._mail is not None and node.active and all(account.open for account in node.accounts)
-        found: dict[str, Any] = msgspec.to_builtins(node)
-        found |= {"authority_trouble": self._affiliation.trouble, "recovering": self._affiliation.recovering}
-        return {"running": True, "serving": serving and not found["recovering"], "pid": os.getpid(), **found}
+        found: dict[str, Any] = msgspec.to_builtins(node) | summary(self._watch.facts())
+        found["authority_trouble"], found["recovering"] = self._affiliation.trouble, self._affiliation.recovering
+        found["web"] = self._web.url if self._web is not None else None
+        serving = serving and not found["recovering"]
+        return {"running": True, "serving": serving, "pid": os.getpid(), **found}
 
     def reload(self) -> None:
         """

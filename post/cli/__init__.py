@@ -18,6 +18,7 @@ from post.errors import PostError
 VERBS = (
     "backup",
     "ca",
+    "doctor",
     "export",
     "import",
     "init",

@@ -16,8 +16,6 @@ from post import control
 from post.config import Config, load
 from post.errors import ConfigError, Unreachable
 
-WARN_DAYS = 20
-"""Before the end of the node's certificate.  One that renews itself has done so ten days before that."""
 _RECOVERY = {"in force": "; recovery code in force", "waiting": "; recovery code not in force yet"}
 EXIT_JOINING = 1
 EXIT_DOWN = control.EXIT_UNREACHABLE
@@ -86,25 +84,28 @@ def describe(found: dict[str, Any], now: float) -> str:
         f"  {_count(found['notifications_waiting'], 'notification')} here for people who are off-line",
         f"  certificate valid for {_count(days, 'more day')}",
     ]
-    if found["others"] < found["minimum"]:
-        lines.append(
-            f"  CANNOT ACCEPT MAIL NOW: the policy wants copies on {_count(found['minimum'], 'other node')}, and"
-            f" {found['others']} can be reached"
-        )
-    elif found["others"] + 1 < found["copies"]:
-        lines.append(
-            f"  fewer copies than usual: {found['others'] + 1} of {found['copies']}, until more nodes are there"
-        )
-    if days < WARN_DAYS:
-        lines.append("  WARNING: the certificate ends soon, and then nobody talks to this node: have it renewed")
-    if found.get("authority_trouble"):
-        # Certificates, new people and machines come from there: said long before anything ends.
-        lines.append(f"  WARNING: the authority cannot be asked: {found['authority_trouble']}")
     lines += [f"  {address}: being recovered; {what}" for address, what in found.get("recovering", {}).items()]
     lines += [f"  {_account(account)}" for account in found["accounts"]]
-    lines += [f"  WARNING: {account['trouble']}" for account in found["accounts"] if account["trouble"]]
+    lines += [f"  {_safety(address, safety, now)}" for address, safety in found.get("durability", {}).items() if safety]
     lines += [f"  complaint: {_count(count, 'time')} {kind}" for kind, count in sorted(found["complaints"].items())]
+    for alert in found.get("alerts", ()):
+        lines += [f"  {alert['level'].upper()}: {alert['what']}", f"    {alert['cure']}"]
+    if found.get("web"):
+        lines.append(f"  more: {found['web']}")
     return "\n".join(lines)
+
+
+def _safety(address: str, safety: dict[str, Any], now: float) -> str:
+    """
+    How many computers may vanish.
+    """
+    spared = [loss["nodes"] for loss in safety["lost"] if not loss["exposed"]]
+    counted = f"counted {_count(max(0, int(now - safety['at'])), 'second')} ago"
+    if safety["missing"]:
+        return f"{address}: of {_count(safety['missing'], 'object')} no copy can be found now ({counted})"
+    if not spared:
+        return f"{address}: mail would be lost with a single computer ({counted})"
+    return f"{address}: any {_count(max(spared), 'computer')} could vanish, and no mail be lost ({counted})"
 
 
 def _account(account: dict[str, Any]) -> str:

@@ -61,21 +61,30 @@ class DescribeTests(SynchronousTestCase):
     Tests of L{describe}.
     """
 
-    def test_ends_soon(self) -> None:
+    def test_alerts(self) -> None:
         """
-        That the certificate will end is said weeks before.
+        What is wrong is said with its cure.
         """
-        said = "WARNING: the certificate ends soon"
-        self.assertIn(said, describe(FOUND, 81 * DAY))
-        self.assertNotIn(said, describe(FOUND, 79 * DAY))
+        alert = {"level": "alarm", "name": "disk", "what": "The disk is full.", "cure": "Make room.", "address": ""}
+        said = describe({**FOUND, "alerts": [alert]}, 0)
+        self.assertTrue(said.endswith("\n  ALARM: The disk is full.\n    Make room."), said)
 
-    def test_authority(self) -> None:
+    def test_safety(self) -> None:
         """
-        That the authority does not answer is said long before a certificate ends.
+        How many computers may vanish is said of each account, as far as it is known.
         """
-        said = "WARNING: the authority cannot be asked: no way"
-        self.assertIn(said, describe({**FOUND, "authority_trouble": "no way"}, 0))
-        self.assertNotIn("the authority", describe({**FOUND, "authority_trouble": ""}, 0))
+
+        def said(missing: int, *exposed: int) -> str:
+            lost = [{"nodes": index, "exposed": count} for index, count in enumerate(exposed, 1)]
+            safety = {"at": 0, "missing": missing, "lost": lost}
+            return describe({**FOUND, "durability": {"alice@example.org": safety, "bob@example.org": None}}, 60)
+
+        self.assertIn(
+            "alice@example.org: any 2 computers could vanish, and no mail be lost (counted 60 s", said(0, 0, 0, 5)
+        )
+        self.assertIn("mail would be lost with a single computer", said(0, 1, 2, 5))
+        self.assertIn("of 1 object no copy can be found now", said(1, 0, 0, 5))
+        self.assertIn("  more: http://127.0.0.1:1/", describe({**FOUND, "web": "http://127.0.0.1:1/"}, 0))
 
     def test_serving(self) -> None:
         """
@@ -91,15 +100,6 @@ class DescribeTests(SynchronousTestCase):
             "  complaint: 1 time broken message",
         )
         self.assertEqual("\n".join(expected), describe(FOUND, 10 * DAY))
-
-    def test_trouble(self) -> None:
-        """
-        What keeps a node from accepting mail, or a person from being found, is said.
-        """
-        said = describe({**FOUND, "others": 1, "accounts": [{**ALICE, "trouble": "moved"}]}, 0)
-        self.assertIn("CANNOT ACCEPT MAIL NOW: the policy wants copies on 2 other nodes, and 1 can be reached", said)
-        self.assertIn("WARNING: moved", said)
-        self.assertIn("fewer copies than usual: 2 of 3", describe({**FOUND, "others": 1, "minimum": 1}, 0))
 
     def test_not_yet(self) -> None:
         """

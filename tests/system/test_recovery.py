@@ -8,6 +8,7 @@ import random
 import re
 import shutil
 import sqlite3
+import time
 
 from twisted.trial.unittest import SynchronousTestCase
 

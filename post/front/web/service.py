@@ -79,13 +79,14 @@ class WebService:
             raise ConfigError("mail.web", f"cannot listen on {self._service}: {error.socketError}") from None
 
     @property
-    def bound(self) -> tuple[str, int] | None:
+    def url(self) -> str | None:
         """
-        Host and port that are listened on.
+        Where the page is, if it is served.
         """
         if self._port is None:
             return None
-        return split_service(self._service)[0], self._port.getHost().port
+        host = self._service.rpartition(":")[0]
+        return f"http{'s' if self._tls is not None else ''}://{host}:{self._port.getHost().port}/"
 
     def stop(self) -> Deferred[Any]:
         """
