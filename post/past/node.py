@@ -20,7 +20,7 @@ from zope.interface import implementer
 from post.complaints import Complaints
 from post.crypto.certificates import NodeCertificate
 from post.crypto.keys import SigningKey
-from post.errors import Conflict, PeerError, PostError, Refused, Unreachable
+from post.errors import Conflict, NotFound, PeerError, PostError, Refused, Unreachable
 from post.ids import Contact, Handle, Key, NodeId
 from post.interfaces import Holding, IApplication, IBlockStore, Stored
 from post.past.accord import Accord
@@ -449,6 +449,41 @@ class Past:
         self._highest[handle] = max(number, self._highest.pop(handle, 0))
         if len(self._highest) > SEEN_LIMIT:
             self._highest.popitem(last=False)
+
+    async def furthest(self, kind: int, handle: Handle) -> bytes:
+        """
+        Of an object that goes through stages, the furthest that those k show who should have it and answer.
+
+        Unlike L{newest} it promises nothing: whoever goes on from there writes, and is refused by the holder of more.
+
+        @raise NotFound: if nobody has it who should.
+        @raise Unreachable: if none of them answers.
+        """
+        chosen = await self._choose(handle, self.k, set())
+        shown = await gather(self._stage_at(contact, kind, handle) for contact in chosen)
+        if all(each is None for each in shown):
+            raise Unreachable(f"{handle}")
+        found = [each for each in shown if each]
+        if not found:
+            raise NotFound(f"{handle}")
+        now = self._clock.seconds()
+        return max(found, key=lambda data: (self._kinds[kind].check(handle, data, now), sha256(data).digest()))
+
+    async def _stage_at(self, contact: Contact, kind: int, handle: Handle) -> bytes | None:
+        """
+        What C{contact} shows, empty if it has nothing; C{None} if that is nothing to rely on.
+        """
+        if contact.id == self._local:
+            item = self._held_intact(handle)
+            return item.data if item is not None and item.kind == kind else b""
+        try:
+            found = await self._fetch(contact, kind, handle)
+            self._check_found(contact, kind, handle, found.data)
+        except Refused as error:
+            return b"" if error.code == RefusalCode.NOT_FOUND else None
+        except PostError:
+            return None
+        return found.data
 
     # Looking after.
 
