@@ -37,12 +37,14 @@ from post.files import read_file
 from post.front.certificate import certificate_end, mail_certificate
 from post.front.service import MailServices
 from post.front.web.service import WebService
+from post.gateway.outgoing import OutgoingService, outgoing
 from post.gateway.service import check_role
 from post.health.facts import Certificate
 from post.health.summary import summary
 from post.health.watch import Watch
 from post.home import Home
 from post.journal import SqliteJournal
+from post.mail import queue
 from post.messaging.account import AccountCredentials
 from post.moving.server import MovingService
 from post.net.config import MIB, LinkConfig
@@ -119,6 +121,7 @@ class NodeService(Service):
         if self._policy.domain != self._directory.domain:
             raise ConfigError(str(self._home.directory_file), f"is not of the domain {self._policy.domain}")
         check_role(config, read_node(self._credentials.chain[0]), self._policy.domain)
+        self._outgoing: OutgoingService | None = outgoing(reactor, config, self._credentials, self._policy.domain)
         self._accounts = self._home.accounts(self._credentials.root)
         self._tls = mail_certificate(config.directory, now)
         self._affiliation = Affiliation(reactor, config, self._home, self._credentials, self._give_up)
@@ -176,6 +179,8 @@ class NodeService(Service):
         assert self._transport is not None
         # Before the ring is entered: a certificate that is about to end would keep it out.
         self._affiliation.start(node, self._transport, self.reload)
+        if self._outgoing is not None:
+            self._outgoing.start(node.outside)
         await node.start(() if self._found else self._seeds())
         watch.start()
         for credentials in self._accounts:
@@ -312,6 +317,9 @@ class NodeService(Service):
             "reload": lambda request: self.reload(),
             "sent": lambda request: msgspec.to_builtins(self._node.sent(request.get("limit")) if self._node else {}),
         }
+        verbs |= queue.verbs(
+            lambda: self._node.outside if self._node is not None and self._node.pastry.active else None
+        )
         factory = control.ControlFactory(verbs)
         self._control = self._reactor.listenUNIX(str(path), factory, mode=0o600)
 
@@ -386,6 +394,8 @@ class NodeService(Service):
             control.remove(self._config.directory)
         if self._node is not None:
             await self._node.stop()
+        if self._outgoing is not None:
+            await self._outgoing.stop()
         if self._passwords.started:
             self._passwords.stop()
 

@@ -146,6 +146,10 @@ class Outside:
         @raise PostError: why it cannot be done.
         """
         error: PostError | None = None
+        is_here = self.relaying is not None and handle in self.relaying.works
+        if self.relaying is not None and is_here:
+            await self.relaying.prompt(handle, what)
+            return
         for node in self.gateways.in_order(handle):
             try:
                 if node == self._node_id and self.relaying is not None:

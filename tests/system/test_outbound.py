@@ -1,0 +1,156 @@
+"""
+Mail to the Internet, with real processes: a ring whose last two nodes are gateways, a name server, and a Postfix that
+is the mail server of C{elsewhere.example}.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.gateway.names import NameServer
+from tests.programs import need
+from tests.system.postfix import Postfix, free_port
+from tests.system.rings import Ring, wait_for
+
+GATEWAYS = ("node4", "node5")
+SECURE = """
+smtpd_tls_security_level = may
+smtpd_tls_cert_file = {0}/cert.pem
+smtpd_tls_key_file = {0}/key.pem
+smtpd_tls_received_header = yes
+"""
+
+
+def letter(subject: str, recipient: str = "xavier@elsewhere.example") -> bytes:
+    """
+    A message with what may break on its way: 8-bit text, lines with a dot, folded and odd fields, a blind copy.
+    """
+    return (
+        f"From: Alice <alice@example.org>\r\nTo: {recipient}\r\nSubject: {subject}\r\nX-Odd:   kept \r\n"
+        f"Bcc: secret@elsewhere.example\r\nMessage-ID: <{subject.replace(' ', '.')}@example.org>\r\n"
+        "Date: Tue, 24 Nov 2026 10:00:00 +0000\r\nMIME-Version: 1.0\r\n"
+        "Content-Type: text/plain;\r\n\tcharset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n"
+        "\r\n.\r\n..\r\nGr\u00fc\u00dfe \t\r\n.x\r\n\r\n\r\n"
+    ).encode()
+
+
+class OutboundTests(SynchronousTestCase):
+    """
+    Alice writes to Xavier, elsewhere.
+    """
+
+    def setUp(self) -> None:
+        need("postfix", {"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"})
+        directory = tempfile.TemporaryDirectory(prefix="outbound-")
+        self.addCleanup(directory.cleanup)
+        self.scratch = Path(directory.name)
+        self.zone: dict[str, dict[str, Any]] = {
+            "elsewhere.example": {"MX": [[10, "mx.elsewhere.example"]]},
+            "mx.elsewhere.example": {"A": ["127.0.0.1"]},
+            "null.example": {"MX": [[0, ""]]},
+            "example.org": {"MX": [[10, "node4.example.org"], [10, "node5.example.org"]]},
+        }
+        names = NameServer(self.scratch, free_port(), self.zone)
+        names.__enter__()
+        self.addCleanup(names.__exit__, None, None, None)
+        self.names = names
+
+    def ring(self, port: int) -> Ring:
+        """
+        A ring that sends mail for outside to C{port}, and tries again soon.
+        """
+        ring = Ring(options=("--gateways", "2", "--dns", self.names.place))
+        ring.__enter__()
+        self.addCleanup(lambda: ring.__exit__(*sys.exc_info()))
+        for name in GATEWAYS:
+            self.configure(ring, name, f"smtp_port = {port}\nretry_s = 2\nwarn_s = 600")
+        return ring
+
+    def configure(self, ring: Ring, name: str, settings: str) -> None:
+        """
+        Add lines to the section of a gateway's settings that is about being one, and start it anew.
+        """
+        ring.stop_node(name)
+        file = ring.home(name) / "node.toml"
+        file.write_text(file.read_text().replace("[gateway]\n", f"[gateway]\n{settings}\n"))
+        ring.start_node(name)
+
+    def post(self, ring: Ring, node: str, *arguments: str) -> str:
+        """
+        What C{post} prints.
+        """
+        command = [sys.executable, "-m", "post.cli", *arguments, "--config", str(ring.home(node) / "node.toml")]
+        return subprocess.run(command, check=True, timeout=60, capture_output=True, text=True).stdout
+
+    def publish(self, ring: Ring) -> None:
+        """
+        Make the gateways' keys, and put them into the DNS.
+        """
+        for name in GATEWAYS:
+            printed = self.post(ring, name, "gateway", "dkim")
+            host, _, rest = printed.partition(". IN TXT ")
+            self.zone[host] = {"TXT": ["".join(rest.split('"')[1::2])]}
+            ring.stop_node(name)
+            ring.start_node(name)
+        self.names.set(self.zone)
+
+    def send(self, ring: Ring, message: bytes, *recipients: str) -> None:
+        """
+        Alice's mail program sends.
+        """
+        with ring.smtp("alice") as client:
+            client.sendmail(
+                "alice@example.org", recipients or ("xavier@elsewhere.example",), message, ["BODY=8BITMIME"]
+            )
+
+    def certificate(self) -> None:
+        """
+        What Postfix shows: nobody can verify it.
+        """
+        command = (
+            "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=mx.elsewhere.example -keyout key.pem -out cert.pem"
+        )
+        subprocess.run(
+            [need("openssl"), *command.split()], cwd=self.scratch, check=True, capture_output=True, timeout=60
+        )
+
+    def test_exchange(self) -> None:
+        """
+        What Alice sends is in Xavier's mailbox to the octet, encrypted on its way, with a signature that opendkim
+        verifies with the key in the DNS, and without a word about Alice's machine.
+        """
+        self.certificate()
+        self.scratch.chmod(0o755)
+        with Postfix("elsewhere.example", SECURE.format(self.scratch)) as postfix:
+            ring = self.ring(postfix.port)
+            self.publish(ring)
+            self.send(ring, letter("hello"))
+            wait_for("the message", postfix.texts)
+            [text] = postfix.texts()
+            sent = letter("hello").replace(b"Bcc: secret@elsewhere.example\r\n", b"")
+            self.assertTrue(text.endswith(sent.replace(b"\r\n", b"\n")), text)
+            self.assertIn(b"using TLSv1.3", text)
+            self.assertIn(b"Return-Path: <alice@example.org>", text)
+            self.assertEqual(1, text.count(b"127.0.0.1"), text)  # Postfix says from where we came.
+            self.verify(text)
+
+    def verify(self, text: bytes) -> None:
+        """
+        Ask opendkim.
+        """
+        keys = "".join(f"{name} {found['TXT'][0]}\n" for name, found in self.zone.items() if "_domainkey" in name)
+        (self.scratch / "dns").write_text(keys)
+        (self.scratch / "opendkim.conf").write_text(f"Mode v\nTestDNSData file:{self.scratch}/dns\nSyslog no\n")
+        # What stands in the mailbox is behind two fields that Postfix's delivery adds.
+        (self.scratch / "message").write_bytes(text)
+        path = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+        options = ["-x", str(self.scratch / "opendkim.conf"), "-t", str(self.scratch / "message"), "-vv"]
+        told = subprocess.run([need("opendkim", path), *options], capture_output=True, text=True, timeout=60)
+        self.assertIn("verification (s=post-", told.stdout + told.stderr)
+        self.assertIn("succeeded", told.stdout + told.stderr)
