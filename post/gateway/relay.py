@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from post.errors import PostError
+from post.errors import NotFound, PostError
 from post.gateway.connection import Connection
 from post.gateway.dns import Dns, DnsUnavailable, Exchange, NoRecords, NoSuchName
 from post.gateway.sts import Policies, Policy
@@ -122,7 +122,7 @@ class Relay:
             raise _Failed(Outcome.REFUSED, "5.1.2", "There is no such domain.") from None
         except NoRecords:
             # RFC 5321, 5.1: then its address is where its mail goes.
-            found = [Exchange(0, domain)]
+            found = [Exchange(0, await self._itself(domain))]
         except DnsUnavailable:
             raise _Failed(Outcome.LATER, "4.4.3", "The domain's servers cannot be found out now.") from None
         if [each.host for each in found] == [""]:
@@ -134,6 +134,16 @@ class Relay:
             raise _Failed(Outcome.REFUSED, "5.4.6", "That domain's mail would come back to us.")
         self._random.shuffle(found)
         return sorted(found, key=lambda each: each.preference)
+
+    async def _itself(self, domain: str) -> str:
+        """
+        C{domain}, if it has an address.
+        """
+        try:
+            await self._dns.addresses(domain)
+        except NotFound:
+            raise _Failed(Outcome.REFUSED, "5.1.2", "That domain has no server for mail.") from None
+        return domain
 
     async def _addresses(self, host: str) -> list[str]:
         try:

@@ -5,6 +5,7 @@ is the mail server of C{elsewhere.example}.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -154,3 +155,87 @@ class OutboundTests(SynchronousTestCase):
         told = subprocess.run([need("opendkim", path), *options], capture_output=True, text=True, timeout=60)
         self.assertIn("verification (s=post-", told.stdout + told.stderr)
         self.assertIn("succeeded", told.stdout + told.stderr)
+
+    def queue(self, ring: Ring, node: str) -> list[dict[str, Any]]:
+        """
+        What waits there.
+        """
+        found: list[dict[str, Any]] = json.loads(self.post(ring, node, "queue", "list", "--json"))
+        return found
+
+    def test_gateway_lost(self) -> None:
+        """
+        What is sent while Postfix is down outlives the gateway that took it, killed and wiped, and leaves by the other
+        one, once; the sender sees it wait, and then no more.
+        """
+        postfix = Postfix("elsewhere.example")
+        self.addCleanup(postfix.__exit__, None, None, None)
+        ring = self.ring(postfix.port)
+        self.send(ring, letter("patience"))
+
+        def taker() -> str:
+            tried = [name for name in GATEWAYS if any(each["tries"] for each in self.queue(ring, name))]
+            return tried[0] if tried else ""
+
+        first = wait_for("an attempt", taker)
+        [waiting] = self.queue(ring, "node1")
+        self.assertEqual((["xavier@elsewhere.example"], "alice@example.org"), (waiting["left"], waiting["sender"]))
+        self.assertIn("connected", waiting["words"])
+        ring.kill(first, wipe=True)
+        postfix.start()
+        wait_for("the message", postfix.texts, 120)
+        wait_for("an empty queue", lambda: not self.queue(ring, "node1"))
+        [other] = [name for name in GATEWAYS if name != first]
+        [text] = postfix.texts()
+        self.assertIn(f"{other}.example.org".encode(), text)
+        self.assertEqual(0, ring.count("alice", "Your message"))
+
+    def test_refused(self) -> None:
+        """
+        Who is refused is reported to Alice, once; who is refused for now gets the message later, once; a domain that
+        takes no mail, or is none, is known as such.
+        """
+        rules = "{nobody@elsewhere.example=550 5.1.1 Not here}, {later@elsewhere.example=450 4.7.1 Come again}"
+        postfix = Postfix(
+            "elsewhere.example", f"smtpd_recipient_restrictions = check_recipient_access inline:{{{rules}}}"
+        )
+        self.addCleanup(postfix.__exit__, None, None, None)
+        postfix.start()
+        ring = self.ring(postfix.port)
+        people = ("nobody", "later", "xavier")
+        self.send(ring, letter("to three"), *(f"{name}@elsewhere.example" for name in people))
+        self.send(ring, letter("to nowhere"), "x@null.example", "x@nothing.example")
+        wait_for("a delivery", postfix.texts)
+        wait_for("the reports", lambda: ring.count("alice", "Your message could not be delivered") == 3)
+        told = b"".join(self.texts(ring))
+        for words in (
+            b"Status: 5.1.1",
+            b"takes no mail",
+            b"no such domain",
+            b"Final-Recipient: rfc822; x@null.example",
+        ):
+            self.assertIn(words, told)
+        [waiting] = self.queue(ring, "node1")
+        self.assertEqual(
+            (["later@elsewhere.example"], ["xavier@elsewhere.example"], ["nobody@elsewhere.example"]),
+            (waiting["left"], waiting["delivered"], waiting["failed"]),
+        )
+        postfix.stop()
+        settings = postfix.directory / "postfix" / "main.cf"
+        settings.write_text(settings.read_text().replace("450 4.7.1 Come again", "OK"))
+        postfix.start()
+        self.post(ring, "node1", "queue", "retry", waiting["name"][:10])
+        wait_for("the other delivery", lambda: len(postfix.texts()) == 2)
+        wait_for("an empty queue", lambda: not self.queue(ring, "node1"))
+        self.assertEqual(3, ring.count("alice", "Your message"))
+
+    def texts(self, ring: Ring) -> list[bytes]:
+        """
+        What is in Alice's Inbox.
+        """
+        client = ring.imap("alice")
+        try:
+            answer: Any = client.fetch("1:*", "(BODY.PEEK[])")[1]
+            return [each[1] for each in answer if isinstance(each, tuple)]
+        finally:
+            client.shutdown()
