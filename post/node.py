@@ -35,6 +35,7 @@ from post.mail.journeys import ShownJourney, shown
 from post.mail.letter import LetterBox
 from post.mail.mailbox import Mailbox
 from post.mail.notice import MailNotice
+from post.mail.outbox import Outbox, Shown
 from post.mail.outside import Outside
 from post.mail.recipients import Recipients
 from post.mail.renewal import Renewal
@@ -159,6 +160,7 @@ class _Opened:
     log: Log
     journal: IJournal
     custody: Custody
+    outbox: Outbox
     ready: bool = False
     published: bool = False
     trouble: str = ""
@@ -392,7 +394,10 @@ class Node:
             tasks,
             may_begin=self._sees_most,
         )
-        tracking = Tracking(account, mailbox, letters, self.past, self.dispatch, self._clock, self._random, tasks)
+        outbox = self.outside.outbox(account)
+        tracking = Tracking(
+            account, mailbox, letters, self.past, self.dispatch, self._clock, self._random, tasks, outbox
+        )
         submission = Submission(
             account,
             mailbox,
@@ -403,12 +408,12 @@ class Node:
             self.policy,
             self._clock,
             tracking,
-            self.outside.outbox(account, journal),
+            outbox,
         )
         counted = Counted(submission, self.tally)
         custody = Custody(self.past, self._clock, lambda: self.deposited())
         opened = _Opened(
-            credentials, account, mailbox, submission, counted, tracking, log, journal, custody, tasks=tasks
+            credentials, account, mailbox, submission, counted, tracking, log, journal, custody, outbox, tasks=tasks
         )
         self.accounts.opened[credentials.address] = opened
         custody.use(credentials.deposit)
@@ -598,6 +603,13 @@ class Node:
             for address, opened in self.accounts.opened.items()
             if opened.ready
         }
+
+    async def leaving(self) -> list[Shown]:
+        """
+        What the people here have sent to the Internet, and has not left yet.
+        """
+        opened = [each for each in self.accounts.opened.values() if each.ready]
+        return [shown for each in opened for shown in await each.outbox.list(each.submission.sent())]
 
     def status(self) -> Status:
         """

@@ -317,9 +317,7 @@ class NodeService(Service):
             "reload": lambda request: self.reload(),
             "sent": lambda request: msgspec.to_builtins(self._node.sent(request.get("limit")) if self._node else {}),
         }
-        verbs |= queue.verbs(
-            lambda: self._node.outside if self._node is not None and self._node.pastry.active else None
-        )
+        verbs |= queue.verbs(lambda: self._node)
         factory = control.ControlFactory(verbs)
         self._control = self._reactor.listenUNIX(str(path), factory, mode=0o600)
 

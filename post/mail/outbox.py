@@ -5,20 +5,19 @@ on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Annotated
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
-from msgspec import Meta
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from post.crypto.names import canonical, canonical_domain
+from post.crypto.names import canonical, canonical_domain, split
 from post.errors import Conflict, NotFound, PostError
 from post.ids import Handle, NodeId
-from post.interfaces import Entropy, IJournal
+from post.interfaces import Entropy
 from post.mail.gateways import Gateways
 from post.mail.interfaces import RecipientOutside, RecipientUnknown
+from post.mail.journeys import Journey
 from post.mail.letter import Letter
 from post.mail.outbound import (
     ENDED,
@@ -27,7 +26,9 @@ from post.mail.outbound import (
     RECIPIENTS_LIMIT,
     TRYING,
     Outgoing,
+    Progress,
     Queued,
+    Said,
     make_entry,
     open_said,
     outbound_handle,
@@ -35,27 +36,26 @@ from post.mail.outbound import (
     secret_of,
     slot_of,
 )
+from post.mail.records import Passage, Standing
 from post.messaging.account import Account
 from post.messaging.dispatch import Signer
 from post.past.node import Past
 from post.tasks import gather
-from post.wire import Document, StorageClass, pack, unpack
+from post.wire import StorageClass, pack
 
 LISTED_LIMIT = 1000
-"""Of what was sent, so much is remembered for C{post queue list}."""
-JOURNALED = "outbound"
-"""Under which name."""
+"""Entries shown at once."""
 
 
-class Sent(Document, frozen=True):
+@dataclass(frozen=True)
+class _Parcel:
     """
-    What is remembered of an entry.
+    What goes into one entry.
     """
 
     slot: bytes
     accepted: int
-    recipients: Annotated[tuple[str, ...], Meta(max_length=RECIPIENTS_LIMIT)]
-    ended: bool = False
+    recipients: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,6 @@ class Outbox:
     def __init__(
         self,
         account: Account,
-        journal: IJournal,
         past: Past,
         gateways: Gateways,
         node_id: NodeId,
@@ -95,7 +94,6 @@ class Outbox:
         entropy: Entropy,
     ) -> None:
         self._account = account
-        self._journal = journal
         self._past = past
         self._gateways = gateways
         self._node_id = node_id
@@ -119,7 +117,7 @@ class Outbox:
             raise RecipientOutside(address)
         return domain
 
-    async def send(self, sender: str, recipients: Sequence[str], letter: Letter, content: bytes) -> None:
+    async def send(self, sender: str, recipients: Sequence[str], letter: Letter, content: bytes) -> Sequence[Passage]:
         """
         Have the ring keep it for the gateways.  Returning means promise 1; doing it again changes nothing.
 
@@ -130,100 +128,116 @@ class Outbox:
         for recipient in dict.fromkeys(recipients):
             domains.setdefault(self.check(recipient), []).append(recipient)
         now = int(self._clock.seconds())
-        sent = [
-            Sent(slot_of(self._account.master, content, sender, some), now, tuple(some))
+        parcels = [
+            _Parcel(slot_of(self._account.master, content, sender, some), now, tuple(some))
             for each in domains.values()
             for some in (each[at : at + RECIPIENTS_LIMIT] for at in range(0, len(each), RECIPIENTS_LIMIT))
         ]
-        await gather(self._send(sender, each, letter) for each in sent)
-        self._remember(sent)
+        done = await gather(self._send(sender, each, letter) for each in parcels)
+        return [passage for each in done for passage in each]
 
-    async def _send(self, sender: str, sent: Sent, letter: Letter) -> None:
-        handle = outbound_handle(self._node_id, sent.slot)
-        domain = self.check(sent.recipients[0])
+    async def _send(self, sender: str, parcel: _Parcel, letter: Letter) -> list[Passage]:
+        handle = outbound_handle(self._node_id, parcel.slot)
         outgoing = Outgoing(
             1,
             self._account.address,
             sender,
-            domain,
-            sent.recipients,
+            self.check(parcel.recipients[0]),
+            parcel.recipients,
             letter.reference,
             letter.size,
-            sent.accepted,
-            sent.slot,
+            parcel.accepted,
+            parcel.slot,
         )
         entry = make_entry(
             outgoing,
             self._account.signer,
-            self._secret(sent.slot),
+            self._secret(parcel.slot),
             await self._gateways.keys(handle),
             self._node_id,
             self._signer(),
             self._entropy,
         )
-        data, expires = pack(Queued(1, entry, b"")), sent.accepted + LIFE_S
+        data, expires = pack(Queued(1, entry, b"")), parcel.accepted + LIFE_S
+        copies = self._past.k
         try:
-            await self._past.insert(OUTBOUND, handle, data, StorageClass.PENDING, expires)
+            copies = (await self._past.insert(OUTBOUND, handle, data, StorageClass.PENDING, expires)).copies
         except Conflict:
             # It was sent before, and a gateway is at it already.  That it is about the same follows from the handle.
             pass
+        return [Passage(each, Standing.WAITING, parcel.accepted, expires, copies, handle) for each in parcel.recipients]
 
     def _secret(self, slot: bytes) -> bytes:
         return secret_of(self._account.master, slot)
 
-    # What was sent.
+    # How it goes on.
 
-    def _listed(self) -> list[Sent]:
-        data = self._journal.value(JOURNALED)
-        return list(unpack(tuple[Sent, ...], data)) if data else []
-
-    def _remember(self, sent: Sequence[Sent]) -> None:
-        known = {each.slot: each for each in self._listed()}
-        known |= {each.slot: each for each in sent if each.slot not in known}
-        self._write(list(known.values()))
-
-    def _write(self, sent: Sequence[Sent]) -> None:
-        now = self._clock.seconds()
-        kept = [each for each in sent if each.accepted + LIFE_S > now][-LISTED_LIMIT:]
-        # Only a list for people: nobody waits for it, and its loss loses no mail.
-        self._journal.write([], [(JOURNALED, pack(tuple(kept)))]).addErrback(
-            lambda failure: self.log.warn("the list of what was sent is not kept: {error}", error=failure.value)
-        )
-
-    async def list(self) -> list[Shown]:
+    def is_outside(self, address: str) -> bool:
         """
-        What was sent and is not done, as far as the ring says now.
+        Whether C{address}, of somebody to whom something was sent, is of another domain.
         """
-        waiting = [each for each in self._listed() if not each.ended]
-        shown = await gather(self._show(each) for each in waiting)
-        ended = {sent.slot for sent, each in zip(waiting, shown, strict=True) if each is None}
-        if ended:
-            everything = [
-                Sent(each.slot, each.accepted, each.recipients, each.ended or each.slot in ended)
-                for each in self._listed()
+        return split(address)[1].lower() != split(self._account.address)[1]
+
+    async def became(self, passages: Sequence[Passage]) -> list[tuple[str, Standing, int]]:
+        """
+        To whom of C{passages} it has gone, or by whom it was refused, as far as the ring says now, and since when.
+
+        @raise PostError: if that cannot be known now.
+        """
+        found: list[tuple[str, Standing, int]] = []
+        for handle in dict.fromkeys(passage.handle for passage in passages if passage.handle is not None):
+            progress, said = await self._stage(handle)
+            if progress is None or said is None:
+                continue
+            gone = dict.fromkeys(said.delivered, Standing.HANDED_ON) | dict.fromkeys(said.failed, Standing.REFUSED)
+            found += [
+                (passage.address, gone[passage.address], progress.at)
+                for passage in passages
+                if passage.handle == handle and passage.address in gone
             ]
-            self._write(everything)
+        return found
+
+    async def _stage(self, handle: Handle) -> tuple[Progress | None, Said | None]:
+        """
+        How far the entry under C{handle} is; no progress before the first attempt, and nothing at all if it is gone.
+        """
+        try:
+            data = await self._past.furthest(OUTBOUND, handle)
+        except NotFound:
+            return None, None
+        progress = progress_in(data)
+        if progress is None:
+            return None, Said(1, ())
+        return progress, open_said(progress, self._secret(progress.slot), ())
+
+    async def list(self, journeys: Iterable[Journey]) -> list[Shown]:
+        """
+        What of C{journeys} has not left yet, as far as the ring says now.
+        """
+        handles: dict[Handle, tuple[int, list[str]]] = {}
+        for journey in journeys:
+            for passage in journey.waiting():
+                if passage.handle is not None and self.is_outside(passage.address):
+                    handles.setdefault(passage.handle, (journey.at, []))[1].append(passage.address)
+        some = list(handles.items())[:LISTED_LIMIT]
+        shown = await gather(self._show(handle, at, recipients) for handle, (at, recipients) in some)
         return [each for each in shown if each is not None]
 
-    async def _show(self, sent: Sent) -> Shown | None:
-        handle = outbound_handle(self._node_id, sent.slot)
+    async def _show(self, handle: Handle, accepted: int, recipients: Sequence[str]) -> Shown | None:
+        sender = self._account.address
+        waiting = Shown(handle, accepted, sender, tuple(recipients), (), (), 0, False, 0, "")
         try:
-            progress = progress_in(await self._past.furthest(OUTBOUND, handle))
-            said = open_said(progress, self._secret(sent.slot), sent.recipients)
-        except NotFound:
-            return None
+            progress, said = await self._stage(handle)
         except PostError as error:
-            return Shown(
-                handle, sent.accepted, self._account.address, sent.recipients, (), (), 0, False, 0, f"unknown: {error}"
-            )
-        if progress is None:
-            return Shown(handle, sent.accepted, self._account.address, sent.recipients, (), (), 0, False, 0, "")
-        if progress.state == ENDED:
+            return replace(waiting, words=f"it is not known now how far it is: {error}")
+        if said is None or (progress is not None and progress.state == ENDED):
             return None
+        if progress is None:
+            return waiting
         return Shown(
             handle,
-            sent.accepted,
-            self._account.address,
+            accepted,
+            sender,
             said.left,
             said.delivered,
             said.failed,

@@ -16,7 +16,7 @@ from post.crypto.certificates import NodeCertificate
 from post.crypto.documents import Directory, Policy
 from post.errors import PostError
 from post.ids import Handle
-from post.interfaces import Entropy, IJournal
+from post.interfaces import Entropy
 from post.mail.forwarding import Forwarding, contact_of
 from post.mail.gateways import PUBLISH_S, Gateways
 from post.mail.letter import LetterBox
@@ -72,8 +72,6 @@ class Outside:
         self._random = random
         self._entropy = entropy
         self._tasks = tasks
-        self.outboxes: dict[str, Outbox] = {}
-        """By address."""
         self.gateways = Gateways(past, directory, root, clock)
         self.relaying: Relaying | None = None
         """The gateway that this node is, if it is one."""
@@ -130,14 +128,11 @@ class Outside:
         if self.relaying is not None:
             self.relaying.stop()
 
-    def outbox(self, account: Account, journal: IJournal) -> Outbox:
+    def outbox(self, account: Account) -> Outbox:
         """
         Where mail of an account that lives here goes.
         """
-        outbox = self.outboxes[account.address] = Outbox(
-            account, journal, self._past, self.gateways, self._node_id, self._signer, self._clock, self._entropy
-        )
-        return outbox
+        return Outbox(account, self._past, self.gateways, self._node_id, self._signer, self._clock, self._entropy)
 
     async def prompt(self, handle: Handle, what: int) -> None:
         """

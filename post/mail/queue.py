@@ -7,7 +7,7 @@ On a gateway it is all that the gateway sees to; on other nodes what their own p
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Protocol
 
 from post.errors import NotFound, PeerError
 from post.ids import Handle, Id
@@ -22,13 +22,26 @@ NAME_LIMIT = 40
 Verbs = dict[str, Callable[[dict[str, Any]], Coroutine[Any, Any, Any]]]  # Any: JSON.
 
 
-def verbs(outside: Callable[[], Outside | None]) -> Verbs:
+class Running(Protocol):
+    """
+    A node, as far as the queue is concerned.
+    """
+
+    outside: Outside
+
+    async def leaving(self) -> list[Shown]:
+        """
+        What the people of this node have sent, and has not left yet.
+        """
+
+
+def verbs(node: Callable[[], Running | None]) -> Verbs:
     """
     What can be asked over the control socket.
     """
 
-    def running() -> Outside:
-        found = outside()
+    def running() -> Running:
+        found = node()
         if found is None:
             raise NotFound("the node is not in the ring yet: try again in a moment")
         return found
@@ -45,15 +58,13 @@ def verbs(outside: Callable[[], Outside | None]) -> Verbs:
     return {"queue": show, "queue retry": retry, "queue drop": drop}
 
 
-async def entries(outside: Outside) -> list[Shown]:
+async def entries(node: Running) -> list[Shown]:
     """
     What waits, the oldest first.
     """
-    found: dict[Handle, Shown] = {}
-    for outbox in outside.outboxes.values():
-        found |= {each.handle: each for each in await outbox.list()}
-    if outside.relaying is not None:
-        found |= {work.handle: _shown(work) for work in outside.relaying.works.values()}
+    found = {each.handle: each for each in await node.leaving()}
+    if node.outside.relaying is not None:
+        found |= {work.handle: _shown(work) for work in node.outside.relaying.works.values()}
     return sorted(found.values(), key=lambda each: (each.accepted, each.handle))
 
 
@@ -73,7 +84,7 @@ def _shown(work: Work) -> Shown:
     )
 
 
-async def prompt(outside: Outside, name: str, what: int) -> None:
+async def prompt(node: Running, name: str, what: int) -> None:
     """
     Have the entry called C{name} tried now, or given up.
 
@@ -85,16 +96,16 @@ async def prompt(outside: Outside, name: str, what: int) -> None:
         raise PeerError("that is no name of mail that waits")
     if len(name) == NAME_LIMIT:
         try:
-            await outside.prompt(Handle(Id.from_hex(name)), what)
+            await node.outside.prompt(Handle(Id.from_hex(name)), what)
         except ValueError:
             raise PeerError("that is no name of mail that waits") from None
         return
-    found = [each for each in await entries(outside) if each.handle.hex().startswith(name)]
+    found = [each for each in await entries(node) if each.handle.hex().startswith(name)]
     if not found:
         raise NotFound("nothing that waits has that name")
     if len(found) > 1:
         raise PeerError("several have names that begin so: write more of it")
-    await outside.prompt(found[0].handle, what)
+    await node.outside.prompt(found[0].handle, what)
 
 
 def describe(shown: Shown) -> dict[str, Any]:

@@ -35,10 +35,10 @@ from post.mail.mime import HEADER_LIMIT, header_end
 from post.mail.notice import APPLICATION, SUBJECT_LIMIT, TRACE_LIMIT, MailNotice
 from post.mail.outbox import Outbox
 from post.mail.parts import blind_fields, fingerprint, whole_hash
-from post.mail.records import Passage, Standing
-from post.mail.tracking import Tracking
 from post.mail.recipients import Recipients
+from post.mail.records import Passage, Standing
 from post.mail.sameness import Sameness
+from post.mail.tracking import Tracking
 from post.messaging.account import Account
 from post.messaging.dispatch import Dispatch
 from post.messaging.identities import Identities

@@ -291,8 +291,7 @@ class OutboundTests(SynchronousTestCase):
         story.internet.says = later
         story.send(XAVIER)
         story.world.clock.advance(30)
-        outbox = story.world.node("node1").outside.outboxes["alice@example.org"]
-        [shown] = story.world.do(outbox.list())
+        [shown] = story.world.do(story.world.node("node1").leaving())
         self.assertEqual(((XAVIER,), 1, "Come again."), (shown.left, shown.tries, shown.words))
         tries = len(story.internet.tried)
         story.world.do(story.world.node("node1").outside.prompt(shown.handle, 1))
@@ -302,6 +301,6 @@ class OutboundTests(SynchronousTestCase):
             story.world.do(story.world.node("node2").outside.prompt(shown.handle, 2))
         story.world.do(story.world.node("node1").outside.prompt(shown.handle, 2))
         story.world.clock.advance(10)
-        self.assertEqual([], story.world.do(outbox.list()))
+        self.assertEqual([], story.world.do(story.world.node("node1").leaving()))
         story.settle()
         self.assertEqual(({}, []), (dict(story.internet.taken), story.world.folder("alice")))
