@@ -18,7 +18,7 @@ from post.errors import PeerError
 from post.mail.headers import addresses, all_fields, claims_results_of, field, results_host, spans
 from post.mail.letter import Letter, LetterBox
 from post.mail.mailbox import Mailbox
-from post.mail.notice import APPLICATION, MailNotice
+from post.mail.notice import APPLICATION, REPORT, MailNotice
 from post.messaging.account import Account, entry_key, outside_key
 from post.messaging.reception import Arrival
 from post.wire import unpack
@@ -82,7 +82,8 @@ class MailArrival:
         @raise PostError: if the message cannot be fetched or filed now.
         """
         notification = arrival.notification
-        if notification.application != APPLICATION:
+        is_report = notification.application == REPORT and isinstance(arrival.sender, NodeCertificate)
+        if notification.application != APPLICATION and not is_report:
             raise PeerError(f"a notification for {notification.application!r}")
         key = _key(arrival)
         notice = unpack(MailNotice, notification.payload)
@@ -99,7 +100,9 @@ class MailArrival:
             self._fetches.release()
         domain = split(canonical(self._account.address))[1]
         sender = arrival.sender
-        if isinstance(sender, NodeCertificate):
+        if is_report:
+            seen = from_gateway(notice, letter, domain)
+        elif isinstance(sender, NodeCertificate):
             seen = from_outside(notice, letter, domain)
         else:
             seen = from_member(notice, letter, domain, sender.address)
@@ -136,6 +139,13 @@ def from_member(notice: MailNotice, letter: Letter, domain: str, sender: str) ->
     prefix = _safe(_return_path(notice) + notice.trace, _TRACE)
     flag = VERIFIED if is_from(letter, sender) else ""
     return Seen(_results(domain, sender) + prefix, forged_claims(letter.header, domain), flag)
+
+
+def from_gateway(notice: MailNotice, letter: Letter, domain: str) -> Seen:
+    """
+    What a gateway itself says, by its signature.
+    """
+    return Seen(_safe(_return_path(notice), _TRACE), forged_claims(letter.header, domain), "")
 
 
 def from_outside(notice: MailNotice, letter: Letter, domain: str) -> Seen:

@@ -11,6 +11,8 @@ from msgspec import Meta
 from post.wire import Document
 
 APPLICATION = "mail"
+REPORT = "report"
+"""The application of what a gateway says itself about mail that it relays."""
 SUBJECT_LIMIT = 256
 TRACE_LIMIT = 2048
 

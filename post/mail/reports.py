@@ -11,9 +11,10 @@ from twisted.internet.interfaces import IReactorTime
 
 from post.errors import NotFound
 from post.hashes import Purpose, keyed
+from post.mail.headers import field
 from post.mail.interfaces import RecipientUnknown
 from post.mail.letter import LetterBox
-from post.mail.notice import APPLICATION, MailNotice
+from post.mail.notice import REPORT, SUBJECT_LIMIT, MailNotice
 from post.mail.recipients import Recipients
 from post.mail.relay import Outcome, Told, Verdict
 from post.mail.report import Action, Fate, Report, write_report
@@ -79,10 +80,9 @@ class Reports:
         )
         letter = await self._letters.store(message)
         now = int(self._clock.seconds())
-        notice = MailNotice(
-            1, "", told.outgoing.author, "Mail delivery", now * 1000, letter.size, letter.reference, b""
-        )
-        await self._dispatch.notify(None, Notification(1, named, account, now, APPLICATION, pack(notice)))
+        subject = (field(message, b"subject") or b"").decode("utf-8", "replace")[:SUBJECT_LIMIT]
+        notice = MailNotice(1, "", told.outgoing.author, subject, now * 1000, letter.size, letter.reference, b"")
+        await self._dispatch.notify(None, Notification(1, named, account, now, REPORT, pack(notice)))
 
     @staticmethod
     def _fate(verdict: Verdict, told: Told) -> Fate:

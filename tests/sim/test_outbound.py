@@ -13,6 +13,7 @@ from zope.interface.verify import verifyObject
 from post.errors import PostError
 from post.mail.interfaces import RecipientOutside, SenderRefused
 from post.mail.outbound import DONE, OUTBOUND
+from post.mail.records import Standing
 from post.mail.relay import IRelay, Outcome, Verdict
 from post.sim.world import World
 from tests.sim.outside import SCHEDULE, Internet, Relay
@@ -23,6 +24,13 @@ MESSAGE = (
 )
 XAVIER = "xavier@example.net"
 GATEWAYS = ("node5", "node6")
+
+
+def taken(recipient: str) -> Verdict:
+    """
+    What a server says that takes it.
+    """
+    return Verdict(recipient, Outcome.DELIVERED, "2.0.0", "ok", "mx.example.net")
 
 
 def later(recipient: str) -> Verdict:
@@ -161,8 +169,31 @@ class OutboundTests(SynchronousTestCase):
         [report] = story.world.folder("alice")
         for line in (b"Return-Path: <>", b"Action: failed", b"Status: 5.1.1", b"No such user.", b"rfc822; xavier@"):
             self.assertIn(line, report)
+        self.assertNotIn(b"X-POST-Origin", report)
         self.assertNotIn(b"yvonne", report.partition(b"text/rfc822-headers")[0])
         self.assertEqual({"yvonne@example.net": 1}, dict(story.internet.taken))
+
+    def test_followed(self) -> None:
+        """
+        Alice's node knows of each recipient how it stands, from the ring.
+        """
+        story = Story(6)
+        story.internet.says = lambda recipient: {XAVIER: refused, "z@example.net": later}.get(recipient, taken)(
+            recipient
+        )
+        story.send(XAVIER, "yvonne@example.net", "z@example.net", "bob@example.org")
+        story.world.clock.advance(600)
+        [journey] = story.world.node("node1").accounts.submission("alice@example.org").sent()
+        standings = {passage.address: passage.standing for passage in journey.passages}
+        self.assertEqual(
+            {
+                XAVIER: Standing.REFUSED,
+                "yvonne@example.net": Standing.HANDED_ON,
+                "z@example.net": Standing.WAITING,
+                "bob@example.org": Standing.DELIVERED,
+            },
+            standings,
+        )
 
     def test_expired(self) -> None:
         """
