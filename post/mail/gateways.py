@@ -80,6 +80,14 @@ def key_handle(node: NodeId) -> Handle:
     return handle_of(Purpose.GATEWAY_KEY, node.packed())
 
 
+def make_key(node: NodeId, signer: Signer, now: int) -> bytes:
+    """
+    What the gateway C{node} publishes.
+    """
+    body = pack(GatewayKey(1, node, now, sealing_key(signer.key).public))
+    return pack(SignedKey(1, body, signer.chain, signer.key.sign(Purpose.SIGN_GATEWAY_KEY, body)))
+
+
 def check_key(data: bytes, root: bytes, now: float) -> GatewayKey:
     """
     @raise PeerError: if C{data} is no gateway's key, not signed by that gateway, or from the future.
@@ -194,6 +202,5 @@ class Gateways:
         @raise PostError: if it cannot be said now.
         """
         now = int(self._clock.seconds())
-        body = pack(GatewayKey(1, node, now, sealing_key(signer.key).public))
-        data = pack(SignedKey(1, body, signer.chain, signer.key.sign(Purpose.SIGN_GATEWAY_KEY, body)))
+        data = make_key(node, signer, now)
         await self._past.insert(GATEWAY_KEY, key_handle(node), data, StorageClass.HEAD, now + LEASE_S)

@@ -381,7 +381,8 @@ class Relaying:
         return known or Verdict(recipient, Outcome.LATER, "4.4.7", said.words or "It was not tried.", said.remote)
 
     async def _tell_surely(self, told: Told) -> None:
-        while not self._stopped:
+        # Nobody is told what became of a message from nobody (RFC 5321, 4.5.5).
+        while not self._stopped and told.outgoing.sender:
             try:
                 await self._tell(told)
             except NotFound as error:

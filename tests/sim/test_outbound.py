@@ -195,6 +195,18 @@ class OutboundTests(SynchronousTestCase):
             standings,
         )
 
+    def test_from_nobody(self) -> None:
+        """
+        What became of a message from nobody, such as a receipt of reading, is told to nobody.
+        """
+        story = Story(7)
+        story.internet.says = refused
+        submission = story.world.node("node1").accounts.submission("alice@example.org")
+        story.world.do(submission.submit("", [XAVIER], MESSAGE, b""))
+        story.settle()
+        self.assertEqual([], story.world.folder("alice"))
+        self.assertEqual({DONE}, set(story.stages()))
+
     def test_expired(self) -> None:
         """
         What nobody takes is reported as late, once, and as failed at the end, once.

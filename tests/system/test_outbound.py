@@ -15,6 +15,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.gateway.names import NameServer
+from tests.gateway.trust import Trust, WebServer
 from tests.programs import need
 from tests.system.postfix import Postfix, free_port
 from tests.system.rings import Ring, wait_for
@@ -62,7 +63,7 @@ class OutboundTests(SynchronousTestCase):
         self.addCleanup(names.__exit__, None, None, None)
         self.names = names
 
-    def ring(self, port: int) -> Ring:
+    def ring(self, port: int, more: str = "") -> Ring:
         """
         A ring that sends mail for outside to C{port}, and tries again soon.
         """
@@ -70,7 +71,7 @@ class OutboundTests(SynchronousTestCase):
         ring.__enter__()
         self.addCleanup(lambda: ring.__exit__(*sys.exc_info()))
         for name in GATEWAYS:
-            self.configure(ring, name, f"smtp_port = {port}\nretry_s = 2\nwarn_s = 600")
+            self.configure(ring, name, f"smtp_port = {port}\nretry_s = 2\nwarn_s = 600\n{more}")
         return ring
 
     def configure(self, ring: Ring, name: str, settings: str) -> None:
@@ -239,3 +240,32 @@ class OutboundTests(SynchronousTestCase):
             return [each[1] for each in answer if isinstance(each, tuple)]
         finally:
             client.shutdown()
+
+    def test_policy(self) -> None:
+        """
+        A domain's policy (MTA-STS) is fetched over HTTPS, and while its server does not prove its name, mail waits.
+        """
+        trust = Trust(self.scratch)
+        self.scratch.chmod(0o755)
+        policy = b"version: STSv1\r\nmode: enforce\r\nmx: mx.elsewhere.example\r\nmax_age: 86400\r\n"
+        web = WebServer(trust, "mta-sts.elsewhere.example", {"/.well-known/mta-sts.txt": policy})
+        web.__enter__()
+        self.addCleanup(web.__exit__, None, None, None)
+        self.zone["_mta-sts.elsewhere.example"] = {"TXT": ["v=STSv1; id=1;"]}
+        self.zone["mta-sts.elsewhere.example"] = {"A": ["127.0.0.1"]}
+        self.names.set(self.zone)
+        self.certificate()
+        postfix = Postfix("elsewhere.example", SECURE.format(self.scratch))
+        self.addCleanup(postfix.__exit__, None, None, None)
+        postfix.start()
+        ring = self.ring(postfix.port, f'sts_port = {web.port}\nroots = "{trust.roots}"')
+        self.send(ring, letter("secret"))
+        wait_for("an attempt", lambda: any(each["tries"] for each in self.queue(ring, "node1")))
+        self.assertIn("No secure connection", self.queue(ring, "node1")[0]["words"])
+        self.assertEqual([], postfix.texts())
+        postfix.stop()
+        for made, shown in zip(trust.certify("mx.elsewhere.example"), ("cert.pem", "key.pem"), strict=True):
+            (self.scratch / shown).write_bytes(made.read_bytes())
+        postfix.start()
+        wait_for("the message", postfix.texts)
+        self.assertIn(b"using TLSv1.3", postfix.texts()[0])
