@@ -3,7 +3,7 @@ A gateway's work on the mail for outside that the ring keeps (POST, section 5).
 
 It keeps nothing itself.  Holders tell it of entries; before each attempt it reads how far the entry is and writes into
 the ring that it is trying, and after it what came of it: so another one goes on where it stopped, with the same
-schedule.  While one is trying, no other does, until L{CLAIM_S} after it began.
+schedule.  While one says that it is trying, no other does.
 
 What is promised is I{at least once}.  A message goes out twice if a gateway is lost between the moment when a server
 has taken it and the moment when that is written into the ring; and if the ring is in parts, each with a gateway and
@@ -56,11 +56,13 @@ from post.rpc import Rpc
 from post.tasks import Tasks, sleep
 from post.wire import RefusalCode, StorageClass, pack, unpack
 
-CLAIM_S = 900
-"""For so long at most one gateway tries before the next one does."""
-ATTEMPT_S = 840.0
+CLAIM_S = 120
+"""For so long after it has last said that it is trying no other gateway tries: a successor waits for that."""
+RENEW_S = 40.0
+"""How often it says so."""
+ATTEMPT_S = 900.0
 """One attempt, with all servers that are tried: the end of the message alone may take ten minutes (RFC 5321,
-4.5.3.2.6).  A minute less than L{CLAIM_S}, for writing what came of it."""
+4.5.3.2.6)."""
 AT_ONCE = 20
 """Attempts at once."""
 LARGE_BYTES = 2_000_000
@@ -68,6 +70,8 @@ LARGE_AT_ONCE = 2
 """Messages longer than that in memory at once, whole and signed: half a gigabyte at the usual limit of 50 MB."""
 WORKS_LIMIT = 50_000
 """Entries that one gateway sees to; about 50 MB."""
+DONE_PAUSE_S = 600
+"""What is done need not be heard of again: whoever told us of it has been told."""
 AGAIN_S = 30.0
 """After the ring did not let us read or write."""
 HURRY_S = 1.0
@@ -177,7 +181,7 @@ class Relaying:
                 raise Overloaded("too much mail for outside")
             work = await self._take_up(handle)
             if work is None:
-                return CLAIM_S
+                return DONE_PAUSE_S
         return max(0, int(work.due - self._clock.seconds()))
 
     async def _take_up(self, handle: Handle) -> Work | None:
@@ -269,6 +273,7 @@ class Relaying:
             work.due = now + 1 + self._random.random()
             return False
         work.prompted, work.trying = False, True
+        self._tasks.spawn(self._renew_claim(work, said))
         return await self._attempt(work, said)
 
     async def _claim(self, work: Work, progress: Progress | None, said: Said) -> bool:
@@ -355,6 +360,24 @@ class Relaying:
         except TimeoutError:
             return [Verdict(each, Outcome.LATER, "4.4.7", "It took too long.") for each in said.left]
 
+    async def _renew_claim(self, work: Work, said: Said) -> None:
+        """
+        Say again and again that we are trying.  If that fails, so be it: what a server is taking cannot be called back.
+        """
+        tries = work.tries
+        while True:
+            await sleep(self._clock, RENEW_S)
+            if not work.trying or work.tries != tries or self._stopped:
+                return
+            try:
+                progress = progress_in(await self._past.furthest(OUTBOUND, work.handle))
+                if progress is None or (progress.gateway, progress.state) != (self._node_id, TRYING):
+                    return
+                due = int(self._clock.seconds()) + CLAIM_S
+                await self._store(work.handle, self._progress(work, progress.number + 1, TRYING, due, said))
+            except PostError as error:
+                self.log.info("{handle} cannot be kept: {error}", handle=work.handle, error=error)
+
     def _noted(self, said: Said, verdicts: Sequence[Verdict]) -> Said:
         by_outcome = {
             outcome: tuple(each.recipient for each in verdicts if each.outcome is outcome) for outcome in Outcome
@@ -405,8 +428,11 @@ class Relaying:
                 # Another one may have gone on meanwhile: our claim ran out while we waited for the ring.
                 number = progress.number if progress is not None else 0
                 state = WAITING if said.left else ENDED
-                await self._store(work.handle, self._progress(work, number + 1, state, due, said))
-                return
+                data = self._progress(work, number + 1, state, due, said)
+                await self._store(work.handle, data)
+                # As with a claim, another one may have written the same number.
+                if await self._past.furthest(OUTBOUND, work.handle) == data:
+                    return
             except NotFound:
                 return
             except PostError as error:

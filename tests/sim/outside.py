@@ -29,6 +29,8 @@ class Internet:
         self.taken: Counter[str] = Counter()
         self.messages: list[bytes] = []
         self.tried: list[tuple[str, float]] = []
+        self.pause_s = 1.0
+        """Before a server answers, and before it hangs up."""
         self.says: Callable[[str], Verdict | None] = lambda recipient: None
         self.before: Callable[[str], None] = lambda gateway: None
         self.after: Callable[[str], None] = lambda gateway: None
@@ -44,7 +46,7 @@ class Internet:
 @implementer(IRelay)
 class Relay:
     """
-    One gateway's way there: each attempt takes two seconds.
+    One gateway's way there.
     """
 
     def __init__(self, internet: Internet, name: str) -> None:
@@ -71,5 +73,5 @@ class Relay:
         machine = self._internet.world.machines[self._name]
         done: Deferred[None] = Deferred()
         # On the machine's own clock: when that is gone, nothing goes on.
-        machine.clock.callLater(1.0, done.callback, None)
+        machine.clock.callLater(self._internet.pause_s, done.callback, None)
         await done

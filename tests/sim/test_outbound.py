@@ -261,7 +261,28 @@ class OutboundTests(SynchronousTestCase):
         story.settle()
         self.assertEqual({XAVIER: 2}, dict(story.internet.taken))
         [first, second] = [time for _, time in story.internet.tried]
-        self.assertGreaterEqual(second - first, 890)
+        self.assertGreaterEqual(second - first, 100)
+
+    def test_slow(self) -> None:
+        """
+        A server may take its time: no other gateway tries meanwhile, although all holders keep telling.
+        """
+        story = Story(22)
+        story.internet.pause_s = 400
+        story.send(XAVIER)
+        story.settle()
+        self.assertEqual(({XAVIER: 1}, 1), (dict(story.internet.taken), len(story.internet.tried)))
+
+    def test_endless(self) -> None:
+        """
+        But not for ever.
+        """
+        story = Story(23)
+        story.internet.pause_s = 10_000
+        story.send(XAVIER)
+        story.world.clock.advance(1200)
+        [shown] = story.world.do(story.world.node("node1").leaving())
+        self.assertEqual((1, "It took too long."), (shown.tries, shown.words))
 
     def lose(self, story: Story, name: str) -> None:
         """
