@@ -243,7 +243,7 @@ class Node:
         self._store = store
         self._credentials = credentials
         self._tasks = Tasks()
-        root = Trust.of(credentials.root)
+        root = self._root = Trust.of(credentials.root)
         self.rpc = Rpc(transport, clock, self.complaints)
         self.board = Board(self.rpc, clock, self.complaints)
         self.revoked = RevokedNotice(root, self.board, transport, clock)
@@ -350,7 +350,7 @@ class Node:
             lambda: self.signer,
             lambda: self.directory,
             self.policy,
-            self._credentials.root,
+            self._root,
             self._clock,
             self._random,
             self._entropy,

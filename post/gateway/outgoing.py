@@ -8,7 +8,7 @@ import http.client
 import socket
 import ssl
 from functools import partial
-from random import Random, SystemRandom
+from random import SystemRandom
 from typing import Any
 
 from OpenSSL import crypto
@@ -40,35 +40,25 @@ FETCH_S = 20.0
 PATH = "/.well-known/mta-sts.txt"
 
 
-def outgoing(reactor: Any, config: Config, credentials: NodeCredentials, domain: str) -> OutgoingService | None:
-    """
-    What a node needs for mail that leaves, if it is a gateway by its certificate.
-
-    @raise ConfigError: as L{OutgoingService}.
-    """
-    if ROLE not in read_node(credentials.chain[0]).roles:
-        return None
-    return OutgoingService(reactor, config, domain, SystemRandom())
-
-
 class OutgoingService:
     """
-    The way to the Internet, on the real reactor.
+    The way to the Internet, on the real reactor; on a node without that role nothing.
     """
 
     log = Logger()
 
-    def __init__(self, reactor: Any, config: Config, domain: str, random: Random) -> None:  # Any: TCP, UDP, threads.
+    def __init__(self, reactor: Any, config: Config, credentials: NodeCredentials, domain: str) -> None:
+        # Any: TCP, UDP, threads.
         """
         @raise ConfigError: if a key, or the file of trust roots, cannot be used.
         """
         self._reactor = reactor
         self._settings = config.settings.gateway
         self._domain = domain
-        self._random = random
+        self._relays = ROLE in read_node(credentials.chain[0]).roles
         self._directory = config.directory
-        self._keys = read_keys(config.directory)
-        self._roots = _read_roots(config)
+        self._keys = read_keys(config.directory) if self._relays else []
+        self._roots = _read_roots(config) if self._relays else []
         self._threads = ThreadPool(0, THREADS, "outgoing")
         self._dns: Dns | None = None
 
@@ -76,6 +66,8 @@ class OutgoingService:
         """
         Relay what C{outside} has.
         """
+        if not self._relays:
+            return
         settings = self._settings
         self._threads.start()
         self._dns = dns = Dns(make_resolver(self._reactor, settings.dns), self._reactor)
@@ -88,7 +80,7 @@ class OutgoingService:
             settings.host or self._domain,
             self._domain,
             settings.smtp_port,
-            self._random,
+            SystemRandom(),
         )
         if not self._keys:
             self.log.warn("what leaves here is not signed: make a key with 'post gateway dkim'")
@@ -102,14 +94,6 @@ class OutgoingService:
             self._dns.stop()
         if self._threads.started:
             await maybeDeferred(self._threads.stop)
-
-    def reload(self) -> None:
-        """
-        Sign with the keys that are there now.
-
-        @raise ConfigError: if one of them cannot be used; then those of before stay.
-        """
-        self._keys = read_keys(self._directory)
 
     def _sign(self, message: bytes) -> Deferred[bytes]:
         keys: list[Key] = self._keys

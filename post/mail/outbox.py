@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from post.crypto.names import canonical, canonical_domain, split
-from post.errors import Conflict, NotFound, PostError
+from post.errors import BadSignature, Conflict, NotFound, PostError
 from post.ids import Handle, NodeId
 from post.interfaces import Entropy
 from post.mail.gateways import Gateways
@@ -208,7 +208,10 @@ class Outbox:
         progress = progress_in(data)
         if progress is None:
             return None, Said(1, ())
-        return progress, open_said(progress, self._secret(progress.slot), ())
+        try:
+            return progress, open_said(progress, self._secret(progress.slot), ())
+        except BadSignature:
+            return None, None  # Sent from a machine that is lost: its secret went with it.
 
     async def list(self, journeys: Iterable[Journey]) -> list[Shown]:
         """

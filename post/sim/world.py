@@ -41,7 +41,7 @@ class Machine:
     """
 
     def __init__(
-        self, world: World, name: str, accounts: Sequence[AccountCredentials], skew_s: float, gateway: bool
+        self, world: World, name: str, accounts: Sequence[AccountCredentials], skew_s: float, gateway: bool = False
     ) -> None:
         authority = world.authority
         key, chain, self.certificate = authority.node(name, roles=("gateway",) * gateway)
