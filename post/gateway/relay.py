@@ -216,7 +216,10 @@ class Relay:
         if field(header, b"message-id") is None:
             added.append(f"Message-ID: <{outgoing.slot.hex()}@{self._domain}>")
         whole = "".join(f"{line}\r\n" for line in added).encode() + message
-        signature = await self._sign(whole)
+        try:
+            signature = await self._sign(whole)
+        except ValueError:
+            raise _Failed(Outcome.REFUSED, "5.6.0", "The message has a header that cannot be signed.") from None
         received = (
             f"Received: from {self._domain} by {self._host} (POST) with SMTP\r\n\tid {outgoing.slot.hex()}; {date}\r\n"
         )

@@ -146,8 +146,8 @@ class SignedProgress(Document, frozen=True):
 class Said(Document, frozen=True):
     """
     What became of each recipient so far, for the gateways and the sender.  C{left} are those still to be tried;
-    C{words} is what was last heard of them, from C{remote}.  C{warned}: the sender has been told that it takes long.
-    C{asked}:  whether somebody asked for it to be dropped, or tried at once.
+    C{words} is what was last heard of one of them, from C{remote}, at C{tried}.  C{warned}: the sender has been told
+    that it takes long.
     """
 
     version: int

@@ -23,6 +23,7 @@ from twisted.logger import Logger
 
 from post.complaints import Complaints
 from post.crypto.names import canonical_domain, split
+from post.crypto.trust import Revoked, check_revoked
 from post.errors import BadSignature, Conflict, NotFound, Overloaded, PostError, Refused
 from post.ids import Contact, Handle, NodeId
 from post.interfaces import Entropy
@@ -87,6 +88,7 @@ class Work:
 
     handle: Handle
     entry: bytes
+    author_key: bytes
     waybill: Waybill
     secret: bytes
     outgoing: Outgoing
@@ -196,6 +198,8 @@ class Relaying:
         except BadSignature:
             raise NotFound("mail for other gateways") from None
         outgoing, author = open_entry(waybill, secret, self._root)
+        # Whoever has stolen a key that is revoked can still sign with a time before that.
+        check_revoked(self._root, author.public_key, self._clock.seconds())
         if not self._may_relay(outgoing):
             self._complaints.note(author.address, "mail for outside that is not to be relayed")
             raise NotFound("mail that is not to be relayed")
@@ -204,7 +208,9 @@ class Relaying:
             return known
         said = open_said(progress, secret, outgoing.recipients)
         tries = progress.tries if progress is not None else 0
-        work = Work(handle, queued.entry, waybill, secret, outgoing, self._clock.seconds(), tries, said)
+        work = Work(
+            handle, queued.entry, author.public_key, waybill, secret, outgoing, self._clock.seconds(), tries, said
+        )
         self.works[handle] = work
         self._wait(work)
         return work
@@ -239,8 +245,8 @@ class Relaying:
         work.due = self._clock.seconds() + AGAIN_S
         try:
             ended = await self._once(work)
-        except NotFound:
-            ended = True  # Nobody has it any longer, or whoever has tells us of it again.
+        except (NotFound, Revoked):
+            ended = True  # Nobody has it any longer, or whoever has tells us of it again; or it must not leave.
         except PostError as error:
             self.log.info("{handle} waits: {error}", handle=work.handle, error=error)
         finally:
@@ -268,6 +274,7 @@ class Relaying:
                 work.due, work.tries = progress.due, progress.tries
                 work.said = open_said(progress, work.secret, work.outgoing.recipients)
                 return False
+        check_revoked(self._root, work.author_key, now)
         said = open_said(progress, work.secret, work.outgoing.recipients)
         if not await self._claim(work, progress, said):
             work.due = now + 1 + self._random.random()
@@ -359,6 +366,10 @@ class Relaying:
             return await attempt.addTimeout(ATTEMPT_S, self._clock)
         except TimeoutError:
             return [Verdict(each, Outcome.LATER, "4.4.7", "It took too long.") for each in said.left]
+        except Exception:
+            # A bug of ours.  What the server made of it is not known, so it counts as an attempt, and the pauses grow.
+            self.log.failure("{handle} could not be tried", handle=work.handle)
+            return [Verdict(each, Outcome.LATER, "4.3.0", "Something is wrong here.") for each in said.left]
 
     async def _renew_claim(self, work: Work, said: Said) -> None:
         """

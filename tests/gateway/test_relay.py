@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any, cast
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone, ConnectionRefusedError
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer
 from twisted.internet.testing import MemoryReactorClock, StringTransport
@@ -105,6 +105,7 @@ class RelayTests(SynchronousTestCase):
             "example.net": ["192.0.2.9"],
         }
         self.proven: list[bool] = []
+        self.signature: Deferred[bytes] = succeed(b"DKIM-Signature: x\r\n")
         self.sent = b""
 
         def tls(host: str, proven: bool) -> Opportunistic:
@@ -115,7 +116,7 @@ class RelayTests(SynchronousTestCase):
             self.reactor,
             cast(Dns, self.dns),
             cast(Policies, self.policies),
-            lambda message: succeed(b"DKIM-Signature: x\r\n"),
+            lambda message: self.signature,
             tls,
             HOST,
             "example.org",
@@ -180,6 +181,14 @@ class RelayTests(SynchronousTestCase):
         prepared = self.successResultOf(Deferred.fromCoroutine(prepare))
         self.assertIn(b"\r\nDate: Tue, 14 Nov 2023 22:13:20 +0000\r\n", prepared)
         self.assertIn(b"\r\nMessage-ID: <73737373737373737373737373737373@example.org>\r\nFrom: ", prepared)
+
+    def test_unsigned(self) -> None:
+        """
+        A message whose header is none does not leave.
+        """
+        self.signature = fail(ValueError("no header"))
+        [verdict] = self.deliver()
+        self.assertEqual((Outcome.REFUSED, "5.6.0"), (verdict.outcome, verdict.status))
 
     def test_order(self) -> None:
         """

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from post.crypto.trust import Taken, Trust
 from post.errors import PostError
 from post.mail.interfaces import RecipientOutside, SenderRefused
 from post.mail.outbound import DONE, OUTBOUND
@@ -262,6 +263,39 @@ class OutboundTests(SynchronousTestCase):
         self.assertEqual({XAVIER: 2}, dict(story.internet.taken))
         [first, second] = [time for _, time in story.internet.tried]
         self.assertGreaterEqual(second - first, 100)
+
+    def test_broken(self) -> None:
+        """
+        A bug in the relay is an attempt like another: it is not repeated without end, and the sender hears of it.
+        """
+        story = Story(24)
+
+        def fail(recipient: str) -> Verdict:
+            raise ZeroDivisionError
+
+        story.internet.says = fail
+        story.send(XAVIER)
+        story.settle()
+        self.assertLess(len(story.internet.tried), 10)
+        self.assertEqual(len(story.internet.tried), len(self.flushLoggedErrors(ZeroDivisionError)))
+        self.assertIn(b"Action: failed", story.world.folder("alice")[-1])
+
+    def test_revoked(self) -> None:
+        """
+        What waits does not leave any more once the key that signed it is revoked, whatever time it says.
+        """
+        story = Story(25)
+        story.internet.says = later
+        story.send(XAVIER)
+        story.world.clock.advance(10)
+        key = story.world.home("alice").accounts[0].key.public
+        for name in GATEWAYS:
+            root = story.world.node(name).outside.relaying._root  # type: ignore[union-attr]
+            assert isinstance(root, Trust)
+            root.revoke({key: Taken(int(story.world.clock.seconds()))}, int(story.world.clock.seconds()) + 1)
+        story.internet.says = lambda recipient: None
+        story.settle()
+        self.assertEqual({}, dict(story.internet.taken))
 
     def test_slow(self) -> None:
         """
