@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from post.complaints import Complaints
 from post.crypto.certificates import NodeCertificate
 from post.crypto.documents import Directory, Policy
-from post.errors import PostError
+from post.errors import PostError, Refused
 from post.ids import Handle
 from post.interfaces import Entropy
 from post.mail.forwarding import Forwarding, contact_of
@@ -141,11 +141,10 @@ class Outside:
         @raise PostError: why it cannot be done.
         """
         error: PostError | None = None
-        is_here = self.relaying is not None and handle in self.relaying.works
-        if self.relaying is not None and is_here:
-            await self.relaying.prompt(handle, what)
-            return
-        for node in self.gateways.in_order(handle):
+        nodes = self.gateways.in_order(handle)
+        if self.relaying is not None and handle in self.relaying.works:
+            nodes = [self._node_id]  # We are at it ourselves.
+        for node in nodes:
             try:
                 if node == self._node_id and self.relaying is not None:
                     await self.relaying.prompt(handle, what)
@@ -156,4 +155,6 @@ class Outside:
                 error = error or failed
             else:
                 return
+        if isinstance(error, Refused):
+            raise PostError(error.text)  # What the gateway says is for people.
         raise error or PostError("there is no gateway")

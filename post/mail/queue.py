@@ -14,7 +14,7 @@ from post.ids import Handle, Id
 from post.mail.messages import DROP, RETRY
 from post.mail.outbox import Shown
 from post.mail.outside import Outside
-from post.mail.relaying import Work
+from post.mail.stages import Work
 
 NAME_LIMIT = 40
 """Hexadecimal digits of a whole name; the first few do, if they name one entry."""

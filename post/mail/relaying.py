@@ -12,22 +12,22 @@ holders of the entry.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from random import Random
 
 from msgspec import structs
 from twisted.internet.defer import Deferred, DeferredSemaphore, TimeoutError
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from post.complaints import Complaints
 from post.crypto.names import canonical_domain, split
 from post.crypto.trust import Revoked, check_revoked
-from post.errors import BadSignature, Conflict, NotFound, Overloaded, PostError, Refused
+from post.errors import BadSignature, NotFound, Overloaded, PostError, Refused
 from post.ids import Contact, Handle, NodeId
 from post.interfaces import Entropy
-from post.mail import messages, outbound
+from post.mail import messages
 from post.mail.authorship import is_author, is_authored
 from post.mail.gateways import sealing_key
 from post.mail.letter import LetterBox
@@ -35,14 +35,9 @@ from post.mail.outbound import (
     ENDED,
     OUTBOUND,
     TRYING,
-    WAITING,
     Outgoing,
-    Progress,
     Queued,
     Said,
-    Waybill,
-    box_said,
-    make_progress,
     open_entry,
     open_said,
     open_secret,
@@ -51,21 +46,22 @@ from post.mail.outbound import (
 )
 from post.mail.relay import IRelay, Outcome, Tell, Told, Verdict
 from post.mail.schedule import Schedule
+from post.mail.stages import Stages, Work, latest, noted
 from post.messaging.dispatch import Signer
 from post.past.node import Past
 from post.rpc import Rpc
 from post.tasks import Tasks, sleep
-from post.wire import RefusalCode, StorageClass, pack, unpack
+from post.wire import RefusalCode, unpack
 
-CLAIM_S = 120
-"""For so long after it has last said that it is trying no other gateway tries: a successor waits for that."""
-RENEW_S = 40.0
-"""How often it says so."""
 ATTEMPT_S = 900.0
 """One attempt, with all servers that are tried: the end of the message alone may take ten minutes (RFC 5321,
 4.5.3.2.6)."""
-AT_ONCE = 20
+AT_ONCE = 50
 """Attempts at once."""
+DOMAIN_AT_ONCE = 5
+"""And to one domain: one whose servers take minutes to answer does not keep the others waiting."""
+ASIDE_S = 2.0
+"""Before what had to wait for others to its domain looks again."""
 LARGE_BYTES = 2_000_000
 LARGE_AT_ONCE = 2
 """Messages longer than that in memory at once, whole and signed: half a gigabyte at the usual limit of 50 MB."""
@@ -78,29 +74,6 @@ AGAIN_S = 30.0
 HURRY_S = 1.0
 """Between two turns of what somebody wants done now, while another gateway is trying."""
 PIECE_BYTES = 256 * 1024
-
-
-@dataclass
-class Work:
-    """
-    One entry that this gateway sees to.
-    """
-
-    handle: Handle
-    entry: bytes
-    author_key: bytes
-    waybill: Waybill
-    secret: bytes
-    outgoing: Outgoing
-    due: float
-    tries: int = 0
-    said: Said | None = None
-    trying: bool = False
-    prompted: bool = False
-    dropped: bool = False
-    timer: IDelayedCall | None = None
-    verdicts: dict[str, Verdict] = field(default_factory=dict)
-    """The latest of each recipient, if it was this gateway that tried."""
 
 
 class Relaying:
@@ -126,6 +99,7 @@ class Relaying:
         complaints: Complaints,
         tasks: Tasks,
     ) -> None:
+        self._stages = Stages(past, node_id, signer, clock, random, entropy)
         self._past = past
         self._letters = letters
         self._node_id = node_id
@@ -135,12 +109,13 @@ class Relaying:
         self._tell = tell
         self._clock = clock
         self._random = random
-        self._entropy = entropy
         self._complaints = complaints
         self._tasks = tasks
         self._relay: IRelay | None = None
         self._schedule = Schedule()
         self._at_once = DeferredSemaphore(AT_ONCE)
+        self._busy: Counter[str] = Counter()
+        """Turns under way, by domain."""
         self._large = DeferredSemaphore(LARGE_AT_ONCE)
         self._stopped = False
         self.works: dict[Handle, Work] = {}
@@ -158,6 +133,7 @@ class Relaying:
         Begin nothing any more.
         """
         self._stopped = True
+        self._stages.stop()
         for work in self.works.values():
             if work.timer is not None and work.timer.active():
                 work.timer.cancel()
@@ -190,7 +166,7 @@ class Relaying:
         data = await self._past.furthest(OUTBOUND, handle)
         queued, progress = unpack(Queued, data), progress_in(data)
         if progress is not None and progress.state == ENDED:
-            await self._store(handle, data)  # Whoever told us of it does not know that it is done.
+            await self._stages.store(handle, data)  # Whoever told us of it does not know that it is done.
             return None
         waybill = waybill_in(queued.entry)
         try:
@@ -240,6 +216,12 @@ class Relaying:
         work.timer = self._clock.callLater(delay_s, lambda: self._tasks.spawn(self._turn(work)))
 
     async def _turn(self, work: Work) -> None:
+        domain = work.outgoing.domain
+        if self._busy[domain] >= DOMAIN_AT_ONCE:
+            work.due = self._clock.seconds() + ASIDE_S * self._random.uniform(0.5, 1.0)
+            self._wait(work)
+            return
+        self._busy[domain] += 1
         await self._at_once.acquire()
         ended = False
         work.due = self._clock.seconds() + AGAIN_S
@@ -251,6 +233,9 @@ class Relaying:
             self.log.info("{handle} waits: {error}", handle=work.handle, error=error)
         finally:
             self._at_once.release()
+            self._busy[domain] -= 1
+            if not self._busy[domain]:
+                del self._busy[domain]
             work.trying = False
             if ended:
                 self.works.pop(work.handle, None)
@@ -266,7 +251,7 @@ class Relaying:
         now = int(self._clock.seconds())
         if progress is not None:
             if progress.state == ENDED:
-                await self._store(work.handle, data)
+                await self._stages.store(work.handle, data)
                 return True
             is_ours = progress.gateway == self._node_id
             hurries = work.prompted or work.dropped
@@ -274,28 +259,15 @@ class Relaying:
                 work.due, work.tries = progress.due, progress.tries
                 work.said = open_said(progress, work.secret, work.outgoing.recipients)
                 return False
+            work.tries = progress.tries
         check_revoked(self._root, work.author_key, now)
         said = open_said(progress, work.secret, work.outgoing.recipients)
-        if not await self._claim(work, progress, said):
+        if not await self._stages.claim(work, progress, said):
             work.due = now + 1 + self._random.random()
             return False
         work.prompted, work.trying = False, True
-        self._tasks.spawn(self._renew_claim(work, said))
+        self._tasks.spawn(self._stages.hold(work, said))
         return await self._attempt(work, said)
-
-    async def _claim(self, work: Work, progress: Progress | None, said: Said) -> bool:
-        """
-        Write that we are trying; whether nobody else was quicker.
-        """
-        now = int(self._clock.seconds())
-        number = progress.number if progress is not None else 0
-        data = self._progress(work, number + 1, TRYING, now + CLAIM_S, said)
-        try:
-            await self._store(work.handle, data)
-        except Conflict:
-            return False
-        # Two that write the same number are both told that theirs is kept, and both see which of the two counts.
-        return await self._past.furthest(OUTBOUND, work.handle) == data
 
     async def _attempt(self, work: Work, said: Said) -> bool:
         outgoing = work.outgoing
@@ -317,14 +289,14 @@ class Relaying:
                 self._large.release()
         work.tries += 1
         work.verdicts |= {verdict.recipient: verdict for verdict in verdicts}
-        said = self._noted(said, verdicts)
+        said = noted(said, verdicts, int(self._clock.seconds()))
         now = int(self._clock.seconds())
         schedule, until = self._schedule, outgoing.accepted + self._schedule.give_up_s
         due = now + int(schedule.pause_s(work.tries) * self._random.uniform(1.0, 1.05))
         over = said.left if work.dropped or due > until else ()
         failed = [each for each in verdicts if each.outcome is Outcome.REFUSED]
         if not work.dropped:
-            failed += [self._last(work, said, each) for each in over]
+            failed += [latest(work, said, each) for each in over]
         if over:
             said = structs.replace(said, left=(), failed=(*said.failed, *over))
         warns = bool(said.left) and not said.warned and now - outgoing.accepted >= schedule.warn_s
@@ -333,11 +305,11 @@ class Relaying:
         if failed:
             await self._tell_surely(Told(work.handle, outgoing, tuple(failed), True, now, until, header))
         if warns:
-            late = tuple(self._last(work, said, each) for each in said.left)
+            late = tuple(latest(work, said, each) for each in said.left)
             await self._tell_surely(Told(work.handle, outgoing, late, False, now, until, header))
             said = structs.replace(said, warned=True)
-        work.said, work.due = said, due
-        await self._write_surely(work, said, due)
+        work.said, work.due = await self._stages.write(work, said, due), due
+        said = work.said
         self.log.info(
             "{handle} to {domain}: {delivered} delivered, {failed} failed, {left} left after {tries} attempts",
             handle=work.handle,
@@ -371,49 +343,6 @@ class Relaying:
             self.log.failure("{handle} could not be tried", handle=work.handle)
             return [Verdict(each, Outcome.LATER, "4.3.0", "Something is wrong here.") for each in said.left]
 
-    async def _renew_claim(self, work: Work, said: Said) -> None:
-        """
-        Say again and again that we are trying.  If that fails, so be it: what a server is taking cannot be called back.
-        """
-        tries = work.tries
-        while True:
-            await sleep(self._clock, RENEW_S)
-            if not work.trying or work.tries != tries or self._stopped:
-                return
-            try:
-                progress = progress_in(await self._past.furthest(OUTBOUND, work.handle))
-                if progress is None or (progress.gateway, progress.state) != (self._node_id, TRYING):
-                    return
-                due = int(self._clock.seconds()) + CLAIM_S
-                await self._store(work.handle, self._progress(work, progress.number + 1, TRYING, due, said))
-            except PostError as error:
-                self.log.info("{handle} cannot be kept: {error}", handle=work.handle, error=error)
-
-    def _noted(self, said: Said, verdicts: Sequence[Verdict]) -> Said:
-        by_outcome = {
-            outcome: tuple(each.recipient for each in verdicts if each.outcome is outcome) for outcome in Outcome
-        }
-        gone = {*by_outcome[Outcome.DELIVERED], *by_outcome[Outcome.REFUSED]}
-        last = next((each for each in verdicts if each.outcome is not Outcome.DELIVERED), None)
-        return Said(
-            1,
-            tuple(each for each in said.left if each not in gone),
-            (*said.delivered, *by_outcome[Outcome.DELIVERED]),
-            (*said.failed, *by_outcome[Outcome.REFUSED]),
-            last.words[: outbound.WORDS_LIMIT] if last is not None else said.words,
-            last.remote[:253] if last is not None else said.remote,
-            int(self._clock.seconds()),
-            said.warned,
-        )
-
-    @staticmethod
-    def _last(work: Work, said: Said, recipient: str) -> Verdict:
-        """
-        Why C{recipient} has not got it yet; as the gateway before us wrote it, if we have not tried.
-        """
-        known = work.verdicts.get(recipient)
-        return known or Verdict(recipient, Outcome.LATER, "4.4.7", said.words or "It was not tried.", said.remote)
-
     async def _tell_surely(self, told: Told) -> None:
         # Nobody is told what became of a message from nobody (RFC 5321, 4.5.5).
         while not self._stopped and told.outgoing.sender:
@@ -426,46 +355,6 @@ class Relaying:
                 await sleep(self._clock, AGAIN_S)
                 continue
             return
-
-    async def _write_surely(self, work: Work, said: Said, due: int) -> None:
-        """
-        Write what came of an attempt, however long that takes: until it is written, somebody may try once more.
-        """
-        while not self._stopped:
-            try:
-                progress = progress_in(await self._past.furthest(OUTBOUND, work.handle))
-                if progress is not None and progress.state == ENDED:
-                    return
-                # Another one may have gone on meanwhile: our claim ran out while we waited for the ring.
-                number = progress.number if progress is not None else 0
-                state = WAITING if said.left else ENDED
-                data = self._progress(work, number + 1, state, due, said)
-                await self._store(work.handle, data)
-                # As with a claim, another one may have written the same number.
-                if await self._past.furthest(OUTBOUND, work.handle) == data:
-                    return
-            except NotFound:
-                return
-            except PostError as error:
-                self.log.info("{handle} cannot be written: {error}", handle=work.handle, error=error)
-                await sleep(self._clock, self._random.uniform(1.0, AGAIN_S / 3))
-
-    def _progress(self, work: Work, number: int, state: int, due: int, said: Said) -> bytes:
-        now = int(self._clock.seconds())
-        waybill = work.waybill
-        boxed = box_said(said, work.secret, self._entropy)
-        progress = Progress(
-            1, waybill.node, waybill.slot, self._node_id, number, state, work.tries, now, max(due, now), boxed
-        )
-        return pack(Queued(1, b"" if state == ENDED else work.entry, make_progress(progress, self._signer())))
-
-    async def _store(self, handle: Handle, data: bytes) -> None:
-        queued = unpack(Queued, data)
-        progress = progress_in(data)
-        expires = (
-            waybill_in(queued.entry).expires if queued.entry else (progress.at if progress else 0) + outbound.LIFE_S
-        )
-        await self._past.insert(OUTBOUND, handle, data, StorageClass.PENDING, expires)
 
     # Being asked to hurry, or to give up.
 
@@ -488,6 +377,8 @@ class Relaying:
         if sender is not None and sender != work.waybill.node:
             raise Refused(RefusalCode.FORBIDDEN, "somebody else sent it")
         if work.trying:
+            if what == messages.DROP:
+                raise Refused(RefusalCode.NOT_READY, "it is being tried just now: ask again when that is over")
             return
         work.prompted, work.dropped = True, what == messages.DROP
         if work.timer is not None and work.timer.active():
