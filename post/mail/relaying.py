@@ -163,7 +163,7 @@ class Relaying:
         return max(0, int(work.due - self._clock.seconds()))
 
     async def _take_up(self, handle: Handle) -> Work | None:
-        data = await self._past.furthest(OUTBOUND, handle)
+        data = await self._past.furthest(OUTBOUND, handle, wide=True)
         queued, progress = unpack(Queued, data), progress_in(data)
         if progress is not None and progress.state == ENDED:
             await self._stages.store(handle, data)  # Whoever told us of it does not know that it is done.
@@ -246,7 +246,7 @@ class Relaying:
         """
         Do what is to be done now; whether that was all.
         """
-        data = await self._past.furthest(OUTBOUND, work.handle)
+        data = await self._past.furthest(OUTBOUND, work.handle, wide=True)
         progress = progress_in(data)
         now = int(self._clock.seconds())
         if progress is not None:

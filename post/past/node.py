@@ -450,17 +450,18 @@ class Past:
         if len(self._highest) > SEEN_LIMIT:
             self._highest.popitem(last=False)
 
-    async def furthest(self, kind: int, handle: Handle) -> bytes:
+    async def furthest(self, kind: int, handle: Handle, wide: bool = False) -> bytes:
         """
         Of an object that goes through stages, the furthest that those k show who should have it and answer.
 
         Unlike L{newest} it promises nothing: whoever goes on from there writes, and is refused by the holder of more.
 
+        @param wide: ask the k after those as well, who have what was written while the nearest were out of reach.
         @raise NotFound: if nobody has it who should.
         @raise Unreachable: if none of them answers.
         """
-        chosen = await self._choose(handle, self.k, set())
-        shown = await gather(self._stage_at(contact, kind, handle) for contact in chosen)
+        chosen = await self._choose(handle, 2 * self.k if wide else self.k, set())
+        shown = await self._shown(chosen, kind, handle)
         if all(each is None for each in shown):
             raise Unreachable(f"{handle}")
         found = [each for each in shown if each]
@@ -468,22 +469,6 @@ class Past:
             raise NotFound(f"{handle}")
         now = self._clock.seconds()
         return max(found, key=lambda data: (self._kinds[kind].check(handle, data, now), sha256(data).digest()))
-
-    async def _stage_at(self, contact: Contact, kind: int, handle: Handle) -> bytes | None:
-        """
-        What C{contact} shows, empty if it has nothing; C{None} if that is nothing to rely on.
-        """
-        if contact.id == self._local:
-            item = self._held_intact(handle)
-            return item.data if item is not None and item.kind == kind else b""
-        try:
-            found = await self._fetch(contact, kind, handle)
-            self._check_found(contact, kind, handle, found.data)
-        except Refused as error:
-            return b"" if error.code == RefusalCode.NOT_FOUND else None
-        except PostError:
-            return None
-        return found.data
 
     # Looking after.
 

@@ -134,6 +134,14 @@ class OutboundTests(SynchronousTestCase):
         with Postfix("elsewhere.example", SECURE.format(self.scratch)) as postfix:
             ring = self.ring(postfix.port)
             self.publish(ring)
+            refused = subprocess.run(
+                [sys.executable, "-m", "post.cli", "gateway", "dkim", "--config", str(ring.home("node1"))],
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            self.assertEqual((78, 1), (refused.returncode, refused.stderr.count("\n")))
+            self.assertIn("without the role gateway", refused.stderr)
             self.send(ring, letter("hello"))
             wait_for("the message", postfix.texts)
             [text] = postfix.texts()
