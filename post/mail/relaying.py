@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from msgspec import structs
-from twisted.internet.defer import Deferred, DeferredSemaphore, TimeoutError
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -338,6 +338,8 @@ class Relaying:
             return await attempt.addTimeout(ATTEMPT_S, self._clock)
         except TimeoutError:
             return [Verdict(each, Outcome.LATER, "4.4.7", "It took too long.") for each in said.left]
+        except CancelledError:
+            raise  # Our service stops.
         except Exception:
             # A bug of ours.  What the server made of it is not known, so it counts as an attempt, and the pauses grow.
             self.log.failure("{handle} could not be tried", handle=work.handle)

@@ -264,6 +264,22 @@ class OutboundTests(SynchronousTestCase):
         [first, second] = [time for _, time in story.internet.tried]
         self.assertGreaterEqual(second - first, 100)
 
+    def test_stopped(self) -> None:
+        """
+        A gateway that is shut down while it tries says nothing of bugs, and goes on when it is back.
+        """
+        story = Story(26)
+        story.internet.pause_s = 100
+        story.send(XAVIER)
+        story.world.clock.advance(20)
+        first = story.first()
+        story.world.finish(story.world.machines[first].stop())
+        story.internet.pause_s = 1
+        story.world.start(first)
+        story.internet.connect(first)
+        story.settle()
+        self.assertEqual(({XAVIER: 1}, []), (dict(story.internet.taken), self.flushLoggedErrors()))
+
     def test_broken(self) -> None:
         """
         A bug in the relay is an attempt like another: it is not repeated without end, and the sender hears of it.
