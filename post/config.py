@@ -165,6 +165,19 @@ class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     smtp_port: Annotated[int, Meta(ge=1, le=65_535)] = 25
     """On which port the servers that take mail for other domains are reached: another one is for trials."""
 
+    sts_port: Annotated[int, Meta(ge=1, le=65_535)] = 443
+    """On which port other domains' policies (MTA-STS) are fetched: another one is for trials."""
+
+    retry_s: Annotated[int, Meta(ge=1, le=57_600)] = 450
+    """Mail that another server does not take now is tried again after so many seconds, then after twice as many each
+    time, 16 hours at most."""
+
+    warn_s: Annotated[int, Meta(ge=1, le=1_000_000)] = 14_400
+    """The sender is told when it takes longer than this."""
+
+    give_up_s: Annotated[int, Meta(ge=1, le=1_000_000)] = 432_000
+    """And gets it back as not delivered after this.  Five days, as RFC 5321 advises."""
+
     dmarc: Literal["honor", "junk", "note"] = "honor"
     """What is done with a message of which the domain in From says by DMARC that it is forged: C{honor} does what that
     domain wishes (refuse, or file into Junk), C{junk} refuses nothing, C{note} only writes into the header what was

@@ -15,10 +15,11 @@ import json
 import os
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
@@ -45,7 +46,7 @@ EXIT_CONFIG = 78
 # JSON is whatever it is: Any is its type.
 Request = dict[str, Any]
 Verbs = dict[str, Callable[[Request], Any]]
-"""What can be asked: each takes the request and returns something that JSON can express."""
+"""What can be asked: each takes the request and returns something that JSON can express, or a coroutine that does."""
 
 
 class Declined(PostError):
@@ -71,18 +72,38 @@ def exit_code(error: PostError) -> int:
 
 def reply(verbs: Verbs, line: bytes) -> bytes:
     """
-    The answer, newline included, to one who sent C{line}.  Raises nothing that a request can cause.
+    The answer, newline included, to one who sent C{line}, where no verb returns a coroutine.  Raises nothing that a
+    request can cause.
     """
+    try:
+        return _line({"ok": _begin(verbs, line)})
+    except (PostError, OSError) as error:
+        return _excuse(error)
+
+
+async def reply_in_time(verbs: Verbs, line: bytes) -> bytes:
+    """
+    The same when the verb has come to its end, whatever it returned.
+    """
+    try:
+        result = _begin(verbs, line)
+        return _line({"ok": await result if isinstance(result, Coroutine) else result})
+    except (PostError, OSError) as error:
+        return _excuse(error)
+
+
+def _begin(verbs: Verbs, line: bytes) -> Any:
     try:
         request = json.loads(line)
         verb = verbs[request["verb"]]
     except (ValueError, LookupError, TypeError, RecursionError):
-        return _line({"error": "no such request", "code": EXIT_FAILED})
-    try:
-        return _line({"ok": verb(request)})
-    except (PostError, OSError) as error:
-        code = exit_code(error) if isinstance(error, PostError) else EXIT_FAILED
-        return _line({"error": str(error), "code": code})
+        raise Declined("no such request", EXIT_FAILED) from None
+    return verb(request)
+
+
+def _excuse(error: PostError | OSError) -> bytes:
+    code = exit_code(error) if isinstance(error, PostError) else EXIT_FAILED
+    return _line({"error": str(error), "code": code})
 
 
 def _line(answer: dict[str, Any]) -> bytes:
@@ -99,11 +120,16 @@ class ControlProtocol(LineOnlyReceiver):
 
     def __init__(self, factory: ControlFactory) -> None:
         self._factory = factory
+        self._asked = False
 
     def lineReceived(self, line: bytes) -> None:
-        if not self.transport.disconnecting:  # type: ignore[union-attr]  # One question each.
-            self.transport.write(self._factory.answer(line))  # type: ignore[union-attr]
-            self.transport.loseConnection()  # type: ignore[union-attr]
+        if not self._asked:  # One question each.
+            self._asked = True
+            Deferred.fromCoroutine(self._factory.answer(line)).addCallback(self._say)
+
+    def _say(self, answer: bytes) -> None:
+        self.transport.write(answer)  # type: ignore[union-attr]
+        self.transport.loseConnection()  # type: ignore[union-attr]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._factory.connections -= 1
@@ -127,12 +153,12 @@ class ControlFactory(Factory):
         self.connections += 1
         return ControlProtocol(self)
 
-    def answer(self, line: bytes) -> bytes:
+    async def answer(self, line: bytes) -> bytes:
         """
         The reply to C{line}, whatever happens.
         """
         try:
-            return reply(self._verbs, line)
+            return await reply_in_time(self._verbs, line)
         except Exception:
             self.log.failure("a control request failed")
             return _line({"error": "that failed: see the log", "code": EXIT_FAILED})

@@ -25,6 +25,8 @@ class Purpose(bytes, Enum):
     ACCOUNT_BLOCK = b"post:account-block:1"
     CERTIFICATE_BLOCK = b"post:certificate-block:1"
     PENDING = b"post:pending-notification:1"
+    OUTBOUND = b"post:outbound:1"
+    GATEWAY_KEY = b"post:gateway-key:1"
     # Hashes that name or commit.
     CIPHERTEXT = b"post:ciphertext:1"
     COMMITMENT = b"post:commitment:1"
@@ -49,11 +51,16 @@ class Purpose(bytes, Enum):
     SIGN_DIRECTORY = b"post:sign-directory:1"
     SIGN_REVOCATIONS = b"post:sign-revocations:1"
     SIGN_NOTIFICATION = b"post:sign-notification:1"
+    SIGN_INBOUND = b"post:sign-inbound:1"
     SIGN_ENVELOPE = b"post:sign-envelope:1"
     SIGN_DELIVERY = b"post:sign-delivery-receipt:1"
     SIGN_QUESTION = b"post:sign-question:1"
     SIGN_PUBLICATION = b"post:sign-publication:1"
     SIGN_RECOVERY = b"post:sign-recovery:1"
+    SIGN_OUTGOING = b"post:sign-outgoing:1"
+    SIGN_OUTBOUND = b"post:sign-outbound:1"
+    SIGN_PROGRESS = b"post:sign-progress:1"
+    SIGN_GATEWAY_KEY = b"post:sign-gateway-key:1"
     # Derived keys and identifiers, and proofs of knowing a secret.
     JOIN_KEY = b"post:join-key:1"
     JOIN_QUESTION = b"post:join-question:1"
@@ -71,6 +78,9 @@ class Purpose(bytes, Enum):
     RECOVERY_COPY_KEY = b"post:recovery-copy-key:1"
     RECOVERY_CLAIM_KEY = b"post:recovery-claim-key:1"
     RECOVERY_SEALING = b"post:recovery-sealing-key:1"
+    SEAL_GROUP_KEY = b"post:seal-group-key:1"
+    OUTBOUND_KEY = b"post:outbound-key:1"
+    GATEWAY_SEALING = b"post:gateway-sealing-key:1"
 
 
 def tagged(purpose: Purpose, *parts: bytes | memoryview) -> bytes:

@@ -27,13 +27,19 @@ from post.crypto.trust import Trust
 from post.errors import NotFound, PostError, Refused, Unconfirmed
 from post.ids import Contact, NodeId
 from post.interfaces import Entropy, IBlockStore, IJournal, ITransport, Stored
+from post.journal import MemoryJournal
 from post.mail.arrival import MailArrival
+from post.mail.inbound import Inbound
 from post.mail.interfaces import IMailAccounts, IMailbox, ISubmission
 from post.mail.journeys import ShownJourney, shown
 from post.mail.letter import LetterBox
 from post.mail.mailbox import Mailbox
 from post.mail.notice import MailNotice
+from post.mail.outbox import Outbox, Shown
+from post.mail.outside import Outside
+from post.mail.recipients import Recipients
 from post.mail.renewal import Renewal
+from post.mail.reports import Reports
 from post.mail.submission import Submission
 from post.mail.tally import Counted, Tally
 from post.mail.tracking import Tracking
@@ -44,6 +50,7 @@ from post.messaging.dispatch import Dispatch, Signer
 from post.messaging.history import LogClosed, LogKeys
 from post.messaging.identities import Identities
 from post.messaging.log import Log
+from post.messaging.notification import GATEWAY
 from post.messaging.pending import PendingKind, receipt_in
 from post.messaging.presence import Announcer, Comings, Followed
 from post.messaging.reception import Reception
@@ -153,6 +160,7 @@ class _Opened:
     log: Log
     journal: IJournal
     custody: Custody
+    outbox: Outbox
     ready: bool = False
     published: bool = False
     trouble: str = ""
@@ -235,7 +243,7 @@ class Node:
         self._store = store
         self._credentials = credentials
         self._tasks = Tasks()
-        root = Trust.of(credentials.root)
+        root = self._root = Trust.of(credentials.root)
         self.rpc = Rpc(transport, clock, self.complaints)
         self.board = Board(self.rpc, clock, self.complaints)
         self.revoked = RevokedNotice(root, self.board, transport, clock)
@@ -257,6 +265,7 @@ class Node:
         self.secure_store = SecureStore(self.past, clock, entropy, credentials.convergence)
         self.identities = Identities(self.past, clock, root, self.complaints, self._tasks)
         self.reception = Reception(self.rpc, clock, root)
+        self.signer = Signer(credentials.key, tuple(credentials.chain))
         self.dispatch = Dispatch(
             self.rpc,
             self.pastry,
@@ -265,7 +274,7 @@ class Node:
             self.reception,
             clock,
             root,
-            Signer(credentials.key, tuple(credentials.chain)),
+            self.signer,
             policy.pending_s,
             self._tasks,
         )
@@ -289,6 +298,26 @@ class Node:
         self.deposited: Callable[[], None] = lambda: None
         """Called when a sealed copy of which the authority does not know yet has come to be kept by the ring."""
         self.accounts = Accounts(check_password)
+        self.inbound = self._inbound() if GATEWAY in self.certificate.roles else None
+        """Where mail from outside comes in, if this node is a gateway."""
+        self.outside = self._outside()
+
+    def _letters(self) -> LetterBox:
+        # What letters note in a journal is for mail programs, and none reads here.
+        return LetterBox(
+            self.secure_store, MemoryJournal(self._clock), self._clock, self.policy.mail_s, self.policy.size_limit
+        )
+
+    def _inbound(self) -> Inbound:
+        return Inbound(
+            self._letters(),
+            self.dispatch,
+            lambda: self.directory,
+            self.identities,
+            self.policy,
+            self._credentials.convergence.secret,
+            self._clock,
+        )
 
     def _told(self, item: Stored) -> None:
         """
@@ -305,6 +334,30 @@ class Node:
         """
         return self.certificate.node_id
 
+    def _reports(self) -> Reports:
+        recipients = Recipients(self.policy.domain, lambda: self.directory, self.identities, self._clock)
+        secret = self._credentials.convergence.secret
+        return Reports(self._letters(), self.dispatch, recipients, self.policy.domain, secret, self._clock)
+
+    def _outside(self) -> Outside:
+        return Outside(
+            self.rpc,
+            self.pastry,
+            self.past,
+            self._letters(),
+            self._reports().tell,
+            self.certificate,
+            lambda: self.signer,
+            lambda: self.directory,
+            self.policy,
+            self._root,
+            self._clock,
+            self._random,
+            self._entropy,
+            self.complaints,
+            self._tasks,
+        )
+
     async def start(self, seeds: Sequence[str]) -> None:
         """
         Enter the ring that C{seeds} (C{host:port}) belong to, or found one; returns when this node is active.
@@ -315,6 +368,7 @@ class Node:
         self.scribe.start()
         self.announcer.start()
         self.delegates.resume()
+        self.outside.start()
         self.log.info("node {id} is active among {count}", id=self.node_id, count=len(self.pastry.members()))
 
     async def open_account(self, credentials: AccountCredentials, journal: IJournal) -> None:
@@ -340,7 +394,10 @@ class Node:
             tasks,
             may_begin=self._sees_most,
         )
-        tracking = Tracking(account, mailbox, letters, self.past, self.dispatch, self._clock, self._random, tasks)
+        outbox = self.outside.outbox(account)
+        tracking = Tracking(
+            account, mailbox, letters, self.past, self.dispatch, self._clock, self._random, tasks, outbox
+        )
         submission = Submission(
             account,
             mailbox,
@@ -351,11 +408,12 @@ class Node:
             self.policy,
             self._clock,
             tracking,
+            outbox,
         )
         counted = Counted(submission, self.tally)
         custody = Custody(self.past, self._clock, lambda: self.deposited())
         opened = _Opened(
-            credentials, account, mailbox, submission, counted, tracking, log, journal, custody, tasks=tasks
+            credentials, account, mailbox, submission, counted, tracking, log, journal, custody, outbox, tasks=tasks
         )
         self.accounts.opened[credentials.address] = opened
         custody.use(credentials.deposit)
@@ -482,6 +540,7 @@ class Node:
         self.board.stop()
         self.announcer.stop()
         self.delegates.stop()
+        self.outside.stop()
         self.scribe.stop()
         self.past.stop()
         self.pastry.stop()
@@ -531,7 +590,8 @@ class Node:
         Use newer certificates of this node from now on; its transport is told by whoever made it.
         """
         self.certificate = read_node(chain[0])
-        self.dispatch.renew(Signer(self._credentials.key, chain))
+        self.signer = Signer(self._credentials.key, chain)
+        self.dispatch.renew(self.signer)
 
     def sent(self, limit: object) -> dict[str, list[ShownJourney]]:
         """
@@ -543,6 +603,13 @@ class Node:
             for address, opened in self.accounts.opened.items()
             if opened.ready
         }
+
+    async def leaving(self) -> list[Shown]:
+        """
+        What the people here have sent to the Internet, and has not left yet.
+        """
+        opened = [each for each in self.accounts.opened.values() if each.ready]
+        return [shown for each in opened for shown in await each.outbox.list(each.submission.sent())]
 
     def status(self) -> Status:
         """

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from post.config import split_service
+from post.config import Config, Mail, split_service
 from post.control import EXIT_CONFIG
 from post.errors import ConfigError
 
@@ -37,6 +37,21 @@ def say(error: Exception) -> None:
     stderr = sys.__stderr__
     if stderr is not None:
         print("post:", " ".join(str(error).split()), file=stderr, flush=True)
+
+
+def ports(config: Config) -> dict[str, str]:
+    """
+    What this node listens on, by the setting that says so.
+    """
+    settings = config.settings
+    wanted = {"links.listen": settings.links.listen}
+    if settings.authority.directory:
+        wanted["authority.listen"] = settings.authority.listen
+    mail = {key: getattr(settings.mail, key) for key in settings.mail.__struct_fields__}
+    if mail["web"] == Mail().web:
+        # Nobody has chosen it, and that somebody else has it is no reason not to carry mail.
+        del mail["web"]
+    return wanted | {f"mail.{key}": service for key, service in mail.items()}
 
 
 def check_ports(file: Path, wanted: Mapping[str, str]) -> None:

@@ -27,7 +27,7 @@ from twisted.python.threadpool import ThreadPool
 from post import control, lifeline, logs
 from post.ca.affiliation import Affiliation, renew_ended
 from post.complaints import Complaints
-from post.config import Config, Mail, load, split_service
+from post.config import Config, load, split_service
 from post.control import EXIT_CONFIG, EXIT_FAILED
 from post.crypto.certificates import read_node
 from post.crypto.entropy import system_entropy
@@ -37,19 +37,21 @@ from post.files import read_file
 from post.front.certificate import certificate_end, mail_certificate
 from post.front.service import MailServices
 from post.front.web.service import WebService
+from post.gateway.outgoing import OutgoingService
 from post.gateway.service import check_role
 from post.health.facts import Certificate
 from post.health.summary import summary
 from post.health.watch import Watch
 from post.home import Home
 from post.journal import SqliteJournal
+from post.mail import queue
 from post.messaging.account import AccountCredentials
 from post.moving.server import MovingService
 from post.net.config import MIB, LinkConfig
 from post.net.transport import TlsTransport
 from post.node import Node, NodeConfig
 from post.past.store import SqliteBlockStore
-from post.process import allow_descriptors, check_ports, disk, end_with, give_up, say
+from post.process import allow_descriptors, check_ports, disk, end_with, give_up, ports, say
 from post.supervision import READY, STOPPING, Supervisor
 
 DIRECTORY_S = 30.0
@@ -119,6 +121,7 @@ class NodeService(Service):
         if self._policy.domain != self._directory.domain:
             raise ConfigError(str(self._home.directory_file), f"is not of the domain {self._policy.domain}")
         check_role(config, read_node(self._credentials.chain[0]), self._policy.domain)
+        self._outgoing = OutgoingService(reactor, config, self._credentials, self._policy.domain)
         self._accounts = self._home.accounts(self._credentials.root)
         self._tls = mail_certificate(config.directory, now)
         self._affiliation = Affiliation(reactor, config, self._home, self._credentials, self._give_up)
@@ -133,7 +136,7 @@ class NodeService(Service):
         self._supervisor = Supervisor()
         self._observer: ILogObserver | None = None
         self._starting: Deferred[None] | None = None
-        check_ports(config.file, _ports(config))
+        check_ports(config.file, ports(config))
 
     # Starting.
 
@@ -176,6 +179,7 @@ class NodeService(Service):
         assert self._transport is not None
         # Before the ring is entered: a certificate that is about to end would keep it out.
         self._affiliation.start(node, self._transport, self.reload)
+        self._outgoing.start(node.outside)
         await node.start(() if self._found else self._seeds())
         watch.start()
         for credentials in self._accounts:
@@ -312,6 +316,7 @@ class NodeService(Service):
             "reload": lambda request: self.reload(),
             "sent": lambda request: msgspec.to_builtins(self._node.sent(request.get("limit")) if self._node else {}),
         }
+        verbs |= queue.verbs(lambda: self._node)
         factory = control.ControlFactory(verbs)
         self._control = self._reactor.listenUNIX(str(path), factory, mode=0o600)
 
@@ -386,20 +391,6 @@ class NodeService(Service):
             control.remove(self._config.directory)
         if self._node is not None:
             await self._node.stop()
+        await self._outgoing.stop()
         if self._passwords.started:
             self._passwords.stop()
-
-
-def _ports(config: Config) -> dict[str, str]:
-    """
-    What this node listens on, by the setting that says so.
-    """
-    settings = config.settings
-    wanted = {"links.listen": settings.links.listen}
-    if settings.authority.directory:
-        wanted["authority.listen"] = settings.authority.listen
-    mail = {key: getattr(settings.mail, key) for key in settings.mail.__struct_fields__}
-    if mail["web"] == Mail().web:
-        # Nobody has chosen it, and that somebody else has it is no reason not to carry mail.
-        del mail["web"]
-    return wanted | {f"mail.{key}": service for key, service in mail.items()}

@@ -15,11 +15,22 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from post import control
-from post.control import CONNECTIONS_LIMIT, LINE_LIMIT, PATH_LIMIT, ControlFactory, Declined, ask, exit_code, reply
+from post.control import (
+    CONNECTIONS_LIMIT,
+    LINE_LIMIT,
+    PATH_LIMIT,
+    ControlFactory,
+    Declined,
+    ask,
+    exit_code,
+    reply,
+    reply_in_time,
+)
 from post.errors import ConfigError, NotFound, PostError, Unreachable
 from tests.scratch import scratch
 
@@ -64,6 +75,27 @@ class ReplyTests(SynchronousTestCase):
             ("disk", "[Errno 28] No space left on device", 1),
         ):
             self.assertEqual({"error": said, "code": code}, self.answer({"verb": verb}))
+
+    def test_in_time(self) -> None:
+        """
+        A verb may take its time: it is answered when it has ended, and how it failed is said as of any other.
+        """
+        waiting: Deferred[str] = Deferred()
+
+        async def late(request: control.Request) -> str:
+            if request["verb"] == "fails":
+                raise Declined("not now", 7)
+            return await waiting
+
+        verbs: control.Verbs = {"late": late, "fails": late, **VERBS}
+        answer = Deferred.fromCoroutine(reply_in_time(verbs, b'{"verb": "late"}'))
+        self.assertNoResult(answer)
+        waiting.callback("done")
+        self.assertEqual({"ok": "done"}, json.loads(self.successResultOf(answer)))
+        refused = self.successResultOf(reply_in_time(verbs, b'{"verb": "fails"}'))
+        self.assertEqual({"error": "not now", "code": 7}, json.loads(refused))
+        at_once = self.successResultOf(reply_in_time(verbs, b'{"verb": "echo", "text": "a"}'))
+        self.assertEqual({"ok": "a"}, json.loads(at_once))
 
     def test_no_request(self) -> None:
         """

@@ -233,6 +233,7 @@ class TidyTests(SynchronousTestCase):
             0x20: ("past",),
             0x30: ("scribe",),
             0x40: ("messaging",),
+            0x50: ("mail",),
             0x60: ("notices",),
         }
         for kind, tag in wire._tags.items():

@@ -49,7 +49,7 @@ class SealingKey:
         self._private_key = MLKEM768X25519PrivateKey(mlkem, x25519)
         public = mlkem.public_key().public_bytes_raw() + x25519.public_key().public_bytes_raw()
         self.public = bytes([XWING]) + public
-        self.key_id = tagged(Purpose.SEALING_KEY_ID, self.public)[:8]
+        self.key_id = key_id(self.public)
 
     @classmethod
     def generate(cls, entropy: Entropy) -> SealingKey:
@@ -74,6 +74,13 @@ class SealingKey:
             return _SUITE.decrypt(sealed, self._private_key, info)
         except (InvalidTag, ValueError):
             raise BadSignature("not sealed to this key, or altered") from None
+
+
+def key_id(public: bytes) -> bytes:
+    """
+    The 8 bytes by which a public sealing key is named.
+    """
+    return tagged(Purpose.SEALING_KEY_ID, public)[:8]
 
 
 @lru_cache(maxsize=1024)

@@ -44,6 +44,19 @@ def ended(passage: Passage, standing: Standing) -> Fate:
     )
 
 
+def unheard(passage: Passage) -> Fate:
+    """
+    It was for outside, and no gateway has said what became of it.
+    """
+    return Fate(
+        passage.address,
+        Action.RELAYED,
+        "2.4.7",
+        "your message was kept for the gateways to the Internet, and none has said what became of it in all that time.",
+        until=passage.expires,
+    )
+
+
 def delayed(passage: Passage, now: int) -> Fate:
     """
     It waits on.

@@ -9,7 +9,6 @@ arrives once.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from twisted.internet.interfaces import IReactorTime
@@ -18,18 +17,14 @@ from zope.interface import implementer
 
 from post.crypto.documents import Directory, Policy
 from post.crypto.names import canonical, split
-from post.crypto.trust import Revoked
-from post.errors import NotFound, PostError
-from post.hashes import Purpose, keyed, tagged
+from post.hashes import Purpose, keyed
 from post.ids import AccountId
+from post.mail.authorship import is_authored
 from post.mail.headers import addresses, all_fields, field
 from post.mail.interfaces import (
-    DirectoryUnavailable,
     ISubmission,
     MessageTooLarge,
     Octets,
-    RecipientOutside,
-    RecipientUnknown,
     SenderRefused,
     SenderRevoked,
 )
@@ -38,18 +33,17 @@ from post.mail.letter import Letter, LetterBox
 from post.mail.mailbox import Mailbox
 from post.mail.mime import HEADER_LIMIT, header_end
 from post.mail.notice import APPLICATION, SUBJECT_LIMIT, TRACE_LIMIT, MailNotice
+from post.mail.outbox import Outbox
 from post.mail.parts import blind_fields, fingerprint, whole_hash
+from post.mail.recipients import Recipients
 from post.mail.records import Passage, Standing
+from post.mail.sameness import Sameness
 from post.mail.tracking import Tracking
 from post.messaging.account import Account
 from post.messaging.dispatch import Dispatch
 from post.messaging.identities import Identities
 from post.tasks import gather
 from post.wire import pack
-
-AGAIN_S = 3600.0
-"""For so long a message without a Message-ID that comes again is a mail program's retry."""
-UNNAMED_LIMIT = 1000
 
 
 def _domain(address: str) -> str:
@@ -78,19 +72,19 @@ class Submission:
         policy: Policy,
         clock: IReactorTime,
         tracking: Tracking,
+        outbox: Outbox | None = None,
     ) -> None:
         self._account = account
         self._mailbox = mailbox
         self._letters = letters
         self._dispatch = dispatch
-        self._directory = directory
-        self._identities = identities
+        self._recipients = Recipients(policy.domain, directory, identities, clock)
+        self._sameness = Sameness(clock)
         self._policy = policy
         self._clock = clock
         self._tracking = tracking
+        self._outbox = outbox
         self._own = canonical(account.address)
-        self._unnamed: OrderedDict[bytes, float] = OrderedDict()
-        """Messages without a Message-ID, and when they were first seen."""
         self.size_limit = policy.size_limit
         self.closed = ""
         """Why this account may send nothing any more, if that is so: everybody would refuse what it signs."""
@@ -100,21 +94,6 @@ class Submission:
             raise SenderRevoked(self.closed)
         if address and not self._is_own(address):
             raise SenderRefused(address)
-
-    def _identified(self, content: bytes, header: bytes) -> bytes:
-        """
-        By which the same message, sent again, is recognised.  One without a Message-ID, such as a job's daily report,
-        is the same only within L{AGAIN_S}: its sender repeats itself on purpose.
-        """
-        if field(header, b"message-id") is not None:
-            return content
-        now = self._clock.seconds()
-        while self._unnamed and next(iter(self._unnamed.values())) < now - AGAIN_S:
-            self._unnamed.popitem(last=False)
-        first = self._unnamed.setdefault(content, now)
-        if len(self._unnamed) > UNNAMED_LIMIT:
-            self._unnamed.popitem(last=False)
-        return tagged(Purpose.MESSAGE_BODY, b"again", content, str(int(first)).encode())
 
     def _check_author(self, header: bytes) -> None:
         """
@@ -136,6 +115,17 @@ class Submission:
             if not self._is_own(address) and _domain(address) == self._policy.domain:
                 raise SenderRefused(f"From is {address}")
 
+    def _check_outside(self, header: bytes, recipients: Sequence[str]) -> None:
+        """
+        @raise SenderRefused: if From is not ours, and ours alone: outside nobody sees who really sent it.
+        @raise RecipientOutside, RecipientUnknown: as L{Outbox.check}.
+        """
+        assert self._outbox is not None
+        if not is_authored(header, self._account.address):
+            raise SenderRefused("mail for outside with another From")
+        for recipient in recipients:
+            self._outbox.check(recipient)
+
     def _is_own(self, address: str) -> bool:
         try:
             return canonical(address) == self._own
@@ -143,30 +133,14 @@ class Submission:
             return False
 
     async def check_recipient(self, address: str) -> None:
-        await self._find(address)
+        if self._outbox is not None and self._is_outside(address):
+            self._outbox.check(address)
+        else:
+            await self._recipients.find(address)
 
-    async def _find(self, address: str) -> AccountId:
-        try:
-            name = canonical(address)
-        except ValueError:
-            raise RecipientUnknown(address) from None
-        if split(name)[1] != self._policy.domain:
-            raise RecipientOutside(address)
-        directory = self._directory()
-        account = directory.account(name)
-        if account is not None:
-            return account
-        # Somebody may have come since our directory was signed: then the ring has a certificate under that name.
-        try:
-            return await self._identities.by_address(name)
-        except Revoked:
-            raise RecipientUnknown(address) from None
-        except NotFound:
-            if directory.expires < self._clock.seconds():
-                raise DirectoryUnavailable(address) from None
-            raise RecipientUnknown(address) from None
-        except PostError:
-            raise DirectoryUnavailable(address) from None
+    def _is_outside(self, address: str) -> bool:
+        domain = _domain(address)
+        return domain not in ("", self._policy.domain)
 
     async def submit(self, sender: str, recipients: Sequence[str], message: Octets, trace: bytes) -> str:
         if len(message) > self.size_limit:
@@ -177,11 +151,15 @@ class Submission:
             raise MessageTooLarge(f"a header of {header} octets or more")
         self._check_author(bytes(message[:header]))
         self._tracking.check_room()
+        outside = [each for each in recipients if self._outbox is not None and self._is_outside(each)]
+        if outside:
+            self._check_outside(bytes(message[:header]), outside)
         # Two addresses of one account get one notification, addressed as the first of them.
         accounts: dict[AccountId, str] = {}
         for recipient in recipients:
-            accounts.setdefault(await self._find(recipient), recipient)
-        content = self._identified(whole_hash(message), bytes(message[:header]))
+            if recipient not in outside:
+                accounts.setdefault(await self._recipients.find(recipient), recipient)
+        content = self._sameness.identified(whole_hash(message), bytes(message[:header]))
         letter = await self._letters.store(message)
         # What Bcc says is for nobody but the sender, whose own copy has it.
         shown = await self._letters.without(letter, blind_fields(bytes(message[:header])))
@@ -190,8 +168,10 @@ class Submission:
             for account, recipient in accounts.items()
         ]
         key = keyed(self._account.master, Purpose.NOTIFICATION_ID, b"sent", content)[:16]
-        done = await gather([*notices, self._file_sent(key, letter, message)])
-        await self._tracking.note(key, sender, letter, [passage for passage in done if passage is not None])
+        filing = self._file_sent(key, letter, message)
+        done = await gather([*notices, self._send_out(sender, outside, shown, content), filing])
+        passages = [passage for each in done for passage in each]
+        await self._tracking.note(key, sender, letter, passages)
         return content[:8].hex()
 
     def sent(self) -> Sequence[Journey]:
@@ -204,7 +184,7 @@ class Submission:
             1, sender[:320], recipient[:320], subject, now_ms, letter.size, letter.reference, trace[:TRACE_LIMIT]
         )
 
-    async def _notify(self, account: AccountId, notice: MailNotice, content: bytes) -> Passage | None:
+    async def _notify(self, account: AccountId, notice: MailNotice, content: bytes) -> Sequence[Passage]:
         notification = self._account.notification(APPLICATION, content, account, pack(notice))
         outcome = await self._dispatch.notify(self._account.signer, notification)
         self.log.debug(
@@ -213,9 +193,15 @@ class Submission:
             how="delivered" if outcome.delivered else f"on {outcome.copies} nodes",
         )
         if outcome.delivered:
-            return Passage(notice.recipient, Standing.DELIVERED, outcome.at, outcome.expires, outcome.copies)
+            return (Passage(notice.recipient, Standing.DELIVERED, outcome.at, outcome.expires, outcome.copies),)
         now = int(self._clock.seconds())
-        return Passage(notice.recipient, Standing.WAITING, now, outcome.expires, outcome.copies, outcome.handle)
+        return (Passage(notice.recipient, Standing.WAITING, now, outcome.expires, outcome.copies, outcome.handle),)
 
-    async def _file_sent(self, key: bytes, letter: Letter, message: Octets) -> None:
+    async def _send_out(
+        self, sender: str, recipients: Sequence[str], letter: Letter, content: bytes
+    ) -> Sequence[Passage]:
+        return await self._outbox.send(sender, recipients, letter, content) if self._outbox is not None else ()
+
+    async def _file_sent(self, key: bytes, letter: Letter, message: Octets) -> Sequence[Passage]:
         await self._mailbox.file_sent(key, letter, fingerprint(message), self._tracking.take_fresh())
+        return ()

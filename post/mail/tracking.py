@@ -24,7 +24,8 @@ from post.ids import Handle
 from post.mail.journeys import Journey, fields
 from post.mail.letter import Letter, LetterBox
 from post.mail.mailbox import Mailbox
-from post.mail.notices import Notices, delayed, ended
+from post.mail.notices import Notices, delayed, ended, unheard
+from post.mail.outbox import Outbox
 from post.mail.records import (
     PASSAGES_LIMIT,
     AnyOperation,
@@ -84,7 +85,9 @@ class Tracking:
         clock: IReactorTime,
         random: Random,
         tasks: Tasks,
+        outbox: Outbox | None = None,
     ) -> None:
+        self._outbox = outbox
         self._mailbox = mailbox
         self._notices = Notices(account, mailbox, letters, clock)
         self._past = past
@@ -296,7 +299,7 @@ class Tracking:
         """
         arrived: list[tuple[bytes, str, int]] = []
         for passage in journey.waiting():
-            if passage.handle is None:
+            if passage.handle is None or self._is_outside(passage):
                 continue
             try:
                 receipt = receipt_in(await self._past.lookup(PENDING, passage.handle))
@@ -305,12 +308,28 @@ class Tracking:
             if receipt is not None:
                 arrived.append((journey.key, passage.address, receipt_time(receipt)))
         await self._settle(arrived)
+        await self._settle_outside(journey)
+
+    def _is_outside(self, passage: Passage) -> bool:
+        return self._outbox is not None and self._outbox.is_outside(passage.address)
+
+    async def _settle_outside(self, journey: Journey) -> None:
+        """
+        Note for whom in other domains a gateway has seen to it.  Who was refused, the gateway has told of.
+        """
+        outside = [passage for passage in journey.waiting() if self._is_outside(passage)]
+        if outside and self._outbox is not None:
+            gone = await self._outbox.became(outside)
+            await self._mailbox.commit_together(
+                [Settled(journey.key, (address,), standing, at) for address, standing, at in gone]
+            )
 
     async def _end(self, journey: Journey) -> None:
         """
         Its time is over: note what became of it, and tell the sender unless it arrived everywhere.
         """
         late = self._clock.seconds() >= _ends_at(journey) + DECIDE_S
+        await self._settle_outside(journey)
         fates: dict[str, Standing] = {}
         arrived: list[tuple[bytes, str, int]] = []
         for passage in journey.waiting():
@@ -331,6 +350,8 @@ class Tracking:
         """
         if passage.handle is None:
             return Standing.UNKNOWN, 0
+        if self._is_outside(passage):
+            return (Standing.UNKNOWN if late else Standing.WAITING), 0
         shown = await self._past.shown(PENDING, passage.handle)
         receipts = [receipt for data in shown if data and (receipt := receipt_in(data)) is not None]
         if receipts:
@@ -353,11 +374,15 @@ class Tracking:
                 addresses = tuple(passage.address for passage in batch if fates[passage.address] == standing)
                 if addresses:
                     operations.append(Settled(journey.key, addresses, standing, now))
-            told = [ended(passage, fates[passage.address]) for passage in batch]
+            told = [
+                unheard(passage) if self._is_outside(passage) else ended(passage, fates[passage.address])
+                for passage in batch
+            ]
             await self._notices.tell(journey, "ended", told, operations)
 
     async def _warn(self, journey: Journey) -> None:
-        told = [delayed(passage, self._now()) for passage in journey.waiting()]
+        # Of mail for outside the gateways tell.
+        told = [delayed(passage, self._now()) for passage in journey.waiting() if not self._is_outside(passage)]
         if told:
             await self._notices.tell(journey, "delayed", told, [SenderWarned(journey.key)])
 

@@ -20,7 +20,7 @@ from zope.interface import implementer
 from post.complaints import Complaints
 from post.crypto.certificates import NodeCertificate
 from post.crypto.keys import SigningKey
-from post.errors import Conflict, PeerError, PostError, Refused, Unreachable
+from post.errors import Conflict, NotFound, PeerError, PostError, Refused, Unreachable
 from post.ids import Contact, Handle, Key, NodeId
 from post.interfaces import Holding, IApplication, IBlockStore, Stored
 from post.past.accord import Accord
@@ -449,6 +449,26 @@ class Past:
         self._highest[handle] = max(number, self._highest.pop(handle, 0))
         if len(self._highest) > SEEN_LIMIT:
             self._highest.popitem(last=False)
+
+    async def furthest(self, kind: int, handle: Handle, wide: bool = False) -> bytes:
+        """
+        Of an object that goes through stages, the furthest that those k show who should have it and answer.
+
+        Unlike L{newest} it promises nothing: whoever goes on from there writes, and is refused by the holder of more.
+
+        @param wide: ask the k after those as well, who have what was written while the nearest were out of reach.
+        @raise NotFound: if nobody has it who should.
+        @raise Unreachable: if none of them answers.
+        """
+        chosen = await self._choose(handle, 2 * self.k if wide else self.k, set())
+        shown = await self._shown(chosen, kind, handle)
+        if all(each is None for each in shown):
+            raise Unreachable(f"{handle}")
+        found = [each for each in shown if each]
+        if not found:
+            raise NotFound(f"{handle}")
+        now = self._clock.seconds()
+        return max(found, key=lambda data: (self._kinds[kind].check(handle, data, now), sha256(data).digest()))
 
     # Looking after.
 

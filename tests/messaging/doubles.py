@@ -85,6 +85,9 @@ class FakePast:
         data = item.data if item is not None and item.kind == kind else b""
         return [*[data] * (3 - self.silent), *[None] * self.silent]
 
+    async def furthest(self, kind: int, handle: Handle, wide: bool = False) -> bytes:
+        return await self.lookup(kind, handle)
+
     async def newest(self, handle: Handle, wide: bool = False) -> FakeNewest:
         self.widely.append(wide)
         item = self.objects.get(handle)

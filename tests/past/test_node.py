@@ -572,3 +572,57 @@ class CacheTests(SynchronousTestCase):
         cache = Cache(10)
         cache.put(content(b"x" * 11), b"x" * 11)
         self.assertIs(None, cache.get(content(b"x" * 11)))
+
+
+class FurthestTests(SynchronousTestCase):
+    """
+    Tests for L{Past.furthest}.
+    """
+
+    def setUp(self) -> None:
+        self.ring = Ring(9)
+        self.near = self.ring.near(HEAD)
+
+    def put(self, member: Member, number: int) -> None:
+        """
+        Let C{member} have a stage.
+        """
+        member.store.put(stored(version(number), number))
+        self.ring.clock.advance(1)
+
+    def furthest(self, wide: bool = False) -> int:
+        """
+        Which stage a node at the other end of the ring finds.
+        """
+        data = self.ring.do(self.near[8].past.furthest(PUBLIC_KEY, HEAD, wide))
+        return next(number for number in range(1, 9) if version(number) == data)
+
+    def test_furthest(self) -> None:
+        """
+        The furthest that one of them has counts, also if others have less, nothing, or do not answer.
+        """
+        self.put(self.near[0], 1)
+        self.put(self.near[1], 3)
+        self.assertEqual(3, self.furthest())
+        self.ring.down.add(self.near[0].contact.id)
+        self.assertEqual(3, self.furthest())
+
+    def test_wide(self) -> None:
+        """
+        Those after the nearest have what was written while these were out of reach.
+        """
+        self.put(self.near[0], 1)
+        self.put(self.near[4], 2)
+        self.assertEqual((1, 2), (self.furthest(), self.furthest(wide=True)))
+
+    def test_none(self) -> None:
+        """
+        Nothing is said only on the word of somebody.
+        """
+        failure = self.ring.outcome(Deferred.fromCoroutine(self.near[8].past.furthest(PUBLIC_KEY, HEAD)))
+        assert isinstance(failure, Failure)
+        failure.trap(NotFound)
+        self.ring.down.update(member.contact.id for member in self.near[:8])
+        failure = self.ring.outcome(Deferred.fromCoroutine(self.near[8].past.furthest(PUBLIC_KEY, HEAD)))
+        assert isinstance(failure, Failure)
+        failure.trap(NotFound, Unreachable)

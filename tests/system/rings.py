@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -60,12 +60,16 @@ class Ring:
     A running ring; use it in a C{with} statement.
     """
 
-    def __init__(self, nodes: int = 5, directory: Path | None = None) -> None:
+    def __init__(self, nodes: int = 5, directory: Path | None = None, options: Sequence[str] = ()) -> None:
+        """
+        @param options: what else C{post ring} is told when the ring is made.
+        """
         # Not pytest's directory: its paths are too long for a control socket.
         self._own = directory is None
         self.directory = directory or Path(tempfile.mkdtemp(prefix="ring-"))
         self.path = self.directory / "r"
         self._nodes = nodes
+        self._options = options
         self._process: subprocess.Popen[bytes] | None = None
 
     def command(self, *arguments: str) -> list[str]:
@@ -104,7 +108,9 @@ class Ring:
         Start it, or start it again, and wait until it serves.
         """
         users = [argument for name, secret in SECRETS.items() for argument in ("--user", f"{name}:{secret}")]
-        arguments = ["--nodes", str(self._nodes), *users] if not (self.path / "plan.json").exists() else []
+        arguments = (
+            ["--nodes", str(self._nodes), *users, *self._options] if not (self.path / "plan.json").exists() else []
+        )
         self._process = subprocess.Popen(self.command(*arguments), stdout=subprocess.DEVNULL)
         process = self._process
 

@@ -1,0 +1,420 @@
+"""
+Mail for outside: whole nodes, two of them gateways, on an imaginary network with an imaginary Internet behind it.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from post.crypto.trust import Taken, Trust
+from post.errors import PostError
+from post.mail.interfaces import RecipientOutside, SenderRefused
+from post.mail.outbound import DONE, OUTBOUND
+from post.mail.records import Standing
+from post.mail.relay import IRelay, Outcome, Verdict
+from post.sim.world import World
+from tests.sim.outside import SCHEDULE, Internet, Relay
+
+MESSAGE = (
+    b"From: alice@example.org\r\nTo: xavier@example.net\r\nSubject: hello\r\n"
+    b"Message-ID: <1@example.org>\r\n\r\nSee you on Monday.\r\n"
+)
+XAVIER = "xavier@example.net"
+GATEWAYS = ("node5", "node6")
+
+
+def taken(recipient: str) -> Verdict:
+    """
+    What a server says that takes it.
+    """
+    return Verdict(recipient, Outcome.DELIVERED, "2.0.0", "ok", "mx.example.net")
+
+
+def later(recipient: str) -> Verdict:
+    """
+    What a server says that knows us not yet.
+    """
+    return Verdict(recipient, Outcome.LATER, "4.7.1", "Come again.", "mx.example.net")
+
+
+def refused(recipient: str) -> Verdict:
+    """
+    What a server says that does not know the recipient.
+    """
+    return Verdict(recipient, Outcome.REFUSED, "5.1.1", "No such user.", "mx.example.net")
+
+
+class Story:
+    """
+    A world of six machines, of which the last two are gateways.
+    """
+
+    def __init__(self, seed: int, machines: int = 6) -> None:
+        self.world = World(seed, machines=machines, gateways=2)
+        self.internet = Internet(self.world)
+        self.world.start()
+        self.internet.connect(*GATEWAYS)
+        self.world.clock.advance(10)
+
+    def submit(self, *recipients: str, message: bytes = MESSAGE) -> Deferred[str]:
+        """
+        Alice sends; fires at her C{250}.
+        """
+        submission = self.world.node("node1").accounts.submission("alice@example.org")
+        return Deferred.fromCoroutine(submission.submit("alice@example.org", recipients, message, b""))
+
+    def send(self, *recipients: str, message: bytes = MESSAGE) -> None:
+        """
+        Alice sends, and sees her C{250}.
+        """
+        self.world.finish(self.submit(*recipients, message=message))
+
+    def first(self) -> str:
+        """
+        The gateway that has tried first.
+        """
+        return self.internet.tried[0][0]
+
+    def stages(self) -> list[int]:
+        """
+        How far the entry is on each machine that has it.
+        """
+        return [item.order for machine in self.world.machines.values() for item in machine.store.of_kind(OUTBOUND)]
+
+    def settle(self) -> None:
+        """
+        Let everything happen that may still happen.
+        """
+        self.world.clock.advance(1.5 * SCHEDULE.give_up_s)
+
+
+class OutboundTests(SynchronousTestCase):
+    """
+    Tests of the queue in the ring.
+    """
+
+    def test_delivered(self) -> None:
+        """
+        Mail for outside leaves once, to the octet and without blind copies; sending it again changes nothing, and
+        nobody goes on seeing to it.
+        """
+        story = Story(1)
+        blind = MESSAGE.replace(b"Subject", b"Bcc: y@example.com\r\nSubject")
+        story.send(XAVIER, "y@example.com", message=blind)
+        story.send(XAVIER, "y@example.com", message=blind)
+        story.settle()
+        story.send(XAVIER, "y@example.com", message=blind)
+        story.settle()
+        self.assertEqual({XAVIER: 1, "y@example.com": 1}, dict(story.internet.taken))
+        self.assertEqual([MESSAGE, MESSAGE], story.internet.messages)
+        self.assertEqual({DONE}, set(story.stages()))
+        waiting = [machine.node.outside.forwarding.waiting for machine in story.world.machines.values() if machine.node]
+        self.assertEqual([0] * 6, waiting)
+        self.assertEqual(
+            [MESSAGE.replace(b"Subject", b"Bcc: y@example.com\r\nSubject")], story.world.folder("alice", "Sent")
+        )
+
+    def test_verified(self) -> None:
+        """
+        The imaginary Internet is one.
+        """
+        story = Story(1)
+        self.assertTrue(verifyObject(IRelay, Relay(story.internet, "node5")))
+
+    def test_refused_here(self) -> None:
+        """
+        Without a gateway there is no way out; with one there is none for mail under another From.
+        """
+        world = World(2, machines=4)
+        world.start()
+        submission = world.node("node1").accounts.submission("alice@example.org")
+        with self.assertRaises(RecipientOutside):
+            world.do(submission.submit("alice@example.org", [XAVIER], MESSAGE, b""))
+        story = Story(2)
+        for sender in (b"bob@example.org", b"alice@example.com", b"alice@example.org, bob@example.org", b"nobody"):
+            forged = MESSAGE.replace(b"alice@example.org", sender, 1)
+            with self.assertRaises(SenderRefused):
+                story.send(XAVIER, message=forged)
+        story.settle()
+        self.assertEqual({}, dict(story.internet.taken))
+
+    def test_greylisted(self) -> None:
+        """
+        What is refused for the moment is tried again by the schedule, and delivered once.
+        """
+        story = Story(3)
+        until = story.world.clock.seconds() + 200
+        story.internet.says = lambda recipient: later(recipient) if story.world.clock.seconds() < until else None
+        story.send(XAVIER)
+        story.settle()
+        times = [time for _, time in story.internet.tried]
+        pauses = [after - before for before, after in pairwise(times)]
+        self.assertEqual(3, len(pauses))
+        for pause, least in zip(pauses, (60, 120, 240), strict=True):
+            self.assertTrue(least <= pause <= 1.1 * least + 10, pauses)
+        self.assertEqual({XAVIER: 1}, dict(story.internet.taken))
+        self.assertEqual([], story.world.folder("alice"))
+
+    def test_report(self) -> None:
+        """
+        Who is refused for good is reported to the sender, once; the others get it.
+        """
+        story = Story(4)
+        story.internet.says = lambda recipient: refused(recipient) if recipient == XAVIER else None
+        story.send(XAVIER, "yvonne@example.net")
+        story.settle()
+        [report] = story.world.folder("alice")
+        for line in (b"Return-Path: <>", b"Action: failed", b"Status: 5.1.1", b"No such user.", b"rfc822; xavier@"):
+            self.assertIn(line, report)
+        self.assertNotIn(b"X-POST-Origin", report)
+        self.assertNotIn(b"yvonne", report.partition(b"text/rfc822-headers")[0])
+        self.assertEqual({"yvonne@example.net": 1}, dict(story.internet.taken))
+
+    def test_followed(self) -> None:
+        """
+        Alice's node knows of each recipient how it stands, from the ring.
+        """
+        story = Story(6)
+        story.internet.says = lambda recipient: {XAVIER: refused, "z@example.net": later}.get(recipient, taken)(
+            recipient
+        )
+        story.send(XAVIER, "yvonne@example.net", "z@example.net", "bob@example.org")
+        story.world.clock.advance(600)
+        [journey] = story.world.node("node1").accounts.submission("alice@example.org").sent()
+        standings = {passage.address: passage.standing for passage in journey.passages}
+        self.assertEqual(
+            {
+                XAVIER: Standing.REFUSED,
+                "yvonne@example.net": Standing.HANDED_ON,
+                "z@example.net": Standing.WAITING,
+                "bob@example.org": Standing.DELIVERED,
+            },
+            standings,
+        )
+
+    def test_from_nobody(self) -> None:
+        """
+        What became of a message from nobody, such as a receipt of reading, is told to nobody.
+        """
+        story = Story(7)
+        story.internet.says = refused
+        submission = story.world.node("node1").accounts.submission("alice@example.org")
+        story.world.do(submission.submit("", [XAVIER], MESSAGE, b""))
+        story.settle()
+        self.assertEqual([], story.world.folder("alice"))
+        self.assertEqual({DONE}, set(story.stages()))
+
+    def test_expired(self) -> None:
+        """
+        What nobody takes is reported as late, once, and as failed at the end, once.
+        """
+        story = Story(5)
+        story.internet.says = later
+        story.send(XAVIER)
+        story.world.clock.advance(1500)
+        [late] = story.world.folder("alice")
+        self.assertIn(b"Action: delayed", late)
+        story.settle()
+        [_, failed] = story.world.folder("alice")
+        self.assertIn(b"Action: failed", failed)
+        self.assertIn(b"Come again.", failed)
+        self.assertEqual({DONE}, set(story.stages()))
+
+    def test_next_gateway(self) -> None:
+        """
+        A gateway that is lost with its disk while the other side takes nothing is followed by the next one, which goes
+        on with the schedule.
+        """
+        for seed in range(2):
+            story = Story(10 + seed)
+            story.internet.says = later
+            story.send(XAVIER)
+            story.world.clock.advance(10)
+            story.world.clock.advance(30)
+            story.world.machines[story.first()].crash(wipe=True)
+            story.internet.says = lambda recipient: None
+            story.settle()
+            self.assertEqual({XAVIER: 1}, dict(story.internet.taken), seed)
+            self.assertNotEqual(story.first(), story.internet.tried[-1][0])
+
+    def test_lost_before(self) -> None:
+        """
+        A gateway that is lost while it talks to the server, before that has taken the message: it leaves once.
+        """
+        story = Story(20)
+        story.internet.before = lambda name: self.lose(story, name)
+        story.send(XAVIER)
+        story.settle()
+        self.assertEqual({XAVIER: 1}, dict(story.internet.taken))
+
+    def test_lost_after(self) -> None:
+        """
+        The case in which it leaves twice: a gateway is lost after the server has taken the message, and before that is
+        written into the ring.  It is not lost then, and the other gateway waits until the first cannot be trying.
+        """
+        story = Story(21)
+        story.internet.after = lambda name: self.lose(story, name)
+        story.send(XAVIER)
+        story.settle()
+        self.assertEqual({XAVIER: 2}, dict(story.internet.taken))
+        [first, second] = [time for _, time in story.internet.tried]
+        self.assertGreaterEqual(second - first, 100)
+
+    def test_stopped(self) -> None:
+        """
+        A gateway that is shut down while it tries says nothing of bugs, and goes on when it is back.
+        """
+        story = Story(26)
+        story.internet.pause_s = 100
+        story.send(XAVIER)
+        story.world.clock.advance(20)
+        first = story.first()
+        story.world.finish(story.world.machines[first].stop())
+        story.internet.pause_s = 1
+        story.world.start(first)
+        story.internet.connect(first)
+        story.settle()
+        self.assertEqual(({XAVIER: 1}, []), (dict(story.internet.taken), self.flushLoggedErrors()))
+
+    def test_broken(self) -> None:
+        """
+        A bug in the relay is an attempt like another: it is not repeated without end, and the sender hears of it.
+        """
+        story = Story(24)
+
+        def fail(recipient: str) -> Verdict:
+            raise ZeroDivisionError
+
+        story.internet.says = fail
+        story.send(XAVIER)
+        story.settle()
+        self.assertLess(len(story.internet.tried), 10)
+        self.assertEqual(len(story.internet.tried), len(self.flushLoggedErrors(ZeroDivisionError)))
+        self.assertIn(b"Action: failed", story.world.folder("alice")[-1])
+
+    def test_revoked(self) -> None:
+        """
+        What waits does not leave any more once the key that signed it is revoked, whatever time it says.
+        """
+        story = Story(25)
+        story.internet.says = later
+        story.send(XAVIER)
+        story.world.clock.advance(10)
+        key = story.world.home("alice").accounts[0].key.public
+        for name in GATEWAYS:
+            root = story.world.node(name).outside.relaying._root  # type: ignore[union-attr]
+            assert isinstance(root, Trust)
+            root.revoke({key: Taken(int(story.world.clock.seconds()))}, int(story.world.clock.seconds()) + 1)
+        story.internet.says = lambda recipient: None
+        story.settle()
+        self.assertEqual({}, dict(story.internet.taken))
+
+    def test_slow(self) -> None:
+        """
+        A server may take its time: no other gateway tries meanwhile, although all holders keep telling.
+        """
+        story = Story(22)
+        story.internet.pause_s = 400
+        story.send(XAVIER)
+        story.settle()
+        self.assertEqual(({XAVIER: 1}, 1), (dict(story.internet.taken), len(story.internet.tried)))
+
+    def test_endless(self) -> None:
+        """
+        But not for ever.
+        """
+        story = Story(23)
+        story.internet.pause_s = 10_000
+        story.send(XAVIER)
+        story.world.clock.advance(1200)
+        [shown] = story.world.do(story.world.node("node1").leaving())
+        self.assertEqual((1, "It took too long."), (shown.tries, shown.words))
+
+    def lose(self, story: Story, name: str) -> None:
+        """
+        The first gateway that comes here is destroyed.
+        """
+        story.internet.before = story.internet.after = lambda name: None
+        story.world.clock.callLater(0, story.world.machines[name].crash, True)
+
+    def test_holders_lost(self) -> None:
+        """
+        No k - 1 machines that are wiped at once take an entry with them.
+        """
+        for seed in range(2):
+            story = Story(30 + seed)
+            story.internet.says = later
+            story.send(XAVIER)
+            story.world.clock.advance(5)
+            keepers = [
+                name
+                for name, machine in story.world.machines.items()
+                if list(machine.store.of_kind(OUTBOUND)) and name not in GATEWAYS
+            ]
+            for name in [*keepers, "node1"][: story.world.authority.policy.k - 1]:
+                if story.world.machines[name].node is not None:
+                    story.world.machines[name].crash(wipe=True)
+            story.internet.says = lambda recipient: None
+            story.settle()
+            self.assertEqual({XAVIER: 1}, dict(story.internet.taken), seed)
+
+    def test_no_gateway_runs(self) -> None:
+        """
+        Mail is taken while all gateways are off, and leaves when one is back.
+        """
+        story = Story(40)
+        for name in GATEWAYS:
+            story.world.machines[name].crash()
+        story.world.clock.advance(60)
+        story.send(XAVIER)
+        story.world.clock.advance(300)
+        self.assertEqual({}, dict(story.internet.taken))
+        story.world.start("node6")
+        story.internet.connect("node6")
+        story.settle()
+        self.assertEqual({XAVIER: 1}, dict(story.internet.taken))
+
+    def test_in_parts(self) -> None:
+        """
+        The ring is in parts, each with a gateway: mail is not lost, and at most leaves once by each.
+        """
+        story = Story(50)
+        story.internet.says = later
+        story.send(XAVIER)
+        story.world.clock.advance(20)
+        ids = {name: machine.node_id for name, machine in story.world.machines.items()}
+        story.world.network.partition(
+            [{ids[n] for n in ("node1", "node2", "node5")}, {ids[n] for n in ("node3", "node4", "node6")}]
+        )
+        story.internet.says = lambda recipient: None
+        story.world.clock.advance(2000)
+        story.world.network.heal()
+        story.settle()
+        self.assertIn(story.internet.taken[XAVIER], (1, 2))
+        self.assertEqual({DONE}, set(story.stages()))
+
+    def test_dropped(self) -> None:
+        """
+        The sender's node, and no other, can have it given up or tried at once; and sees how it goes on.
+        """
+        story = Story(60)
+        story.internet.says = later
+        story.send(XAVIER)
+        story.world.clock.advance(30)
+        [shown] = story.world.do(story.world.node("node1").leaving())
+        self.assertEqual(((XAVIER,), 1, "Come again."), (shown.left, shown.tries, shown.words))
+        tries = len(story.internet.tried)
+        story.world.do(story.world.node("node1").outside.prompt(shown.handle, 1))
+        story.world.clock.advance(10)
+        self.assertEqual(tries + 1, len(story.internet.tried))
+        with self.assertRaises(PostError):
+            story.world.do(story.world.node("node2").outside.prompt(shown.handle, 2))
+        story.world.do(story.world.node("node1").outside.prompt(shown.handle, 2))
+        story.world.clock.advance(10)
+        self.assertEqual([], story.world.do(story.world.node("node1").leaving()))
+        story.settle()
+        self.assertEqual(({}, []), (dict(story.internet.taken), story.world.folder("alice")))
