@@ -46,6 +46,7 @@ class Purpose(bytes, Enum):
     SIGN_POLICY = b"post:sign-policy:1"
     SIGN_DIRECTORY = b"post:sign-directory:1"
     SIGN_NOTIFICATION = b"post:sign-notification:1"
+    SIGN_INBOUND = b"post:sign-inbound:1"
     SIGN_ENVELOPE = b"post:sign-envelope:1"
     SIGN_DELIVERY = b"post:sign-delivery-receipt:1"
     SIGN_QUESTION = b"post:sign-question:1"

@@ -26,7 +26,9 @@ from post.crypto.names import canonical, split
 from post.errors import NotFound, PostError, Refused, Unconfirmed
 from post.ids import Contact, NodeId
 from post.interfaces import Entropy, IBlockStore, IJournal, ITransport
+from post.journal import MemoryJournal
 from post.mail.arrival import MailArrival
+from post.mail.inbound import Inbound
 from post.mail.interfaces import IMailAccounts, IMailbox, ISubmission
 from post.mail.letter import LetterBox
 from post.mail.mailbox import Mailbox
@@ -37,6 +39,7 @@ from post.messaging.delegates import Delegates
 from post.messaging.dispatch import Dispatch, Signer
 from post.messaging.identities import Identities
 from post.messaging.log import Log
+from post.messaging.notification import GATEWAY
 from post.messaging.pending import PendingKind
 from post.messaging.presence import Announcer, Comings, Followed
 from post.messaging.reception import Reception
@@ -265,6 +268,23 @@ class Node:
         self.pastry.add_application(Comings(self.delegates.seen, self.announcer.came))
         self.rpc.watch(found=self.delegates.seen)
         self.accounts = Accounts(check_password)
+        self.inbound = self._inbound() if GATEWAY in self.certificate.roles else None
+        """Where mail from outside comes in, if this node is a gateway."""
+
+    def _inbound(self) -> Inbound:
+        # What letters note in a journal is for mail programs, and none reads here.
+        letters = LetterBox(
+            self.secure_store, MemoryJournal(self._clock), self._clock, self.policy.mail_s, self.policy.size_limit
+        )
+        return Inbound(
+            letters,
+            self.dispatch,
+            lambda: self.directory,
+            self.identities,
+            self.policy,
+            self._credentials.convergence.secret,
+            self._clock,
+        )
 
     @property
     def node_id(self) -> NodeId:

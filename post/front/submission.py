@@ -1,79 +1,43 @@
 """
 SMTP submission (RFC 6409): what a mail program sends through.  It translates; L{post.mail.submission} decides.
-
-Commands are taken one at a time: while one is waiting for the ring, or while the client does not read its replies, what
-it pipelines behind stays in the buffer, and beyond a bound its socket is not read.
 """
 
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable, Coroutine
-from email.utils import formatdate
+from collections.abc import Coroutine
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IAddress, IDelayedCall, IPushProducer, IReactorTime
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
-from zope.interface import implementer
 
-from post.errors import NotFound, PostError, Refused
+from post.errors import NotFound, Refused
 from post.front.auth import MECHANISMS, BadAnswer, Exchange, Throttle, admit, on_loopback
-from post.mail.interfaces import IMailAccounts, ISubmission, MessageTooLarge
-from post.smtp.data import DataReader
-from post.smtp.grammar import Syntax, host_name, path
-from post.smtp.lines import LineReader
-from post.smtp.replies import LATER, UNEXPECTED, reply_to
+from post.mail.interfaces import IMailAccounts, ISubmission, Octets
+from post.smtp.grammar import Syntax, path
+from post.smtp.server import COMMANDS, CONNECTIONS_LIMIT, RECIPIENTS_LIMIT, SmtpFactory, SmtpServer
 from post.tasks import sleep
 
-LINE_LIMIT = 4096
-"""Octets of a command: RFC 5321 asks for 512, parameters and a long password may make it longer."""
-RECIPIENTS_LIMIT = 1000
-"""Of one message.  RFC 5321 asks for 100; each costs a notification on k nodes."""
-IDLE_S = 300.0
-"""As RFC 5321, 4.5.3.2.7, asks."""
-LINGER_S = 15.0
-"""For the last words to be read, before a connection is cut that the client does not close."""
-BUFFER_LIMIT = 128 * 1024
-"""Of commands pipelined while one is being worked on; beyond, the socket is not read."""
-ERRORS_LIMIT = 20
-"""Bad commands after which nobody is believed to be a mail program."""
-COMMANDS_LIMIT = 10_000
-"""Commands without a message among them: several times as many as a message for L{RECIPIENTS_LIMIT} can need."""
 LOGINS_LIMIT = 5
 """Wrong passwords in one connection: enough for a person who mistypes."""
-CONNECTIONS_LIMIT = 1000
-"""Connections at once, of each port: a few KiB each, and more than a large office's mail programs keep open."""
 
 
-@implementer(IPushProducer)
-class SubmissionProtocol(Protocol):
+class SubmissionProtocol(SmtpServer):
     """
     One connection.
     """
 
     log = Logger()
+    about = "This is the submission port of a POST node."
+    passed_over = frozenset({"AUTH"})  # RFC 4954, 5: who wrote it is what we know better.
+    _factory: SubmissionFactory
 
     def __init__(self, factory: SubmissionFactory, source: str) -> None:
-        self._factory = factory
-        self._source = source
-        self._lines = LineReader(LINE_LIMIT)
-        self._data: DataReader | None = None
-        self._busy = False  # A command is being worked on.
-        self._full = False  # The client does not read what we say.
-        self._paused = False  # We do not read what the client says.
-        self._working = False
-        self._gone = False
-        self._tls = factory.implicit_tls
-        self._helo = b""
-        self._extended = False
+        super().__init__(factory, source)
         self._exchange: Exchange | None = None
         self._submission: ISubmission | None = None
-        self._sender: str | None = None
-        self._recipients: list[str] = []
-        self._errors = self._commands = self._logins = 0
-        self._idle: IDelayedCall | None = None
+        self._logins = 0
         self._waiting: Deferred[None] | None = None
 
     @property
@@ -83,229 +47,30 @@ class SubmissionProtocol(Protocol):
         """
         return self._submission is None
 
-    # The connection.
-
-    def connectionMade(self) -> None:
-        self._factory.connections[self] = None
-        self.transport.setTcpNoDelay(True)  # type: ignore[union-attr]
-        self.transport.registerProducer(self, True)  # type: ignore[union-attr]
-        self._rest(IDLE_S)
-        self._reply(220, None, f"{self._factory.domain} ESMTP POST ready")
-
     def connectionLost(self, reason: object = None) -> None:
-        self._gone = True
-        self._factory.connections.pop(self, None)
-        if self._idle is not None and self._idle.active():
-            self._idle.cancel()
+        super().connectionLost(reason)
         if self._waiting is not None:
             self._waiting.cancel()
-        if self._data is not None:
-            self._data.discard()
 
-    def drop(self) -> None:
-        """
-        End the connection now.
-        """
-        self._gone = True
-        self.transport.abortConnection()  # type: ignore[union-attr]
-
-    def leave(self, code: int, status: str, words: str) -> None:
-        """
-        Say something last, and end the connection when it has been sent.
-        """
-        if self._gone:
-            return
-        self._reply(code, status, words)
-        self._gone = True
-        # A client that reads nothing, or that does not answer the end of TLS, would keep the connection for good.
-        self._rest(LINGER_S)
-        self.transport.unregisterProducer()  # type: ignore[union-attr]
-        self.transport.loseConnection()  # type: ignore[union-attr]
-
-    def _rest(self, patience_s: float) -> None:
-        if self._idle is not None and self._idle.active():
-            self._idle.reset(patience_s)
-        else:
-            self._idle = self._factory.clock.callLater(patience_s, self._timed_out)
-
-    def _timed_out(self) -> None:
-        if self._gone:
-            self.drop()
-        elif self._busy:
-            self._rest(IDLE_S)
-        else:
-            self.leave(421, "4.4.2", "Idle for too long.")
-
-    # Output.
-
-    def _reply(self, code: int, status: str | None, *lines: str) -> None:
-        if self._gone:
-            return
-        prefix = f"{status} " if status else ""
-        out = [f"{code}-{prefix}{line}\r\n" for line in lines[:-1]] + [f"{code} {prefix}{lines[-1]}\r\n"]
-        self.transport.write("".join(out).encode("ascii", "replace"))  # type: ignore[union-attr]
-
-    def pauseProducing(self) -> None:
-        self._full = True
-
-    def resumeProducing(self) -> None:
-        self._full = False
-        self._work_soon()
-
-    def stopProducing(self) -> None:
-        """
-        The connection ends; L{connectionLost} follows.
-        """
-
-    # Input.
-
-    def dataReceived(self, data: bytes) -> None:
-        if self._gone:
-            return
-        self._rest(IDLE_S)
-        self._lines.feed(data)
-        self._work()
-
-    def _work_soon(self) -> None:
-        # From the reactor, because whoever has let us go on is in the middle of something.
-        if not self._gone:
-            self._factory.clock.callLater(0, self._work)
-
-    def _work(self) -> None:
-        """
-        Take what has come, until a command has to be waited for.
-        """
-        self._working = True
-        while self._lines.waiting and not (self._busy or self._full or self._gone):
-            if self._data is not None:
-                rest = self._data.feed(self._lines.take())
-                if rest is not None:
-                    self._lines.feed(rest)
-                    self._begin(self._end_of_data())
-                continue
-            try:
-                line = self._lines.next()
-                if line is None:
-                    break
-                self._line(line)
-            except Syntax as error:
-                self._exchange = None  # Whatever was wrong, it ends the exchange (RFC 4954, 4).
-                self._refuse(error)
-        self._working = False
-        held_up = (self._busy or self._full) and self._lines.waiting > BUFFER_LIMIT
-        if held_up != self._paused and not self._gone:
-            self._paused = held_up
-            act = self.transport.pauseProducing if held_up else self.transport.resumeProducing  # type: ignore[union-attr]
-            act()
-
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        self._busy = True
-        Deferred.fromCoroutine(self._attend(work))
-
-    async def _attend(self, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except Syntax as error:
-            self._refuse(error)
-        except PostError as error:
-            self._fail(error)
-        except Exception as error:
-            if not (self._gone and isinstance(error, CancelledError)):
-                self.log.failure("a command failed")
-                self._reply(*UNEXPECTED)
-        self._busy = False
-        if not self._working:
-            self._work_soon()
-
-    def _fail(self, error: PostError) -> None:
-        reply = reply_to(error)
-        if reply is None:
-            self.log.warn("submission failed: {error}", error=type(error).__name__)
-        self._reply(*(reply or UNEXPECTED))
-
-    def _refuse(self, error: Syntax) -> None:
-        if error.code in (500, 501):
-            self._bad(error.code, error.status, f"{error.words[:1].upper()}{error.words[1:]}.")
-        else:
-            self._reply(error.code, error.status, f"{error.words[:1].upper()}{error.words[1:]}.")
-
-    def _bad(self, code: int, status: str, words: str) -> None:
-        """
-        Refuse what no mail program would send.
-        """
-        self._errors += 1
-        self._reply(code, status, words)
-        if self._errors >= ERRORS_LIMIT:
-            self.leave(421, "4.7.0", "Too many errors.")
-
-    def _line(self, line: bytes) -> None:
-        self._commands += 1
-        if self._commands > COMMANDS_LIMIT:
-            self.leave(421, "4.7.0", "Too many commands, and no message.")
-            return
-        if self._exchange is not None:
-            self._go_on(line)
-            return
-        verb, _, argument = line.partition(b" ")
-        command = _COMMANDS.get(verb.upper())
-        if verb.upper() in BROWSER_WORDS:
-            self.leave(554, "5.7.0", "This is no web server.")
-            return
-        if command is None:
-            raise Syntax("that is not a command here", 500, "5.5.2")
-        work = command(self, argument)
-        if work is not None:
-            self._begin(work)
-
-    # Hello.
-
-    def _hello(self, argument: bytes, extended: bool) -> None:
-        if not argument.strip():
-            raise Syntax("say who you are")
-        self._helo, self._extended = argument.strip(), extended
-        self._reset()
-        if not extended:
-            self._reply(250, None, self._factory.domain)
-            return
-        lines = [self._factory.domain, "PIPELINING", "8BITMIME", f"SIZE {self._factory.size_limit}"]
-        if self._may_start_tls():
-            lines.append("STARTTLS")
-        if self._may_log_in():
-            lines.append(f"AUTH {' '.join(name.decode() for name in MECHANISMS)}")
-        self._reply(250, None, *lines, "ENHANCEDSTATUSCODES")
-
-    def _do_helo(self, argument: bytes) -> None:
-        self._hello(argument, False)
-
-    def _do_ehlo(self, argument: bytes) -> None:
-        self._hello(argument, True)
-
-    def _may_start_tls(self) -> bool:
-        return self._factory.tls is not None and not self._tls
+    def _extensions(self) -> list[str]:
+        return [f"AUTH {' '.join(name.decode() for name in MECHANISMS)}"] if self._may_log_in() else []
 
     def _may_log_in(self) -> bool:
         # A password that crosses a network in the clear is no secret any more, whatever the settings say.
         return (self._tls or on_loopback(self._source)) and self.stranger
 
-    def _reset(self) -> None:
-        self._sender, self._recipients = None, []
+    def _forget(self) -> None:
+        self._submission = None
 
-    def _do_starttls(self, argument: bytes) -> None:
-        if argument:
-            raise Syntax("STARTTLS takes nothing")
-        if not self._may_start_tls():
-            self._bad(503, "5.5.1", "TLS is not to be started here.")
-            return
-        if self._lines.waiting:
-            # Whoever put this behind STARTTLS wants it to be taken for something said under TLS.
-            self.log.warn("{source} sent commands behind STARTTLS", source=self._source)
-            self.drop()
-            return
-        self._reply(220, "2.0.0", "Go ahead.")
-        self.transport.startTLS(self._factory.tls)  # type: ignore[union-attr]
-        # Nothing is believed of what was said before (RFC 3207, 4.2): it may have been somebody in the middle.
-        self._tls, self._helo, self._extended, self._submission = True, b"", False, None
-        self._reset()
+    def _refuse(self, error: Syntax) -> None:
+        self._exchange = None  # Whatever was wrong, it ends the exchange (RFC 4954, 4).
+        super()._refuse(error)
+
+    def _unfinished(self, line: bytes) -> bool:
+        if self._exchange is None:
+            return False
+        self._go_on(line)
+        return True
 
     # Logging in (RFC 4954).
 
@@ -402,24 +167,10 @@ class SubmissionProtocol(Protocol):
         self._sender, self._recipients = sender, []
         self._reply(250, "2.1.0", "Ok.")
 
-    def _accept_parameters(self, parameters: dict[str, str]) -> bool:
-        size = parameters.pop("SIZE", "0")
-        body = parameters.pop("BODY", "7BIT").upper()
-        parameters.pop("AUTH", "")  # RFC 4954, 5: who wrote it is what we know better.
-        if parameters or body not in ("7BIT", "8BITMIME"):
-            self._reply(555, "5.5.4", "That parameter is not supported.")
-        elif not size.isdigit() or len(size) > 20:
-            raise Syntax("SIZE takes a number")
-        elif int(size) > self._factory.size_limit:
-            self._reply(552, "5.3.4", f"The limit is {self._factory.size_limit} octets.")
-        else:
-            return True
-        return False
-
     def _do_rcpt(self, argument: bytes) -> Coroutine[Any, Any, None] | None:
         recipient, parameters = path(argument, b"TO:")
         if recipient.lower() == "postmaster":
-            recipient = f"{recipient}@{self._factory.domain}"  # RFC 5321, 4.5.1.
+            recipient = f"{recipient}@{self._factory.name}"  # RFC 5321, 4.5.1.
         if self._sender is None or self._submission is None:
             # Not counted as an error: a mail program whose MAIL was refused has sent all its RCPT already.
             self._reply(503, "5.5.1", "MAIL comes first.")
@@ -440,96 +191,21 @@ class SubmissionProtocol(Protocol):
         self._recipients.append(recipient)
         self._reply(250, "2.1.5", "Ok.")
 
-    def _do_data(self, argument: bytes) -> None:
-        if argument:
-            raise Syntax("DATA takes nothing")
-        if self._sender is None:
-            self._reply(503, "5.5.1", "MAIL and RCPT come first.")
-        elif not self._recipients:
-            self._reply(554, "5.5.1", "No valid recipients.")
-        else:
-            self._data = DataReader(self._factory.size_limit, self._factory.spool_dir)
-            self._reply(354, None, "End with a dot on a line of its own.")
-
-    async def _end_of_data(self) -> None:
-        data, submission, sender = self._data, self._submission, self._sender
-        assert data is not None and submission is not None and sender is not None
-        recipients = self._recipients
-        self._data = None
-        self._reset()
-        if data.too_large:
-            raise MessageTooLarge("over the limit")
-        if data.bad_octets:
-            self._reply(554, "5.6.0", "The message has a bare CR, a bare LF, or a NUL; nothing was sent.")
-            return
-        try:
-            if data.no_room:
-                raise OSError("no room")
-            message = data.message()
-        except OSError:
-            self.log.warn("there is no room to spool a message of {size} octets", size=data.size)
-            self._reply(452, "4.3.1", f"There is no room on this machine. {LATER}")
-            return
+    async def _accept(self, sender: str, recipients: list[str], message: Octets) -> str:
+        assert self._submission is not None
+        trace = self._received(self._literal(), self._factory.name, "ESMTPSA" if self._tls else "ESMTPA")
         # The client may go away meanwhile; if it sends the same again, that is the same message.
-        named = await submission.submit(sender, recipients, message, self._trace())
-        self._errors = self._commands = 0
-        self._reply(250, "2.0.0", f"Kept by the ring as {named}.")
+        return await self._submission.submit(sender, recipients, message, trace)
 
-    def _trace(self) -> bytes:
-        """
-        The Received field (RFC 5321, 4.4).
-        """
-        how = "ESMTPSA" if self._tls else "ESMTPA"
-        literal = f"[IPv6:{self._source}]" if ":" in self._source else f"[{self._source}]"
-        when = formatdate(self._factory.clock.seconds(), localtime=False)
-        received = f"Received: from {host_name(self._helo)} ({literal})\r\n\tby {self._factory.domain} (POST)"
-        return f"{received} with {how};\r\n\t{when}\r\n".encode("ascii")
-
-    # The rest.
-
-    def _do_rset(self, argument: bytes) -> None:
-        self._reset()
-        self._reply(250, "2.0.0", "Ok.")
-
-    def _do_noop(self, argument: bytes) -> None:
-        self._reply(250, "2.0.0", "Ok.")
-
-    def _do_vrfy(self, argument: bytes) -> None:
-        self._reply(252, "2.0.0", "Send to it, and see.")
-
-    def _do_help(self, argument: bytes) -> None:
-        self._reply(214, "2.0.0", "This is the submission port of a POST node.")
-
-    def _do_quit(self, argument: bytes) -> None:
-        self.leave(221, "2.0.0", "Goodbye.")
+    commands = {**COMMANDS, b"AUTH": _do_auth, b"MAIL": _do_mail, b"RCPT": _do_rcpt}
 
 
-_Command = Callable[[SubmissionProtocol, bytes], "Coroutine[Any, Any, None] | None"]
-_COMMANDS: dict[bytes, _Command] = {
-    b"HELO": SubmissionProtocol._do_helo,
-    b"EHLO": SubmissionProtocol._do_ehlo,
-    b"STARTTLS": SubmissionProtocol._do_starttls,
-    b"AUTH": SubmissionProtocol._do_auth,
-    b"MAIL": SubmissionProtocol._do_mail,
-    b"RCPT": SubmissionProtocol._do_rcpt,
-    b"DATA": SubmissionProtocol._do_data,
-    b"RSET": SubmissionProtocol._do_rset,
-    b"NOOP": SubmissionProtocol._do_noop,
-    b"VRFY": SubmissionProtocol._do_vrfy,
-    b"HELP": SubmissionProtocol._do_help,
-    b"QUIT": SubmissionProtocol._do_quit,
-}
-BROWSER_WORDS = frozenset({b"CONNECT", b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PUT"})
-"""What a browser says when a web page makes it: the page may have put commands of mail into what follows, and a browser
-reaches our port on loopback from behind every firewall."""
-
-
-class SubmissionFactory(Factory):
+class SubmissionFactory(SmtpFactory):
     """
     Makes connections, up to a limit.
     """
 
-    noisy = False
+    connections: dict[SubmissionProtocol, None]  # type: ignore[assignment]  # Its own are the only ones in it.
 
     def __init__(
         self,
@@ -542,16 +218,9 @@ class SubmissionFactory(Factory):
         domain: str,
         spool_dir: str | None = None,
     ) -> None:
+        super().__init__(clock, tls, implicit_tls, size_limit, domain, spool_dir)
         self.accounts = accounts
-        self.clock = clock
         self.throttle = throttle
-        self.tls = tls
-        self.implicit_tls = implicit_tls
-        self.size_limit = size_limit
-        self.domain = domain
-        self.spool_dir = spool_dir
-        self.connections: dict[SubmissionProtocol, None] = {}
-        """Oldest first."""
 
     def buildProtocol(self, addr: IAddress | None) -> SubmissionProtocol | None:
         if len(self.connections) >= CONNECTIONS_LIMIT:
@@ -561,10 +230,3 @@ class SubmissionFactory(Factory):
                 return None
             stranger.drop()
         return SubmissionProtocol(self, str(getattr(addr, "host", "unknown")))
-
-    def stop_all(self) -> None:
-        """
-        End every connection.
-        """
-        for connection in list(self.connections):
-            connection.leave(421, "4.3.2", f"This node is being stopped. {LATER}")

@@ -5,23 +5,29 @@ Receiving mail (POST, section 4.3): what happens to an authentic notification be
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from twisted.internet.defer import DeferredSemaphore
 from twisted.logger import Logger
 
+from post.crypto.certificates import NodeCertificate
 from post.crypto.keys import SigningKey
 from post.crypto.names import canonical, split
 from post.crypto.sealing import SealingKey
 from post.errors import PeerError
-from post.mail.headers import addresses, claims_results_of, field, spans
+from post.mail.headers import addresses, all_fields, claims_results_of, field, results_host, spans
 from post.mail.letter import Letter, LetterBox
 from post.mail.mailbox import Mailbox
 from post.mail.notice import APPLICATION, MailNotice
-from post.messaging.account import Account, entry_key
+from post.messaging.account import Account, entry_key, outside_key
 from post.messaging.reception import Arrival
 from post.wire import unpack
 
 VERIFIED = "$Verified"
+UNVERIFIED = "$Unverified"
+ORIGIN = b"X-POST-Origin: internet; not verified by POST\r\n"
+ORIGIN_FIELD = b"x-post-origin"
+_TRACE = (b"Return-Path", b"Received")
 FETCHES_LIMIT = 16
 """Messages being fetched at once; each holds a block of up to 256 KiB."""
 RESULTS_LIMIT = 100
@@ -72,7 +78,7 @@ class MailArrival:
         notification = arrival.notification
         if notification.application != APPLICATION:
             raise PeerError(f"a notification for {notification.application!r}")
-        key = entry_key(arrival.sender.account, notification.id)
+        key = _key(arrival)
         notice = unpack(MailNotice, notification.payload)
         if notice.version != 1:
             raise PeerError(f"a notice of version {notice.version}")
@@ -85,12 +91,58 @@ class MailArrival:
             letter = await self._letters.fetch(notice.message, notice.size)
         finally:
             self._fetches.release()
-        flags = {VERIFIED} if is_from(letter, arrival.sender.address) else set()
         domain = split(canonical(self._account.address))[1]
-        prefix = b"Return-Path: <" + notice.sender.encode("ascii", "replace") + b">\r\n" + notice.trace
-        results = _results(domain, arrival.sender.address)
-        omitted = forged_results(letter.header, domain)
-        await self._mailbox.file_arrival(key, letter, arrival, results + _safe(prefix), omitted, frozenset(flags))
+        sender = arrival.sender
+        if isinstance(sender, NodeCertificate):
+            seen = from_outside(notice, letter, domain)
+        else:
+            seen = from_member(notice, letter, domain, sender.address)
+        await self._mailbox.file_arrival(
+            key, letter, arrival, seen.prefix, seen.omitted, frozenset({seen.flag} - {""}), seen.folder
+        )
+
+
+def _key(arrival: Arrival) -> bytes:
+    if isinstance(arrival.sender, NodeCertificate):
+        return outside_key(arrival.notification.id)
+    return entry_key(arrival.sender.account, arrival.notification.id)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """
+    How a message is shown: behind the lines C{prefix}, without the octets C{omitted} of its own header, with C{flag}
+    (perhaps none), in C{folder}.
+    """
+
+    prefix: bytes
+    omitted: tuple[tuple[int, int], ...]
+    flag: str
+    folder: str = "INBOX"
+
+
+def from_member(notice: MailNotice, letter: Letter, domain: str, sender: str) -> Seen:
+    """
+    What a member of C{domain} sent, by their signature.
+    """
+    prefix = _safe(_return_path(notice) + notice.trace, _TRACE)
+    flag = VERIFIED if is_from(letter, sender) else ""
+    return Seen(_results(domain, sender) + prefix, forged_claims(letter.header, domain), flag)
+
+
+def from_outside(notice: MailNotice, letter: Letter, domain: str) -> Seen:
+    """
+    What a gateway took from the Internet: its results stand in front, and that nobody's signature was verified.
+    """
+    prefix = _safe(_return_path(notice) + notice.trace, (*_TRACE, b"Authentication-Results"))
+    # The gateway's host may be named outside the domain; then its name too is nobody else's to use.
+    hosts = {host for value in all_fields(prefix, b"authentication-results") if (host := results_host(value))}
+    omitted = forged_claims(letter.header, domain, *sorted(hosts))
+    return Seen(ORIGIN + prefix, omitted, UNVERIFIED, "Junk" if notice.junk else "INBOX")
+
+
+def _return_path(notice: MailNotice) -> bytes:
+    return b"Return-Path: <" + notice.sender.encode("ascii", "replace") + b">\r\n"
 
 
 def _results(domain: str, sender: str) -> bytes:
@@ -100,15 +152,21 @@ def _results(domain: str, sender: str) -> bytes:
     return f"Authentication-Results: {domain}; auth=pass smtp.auth={sender}\r\n".encode("ascii", "replace")
 
 
-def forged_results(header: bytes, domain: str) -> tuple[tuple[int, int], ...]:
+def forged_claims(header: bytes, *hosts: str) -> tuple[tuple[int, int], ...]:
     """
-    Where in a header somebody says that C{domain} has examined the message: nobody but us could know, and we say so in
-    front of it (RFC 8601, section 5).
+    Where in a header somebody says that one of C{hosts} (or of their domains) has examined the message, or what its
+    origin is: nobody but us could know, and we say so in front of it (RFC 8601, section 5).
+
+    @raise PeerError: if there are so many that the message is nothing else.
     """
     found = [
         (start, stop)
         for name, start, stop in spans(header)
-        if name == b"authentication-results" and claims_results_of(header[start:stop].partition(b":")[2], domain)
+        if name == ORIGIN_FIELD
+        or (
+            name == b"authentication-results"
+            and any(claims_results_of(header[start:stop].partition(b":")[2], host) for host in hosts)
+        )
     ]
     if len(found) > RESULTS_LIMIT:
         raise PeerError("a header of results")
@@ -136,7 +194,7 @@ def is_from(letter: Letter, sender: str) -> bool:
         return False
 
 
-def _safe(prefix: bytes) -> bytes:
+def _safe(prefix: bytes, allowed: Sequence[bytes]) -> bytes:
     """
     C{prefix} if it is nothing but the header lines that we put there, else nothing: a sender's node may lie about it.
     """
@@ -144,4 +202,4 @@ def _safe(prefix: bytes) -> bytes:
     if lines.pop() != b"" or any(set(b"\r\n\0") & set(line) for line in lines):
         return b""
     names = [line.partition(b":")[0] for line in lines if line[:1] not in (b" ", b"\t")]
-    return prefix if all(name in (b"Return-Path", b"Received") for name in names) else b""
+    return prefix if all(name in allowed for name in names) else b""

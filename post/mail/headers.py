@@ -216,9 +216,9 @@ def address_list(value: bytes) -> list[Address]:
     return reader.finish()
 
 
-def claims_results_of(value: bytes, domain: str) -> bool:
+def results_host(value: bytes) -> str:
     """
-    Whether an Authentication-Results field says that a host of C{domain} has found what it says (RFC 8601, 2.2).
+    Which host an Authentication-Results field says it is from (RFC 8601, 2.2), in lower case.
     """
     named = b""
     for kind, text in _tokens(value):
@@ -227,8 +227,14 @@ def claims_results_of(value: bytes, domain: str) -> bool:
         if kind != "comment":
             named += text
     # Followed by a version, perhaps.
-    host = named.decode("latin-1").lower().rstrip("0123456789.")
-    own = domain.lower().rstrip("0123456789.")
+    return named.decode("latin-1").lower().rstrip("0123456789.")
+
+
+def claims_results_of(value: bytes, domain: str) -> bool:
+    """
+    Whether an Authentication-Results field says that a host of C{domain} has found what it says (RFC 8601, 2.2).
+    """
+    host, own = results_host(value), domain.lower().rstrip("0123456789.")
     return host == own or host.endswith("." + own)
 
 

@@ -310,6 +310,30 @@ class ISubmission(Interface):
         """
 
 
+class IInbound(Interface):
+    """
+    Takes mail that a gateway has examined, for everybody in the domain (POST, section 5).
+    """
+
+    domain: str = Attribute("The mail domain.")
+    size_limit: int = Attribute("Octets of the largest message taken.")
+
+    async def check_recipient(address: str) -> None:
+        """
+        @raise RecipientUnknown, RecipientOutside, DirectoryUnavailable: as they say.
+        """
+
+    async def accept(sender: str, recipients: Sequence[str], message: Octets, trace: bytes, junk: bool) -> str:
+        """
+        Take the message for all recipients, as L{ISubmission.submit}; C{sender} is the envelope's, whoever that is, and
+        "" for the null sender.  C{trace} are the lines that the gateway prepends, which do not count in the message's
+        identity.  C{junk} advises the recipients' nodes to file it apart.
+
+        @raise TooFewReplicas, Unreachable, Overloaded: try again later (451); nothing will be doubled by that.
+        @raise MessageTooLarge: if it is over the limit.
+        """
+
+
 class IMailAccounts(Interface):
     """
     The accounts that live on this node, for the front-ends' log-in.

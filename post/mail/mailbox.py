@@ -82,7 +82,7 @@ FLAG_LENGTH = 100
 """Of one message, and of each; far beyond what mail programs use, and what a record surely holds."""
 OPERATIONS_IN_RECORD = 1000
 """Where one record holds an operation for each folder."""
-OWN_FLAGS = frozenset({"$Verified"})
+OWN_FLAGS = frozenset({"$Verified", "$Unverified"})
 """Set by us alone; a mail program can neither set nor remove them, however it spells them (keywords know no case)."""
 
 _T = TypeVar("_T")
@@ -369,6 +369,13 @@ class Mailbox:
     def folder(self, name: str) -> Folder:
         return Folder(self, self._named(name))
 
+    def _for_use(self, name: str) -> MailFolder:
+        """
+        The folder that is used as C{name}, whatever it has been renamed to.
+        """
+        used = (folder for folder in self.state.folders.values() if folder.special_use == f"\\{name}")
+        return next(used, None) or self.state.by_name.get(name) or self._named("INBOX")
+
     def _named(self, name: str) -> MailFolder:
         folder = self.state.by_name.get(_spelled(name))
         if folder is None:
@@ -567,9 +574,11 @@ class Mailbox:
         prefix: bytes,
         omitted: tuple[tuple[int, int], ...],
         flags: frozenset[str],
+        folder: str = "INBOX",
     ) -> None:
         """
-        File what has been sent to us, with the evidence of who sent it.  C{omitted} of its header is not shown.
+        File what has been sent to us, with the evidence of who sent it.  C{omitted} of its header is not shown.  Into
+        the Inbox if there is no C{folder} of that use or name.
 
         @raise PostError: if the ring does not keep it now.
         """
@@ -583,7 +592,7 @@ class Mailbox:
         proof = Proof(1, signed.body, signed.signature, named)
         date = int(self._clock.seconds() * 1000)
         await self._file(
-            self._named("INBOX"),
+            self._for_use(folder),
             key,
             letter,
             date,

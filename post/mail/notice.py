@@ -19,6 +19,7 @@ class MailNotice(Document, frozen=True):
     """
     C{message} is the packed L{post.crypto.convergent.Reference} of the message's skeleton, C{size} its octets.
     C{sender} is the envelope's, C{recipient} as it was addressed, C{trace} the header lines to put before the message.
+    C{junk} is a gateway's advice to file it apart.
     """
 
     version: int
@@ -29,3 +30,4 @@ class MailNotice(Document, frozen=True):
     size: Annotated[int, Meta(ge=0, lt=1 << 40)]
     message: Annotated[bytes, Meta(max_length=512)]
     trace: Annotated[bytes, Meta(max_length=TRACE_LIMIT)]
+    junk: bool = False

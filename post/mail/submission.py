@@ -9,7 +9,6 @@ arrives once.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from twisted.internet.interfaces import IReactorTime
@@ -18,17 +17,13 @@ from zope.interface import implementer
 
 from post.crypto.documents import Directory, Policy
 from post.crypto.names import canonical, split
-from post.errors import NotFound, PostError
-from post.hashes import Purpose, keyed, tagged
+from post.hashes import Purpose, keyed
 from post.ids import AccountId
 from post.mail.headers import addresses, all_fields, field
 from post.mail.interfaces import (
-    DirectoryUnavailable,
     ISubmission,
     MessageTooLarge,
     Octets,
-    RecipientOutside,
-    RecipientUnknown,
     SenderRefused,
 )
 from post.mail.letter import Letter, LetterBox
@@ -36,15 +31,13 @@ from post.mail.mailbox import Mailbox
 from post.mail.mime import HEADER_LIMIT, header_end
 from post.mail.notice import APPLICATION, SUBJECT_LIMIT, TRACE_LIMIT, MailNotice
 from post.mail.parts import blind_fields, fingerprint, whole_hash
+from post.mail.recipients import Recipients
+from post.mail.sameness import Sameness
 from post.messaging.account import Account
 from post.messaging.dispatch import Dispatch
 from post.messaging.identities import Identities
 from post.tasks import gather
 from post.wire import pack
-
-AGAIN_S = 3600.0
-"""For so long a message without a Message-ID that comes again is a mail program's retry."""
-UNNAMED_LIMIT = 1000
 
 
 def _domain(address: str) -> str:
@@ -77,33 +70,16 @@ class Submission:
         self._mailbox = mailbox
         self._letters = letters
         self._dispatch = dispatch
-        self._directory = directory
-        self._identities = identities
+        self._recipients = Recipients(policy.domain, directory, identities, clock)
+        self._sameness = Sameness(clock)
         self._policy = policy
         self._clock = clock
         self._own = canonical(account.address)
-        self._unnamed: OrderedDict[bytes, float] = OrderedDict()
-        """Messages without a Message-ID, and when they were first seen."""
         self.size_limit = policy.size_limit
 
     def check_sender(self, address: str) -> None:
         if address and not self._is_own(address):
             raise SenderRefused(address)
-
-    def _identified(self, content: bytes, header: bytes) -> bytes:
-        """
-        By which the same message, sent again, is recognised.  One without a Message-ID, such as a job's daily report,
-        is the same only within L{AGAIN_S}: its sender repeats itself on purpose.
-        """
-        if field(header, b"message-id") is not None:
-            return content
-        now = self._clock.seconds()
-        while self._unnamed and next(iter(self._unnamed.values())) < now - AGAIN_S:
-            self._unnamed.popitem(last=False)
-        first = self._unnamed.setdefault(content, now)
-        if len(self._unnamed) > UNNAMED_LIMIT:
-            self._unnamed.popitem(last=False)
-        return tagged(Purpose.MESSAGE_BODY, b"again", content, str(int(first)).encode())
 
     def _check_author(self, header: bytes) -> None:
         """
@@ -132,28 +108,7 @@ class Submission:
             return False
 
     async def check_recipient(self, address: str) -> None:
-        await self._find(address)
-
-    async def _find(self, address: str) -> AccountId:
-        try:
-            name = canonical(address)
-        except ValueError:
-            raise RecipientUnknown(address) from None
-        if split(name)[1] != self._policy.domain:
-            raise RecipientOutside(address)
-        directory = self._directory()
-        account = directory.account(name)
-        if account is not None:
-            return account
-        # Somebody may have come since our directory was signed: then the ring has a certificate under that name.
-        try:
-            return await self._identities.by_address(name)
-        except NotFound:
-            if directory.expires < self._clock.seconds():
-                raise DirectoryUnavailable(address) from None
-            raise RecipientUnknown(address) from None
-        except PostError:
-            raise DirectoryUnavailable(address) from None
+        await self._recipients.find(address)
 
     async def submit(self, sender: str, recipients: Sequence[str], message: Octets, trace: bytes) -> str:
         if len(message) > self.size_limit:
@@ -166,8 +121,8 @@ class Submission:
         # Two addresses of one account get one notification, addressed as the first of them.
         accounts: dict[AccountId, str] = {}
         for recipient in recipients:
-            accounts.setdefault(await self._find(recipient), recipient)
-        content = self._identified(whole_hash(message), bytes(message[:header]))
+            accounts.setdefault(await self._recipients.find(recipient), recipient)
+        content = self._sameness.identified(whole_hash(message), bytes(message[:header]))
         letter = await self._letters.store(message)
         # What Bcc says is for nobody but the sender, whose own copy has it.
         shown = await self._letters.without(letter, blind_fields(bytes(message[:header])))

@@ -177,3 +177,11 @@ def entry_key(sender: AccountId, notification_id: bytes) -> bytes:
     The 16 bytes by which an application knows a notification again.
     """
     return tagged(Purpose.NOTIFICATION_ID, sender.packed(), notification_id)[:16]
+
+
+def outside_key(notification_id: bytes) -> bytes:
+    """
+    The same for what a gateway brought in: whichever gateway that was, since the Internet's servers try the others when
+    one has not answered.
+    """
+    return tagged(Purpose.NOTIFICATION_ID, b"outside", notification_id)[:16]

@@ -97,9 +97,11 @@ class Dispatch:
         """
         self._node = node
 
-    async def notify(self, sender: Signer, notification: Notification) -> Outcome:
+    async def notify(self, sender: Signer | None, notification: Notification) -> Outcome:
         """
         See that C{notification} reaches its recipient, now or later.  Returning means promise 1.
+
+        @param sender: whose it is; C{None} if it came from outside, and this node is the gateway that answers for it.
 
         @raise NotFound: if the recipient has never published an identity.
         @raise PostError: if neither a receipt nor enough copies could be had; sending the same again doubles nothing.
@@ -108,6 +110,8 @@ class Dispatch:
         now = self._clock.seconds()
         key = identity.sealing_key(now)
         expires = notification.sent + self._pending_s
+        # Taken now: the node's certificates may have been renewed while we waited.
+        sender = sender or self._node
         envelope = enclose(
             notification,
             sender.key,

@@ -5,6 +5,7 @@ Three layers, inside out::
 
     Notification    recipient, time, id, the application's payload
     Signed          the same as bytes, with the sender's signature and certificates    -- sealed to the recipient
+                    (version 2: with those of a gateway's node, for who wrote from outside has none)
     Envelope        what delegates see: recipient, expiry, the sealed bytes, signed by the sending *node*
 
 A delegate learns who receives, which node sent, when and how much; the sender's name, and everything else, is sealed.
@@ -37,6 +38,10 @@ PAYLOAD_LIMIT = 16 * 1024
 """Octets of what the application says; a mail's notice takes under one KiB."""
 ENVELOPE_LIMIT = 32 * 1024
 CHAIN_LIMIT = 4
+GATEWAY = "gateway"
+"""The role by which a node may bring in what comes from outside (POST, section 5)."""
+BY_SENDER, BY_GATEWAY = 1, 2
+"""The versions of L{Signed}: whose signature it is."""
 CLOCK_SKEW_S = 3600
 """How far ahead of ours another clock may be."""
 
@@ -61,7 +66,7 @@ class Notification(Document, frozen=True):
 
 class Signed(Document, frozen=True):
     """
-    A notification as its signed bytes.
+    A notification as its signed bytes; C{version} says who signed, L{BY_SENDER} or L{BY_GATEWAY}.
     """
 
     version: int
@@ -157,10 +162,14 @@ def enclose(
     expires: int,
 ) -> bytes:
     """
-    The envelope of a notification, ready to be sent by the node C{node_id}, whose key C{node} is.
+    The envelope of a notification, ready to be sent by the node C{node_id}, whose key C{node} is.  A node that is
+    itself the sender brings in what comes from outside, as a gateway.
     """
     body = pack(notification)
-    signed = pack(Signed(1, body, tuple(sender_chain), sender.sign(Purpose.SIGN_NOTIFICATION, body)))
+    version, purpose = BY_SENDER, Purpose.SIGN_NOTIFICATION
+    if tuple(sender_chain) == tuple(node_chain):
+        version, purpose = BY_GATEWAY, Purpose.SIGN_INBOUND
+    signed = pack(Signed(version, body, tuple(sender_chain), sender.sign(purpose, body)))
     sealed = seal(sealing_key, _context(notification.recipient), signed)
     slot = slot_of(notification)
     letter = pack(Letter(1, notification.recipient, node_id, slot, key_id, notification.sent, expires, sealed))
@@ -214,14 +223,16 @@ def disclose(letter: Letter, keys: Sequence[SealingKey]) -> Signed:
     raise BadSignature("sealed to a key that is not here")
 
 
-def authenticate(signed: Signed, letter: Letter, root: bytes) -> tuple[Notification, IdentityCertificate]:
+def authenticate(
+    signed: Signed, letter: Letter, root: bytes
+) -> tuple[Notification, IdentityCertificate | NodeCertificate]:
     """
-    The notification, and who really sent it.
+    The notification, and who really sent it; or, of one that came from outside, which gateway took it.
 
     @raise PeerError: if the signature, the sender's certificates, or the recipient is wrong.
     """
     notification = unpack(Notification, signed.body)
-    if (signed.version, notification.version) != (1, 1):
+    if signed.version not in (BY_SENDER, BY_GATEWAY) or notification.version != 1:
         raise PeerError("a notification of another version")
     if (notification.recipient, notification.sent, slot_of(notification)) != (
         letter.recipient,
@@ -229,6 +240,12 @@ def authenticate(signed: Signed, letter: Letter, root: bytes) -> tuple[Notificat
         letter.slot,
     ):
         raise PeerError("an envelope that is not of its notification")
+    if signed.version == BY_GATEWAY:
+        gateway = verify_node(signed.chain, root, letter.stamp)
+        if GATEWAY not in gateway.roles or gateway.node_id != letter.node:
+            raise PeerError("from outside, through a node that is no gateway")
+        verify(gateway.public_key, Purpose.SIGN_INBOUND, signed.body, signed.signature)
+        return notification, gateway
     sender = verify_identity(signed.chain, root, letter.stamp)
     verify(sender.public_key, Purpose.SIGN_NOTIFICATION, signed.body, signed.signature)
     return notification, sender

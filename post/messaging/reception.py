@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from post.crypto.certificates import IdentityCertificate
+from post.crypto.certificates import IdentityCertificate, NodeCertificate
 from post.crypto.keys import SigningKey
 from post.crypto.sealing import SealingKey
 from post.errors import NotFound, Overloaded, PeerError
@@ -45,7 +45,7 @@ class Arrival:
     """
 
     notification: Notification
-    sender: IdentityCertificate
+    sender: IdentityCertificate | NodeCertificate
     signed: Signed
 
 

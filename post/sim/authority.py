@@ -45,7 +45,9 @@ class Authority:
         self.entries: list[DirectoryEntry] = []
         self.members: list[Member] = []
 
-    def node(self, owner: str, index: int = 0) -> tuple[SigningKey, tuple[bytes, ...], NodeCertificate]:
+    def node(
+        self, owner: str, index: int = 0, roles: tuple[str, ...] = ()
+    ) -> tuple[SigningKey, tuple[bytes, ...], NodeCertificate]:
         """
         A node's key, chain, and certificate.
         """
@@ -53,9 +55,9 @@ class Authority:
         node_id = node_id_for(self._secret, owner, index)
         start, end = self.now - 3600, self.now + LIFE_S
         leaf = issue_node(
-            self.issuing, self.key, make_request(key), node_id, owner, "here", (), index, start, end, self.entropy
+            self.issuing, self.key, make_request(key), node_id, owner, "here", roles, index, start, end, self.entropy
         )
-        self.members.append(Member(node_id, owner))
+        self.members.append(Member(node_id, owner, roles))
         return key, (leaf, self.issuing), read_node(leaf)
 
     def account(self, name: str) -> AccountCredentials:

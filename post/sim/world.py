@@ -38,9 +38,11 @@ class Machine:
     A computer: its disk, its clock, and the node that runs on it, or does not.
     """
 
-    def __init__(self, world: World, name: str, accounts: Sequence[AccountCredentials], skew_s: float) -> None:
+    def __init__(
+        self, world: World, name: str, accounts: Sequence[AccountCredentials], skew_s: float, gateway: bool
+    ) -> None:
         authority = world.authority
-        key, chain, self.certificate = authority.node(name)
+        key, chain, self.certificate = authority.node(name, roles=("gateway",) * gateway)
         self.name = name
         self.credentials = NodeCredentials(key, chain, authority.root, authority.convergence)
         self.accounts = list(accounts)
@@ -124,7 +126,8 @@ class Machine:
 
 class World:
     """
-    An organisation of so many machines, each of another owner; the first ones have a user each.
+    An organisation of so many machines, each of another owner; the first ones have a user each, the last ones are
+    gateways.
     """
 
     def __init__(
@@ -135,6 +138,7 @@ class World:
         delay: Delay | None = None,
         skew_s: float = 0.5,
         pastry: PastryConfig | None = None,
+        gateways: int = 0,
         **policy: int,
     ) -> None:
         self.seed = seed
@@ -148,7 +152,7 @@ class World:
         for index in range(machines):
             name = f"node{index + 1}"
             skew = self.random.uniform(-skew_s, skew_s)
-            self.machines[name] = Machine(self, name, accounts[index : index + 1], skew)
+            self.machines[name] = Machine(self, name, accounts[index : index + 1], skew, index >= machines - gateways)
 
     @property
     def seeds(self) -> list[str]:

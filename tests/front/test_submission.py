@@ -23,19 +23,7 @@ from zope.interface.verify import verifyObject
 from post.errors import PostError, TooFewReplicas, Unreachable
 from post.front import submission
 from post.front.auth import DELAY_S, PLACES, Throttle
-from post.front.submission import (
-    BUFFER_LIMIT,
-    COMMANDS_LIMIT,
-    CONNECTIONS_LIMIT,
-    ERRORS_LIMIT,
-    IDLE_S,
-    LINE_LIMIT,
-    LINGER_S,
-    LOGINS_LIMIT,
-    RECIPIENTS_LIMIT,
-    SubmissionFactory,
-    SubmissionProtocol,
-)
+from post.front.submission import LOGINS_LIMIT, SubmissionFactory, SubmissionProtocol
 from post.mail.interfaces import (
     DirectoryUnavailable,
     IMailAccounts,
@@ -44,6 +32,16 @@ from post.mail.interfaces import (
     RecipientUnknown,
 )
 from post.smtp.data import MEMORY_BYTES
+from post.smtp.server import (
+    BUFFER_LIMIT,
+    COMMANDS_LIMIT,
+    CONNECTIONS_LIMIT,
+    ERRORS_LIMIT,
+    IDLE_S,
+    LINE_LIMIT,
+    LINGER_S,
+    RECIPIENTS_LIMIT,
+)
 from tests.front.accounts import ALICE, PASSWORD, FakeAccounts
 from tests.smtp.test_data import SMUGGLED, cut, stuffed
 
@@ -738,7 +736,7 @@ class SecrecyTests(SubmissionCase):
             client.hang_up()
         logged = "\n".join(eventAsText(event) for event in events)
         self.assertEqual(2, len(self.flushLoggedErrors(RuntimeError)))
-        self.assertIn("submission failed: PostError", logged)
+        self.assertIn("a message failed: PostError", logged)
         encoded = [each.split()[-1].decode() for each in (LOGIN, WRONG)]
         for secret in (PASSWORD.decode(), "guess", *encoded, "private"):
             self.assertNotIn(secret, logged)

@@ -11,7 +11,7 @@ from zope.interface.verify import verifyObject
 
 from post.errors import NotFound, PeerError, TooFewReplicas
 from post.hashes import Purpose, tagged
-from post.mail.arrival import forged_results, is_from
+from post.mail.arrival import forged_claims, is_from
 from post.mail.interfaces import (
     DirectoryUnavailable,
     ISubmission,
@@ -21,7 +21,7 @@ from post.mail.interfaces import (
     SenderRefused,
 )
 from post.mail.letter import Letter
-from post.mail.submission import AGAIN_S
+from post.mail.sameness import AGAIN_S
 from post.messaging.notification import Delivered, Receipt, acknowledge, disclose, letter_in
 from post.past.blocks import CONTENT
 from post.wire import unpack
@@ -326,7 +326,7 @@ class SubmissionTests(SynchronousTestCase):
         """
         old = self.place.authority.directory()
         carol = Person(self.place, "carol")
-        self.alice.submission._directory = lambda: old
+        self.alice.submission._recipients._directory = lambda: old
         self.alice.send(MAIL, "carol")
         self.assertEqual(1, len(carol.texts()))
         self.assertRaises(RecipientUnknown, self.place.run, self.alice.submission.check_recipient("dave@example.org"))
@@ -360,7 +360,7 @@ class SubmissionTests(SynchronousTestCase):
 
 class VerifiedTests(SynchronousTestCase):
     """
-    Tests for L{is_from} and L{forged_results}.
+    Tests for L{is_from} and L{forged_claims}.
     """
 
     def verified(self, header: bytes) -> bool:
@@ -413,9 +413,9 @@ class VerifiedTests(SynchronousTestCase):
         )
         for value in forged:
             field = b"authentication-Results :" + value + b"\r\n"
-            self.assertEqual(((3, 3 + len(field)),), forged_results(b"A:\n" + field + b"\r\n", "example.org"), value)
+            self.assertEqual(((3, 3 + len(field)),), forged_claims(b"A:\n" + field + b"\r\n", "example.org"), value)
         for value in (b" example.com; spf=pass smtp.mailfrom=example.org", b" notexample.org; none"):
-            self.assertEqual((), forged_results(b"Authentication-Results:" + value + b"\r\n", "example.org"), value)
+            self.assertEqual((), forged_claims(b"Authentication-Results:" + value + b"\r\n", "example.org"), value)
 
     def test_results_not_shown(self) -> None:
         """

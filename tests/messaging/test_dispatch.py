@@ -15,6 +15,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from post.complaints import Complaints
+from post.crypto.certificates import IdentityCertificate
 from post.errors import Conflict, NotFound, PeerError, TooFewReplicas, Unconfirmed, Unreachable
 from post.ids import AccountId, Contact, Id, NodeId
 from post.messaging import delegates as delegates_module
@@ -186,6 +187,7 @@ class NotificationTests(SynchronousTestCase):
         self.assertTrue(outcome.delivered)
         self.assertEqual([], self.pending())
         [arrival] = self.inbox.arrived
+        assert isinstance(arrival.sender, IdentityCertificate)
         self.assertEqual((b"payload", "alice@example.org"), (arrival.notification.payload, arrival.sender.address))
 
     def test_offline(self) -> None:

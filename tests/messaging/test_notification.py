@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from post.crypto.certificates import read_identity
+from post.crypto.certificates import IdentityCertificate, read_identity
 from post.crypto.sealing import seal
 from post.errors import PeerError
 from post.hashes import Purpose
@@ -67,6 +67,7 @@ def envelope(
 def opened(data: bytes, by: AccountCredentials = BOB, now: float = NOW) -> tuple[Notification, str]:
     letter, _ = check_envelope(data, ROOT, now)
     found, sender = authenticate(disclose(letter, [held.key for held in by.sealing]), letter, ROOT)
+    assert isinstance(sender, IdentityCertificate)
     return found, sender.address
 
 

@@ -16,7 +16,7 @@ from post.errors import NotFound, PostError, Refused
 from post.front.auth import MECHANISMS, BadAnswer, Exchange, admit, on_loopback, text
 from post.front.pop3.maildrop import NoSuchMessage
 from post.front.pop3.transaction import COMMANDS, BadCommand, Gone, Transaction
-from post.front.submission import BROWSER_WORDS
+from post.smtp.server import BROWSER_WORDS
 
 if TYPE_CHECKING:
     from post.front.pop3.server import Pop3Protocol
