@@ -43,7 +43,7 @@ from post.mail.reports import Reports
 from post.mail.submission import Submission
 from post.mail.tally import Counted, Tally
 from post.mail.tracking import Tracking
-from post.messaging.account import RENEW_S, Account, AccountCredentials, Superseded
+from post.messaging.account import Account, AccountCredentials, Superseded
 from post.messaging.custody import Custody
 from post.messaging.delegates import Delegates
 from post.messaging.dispatch import Dispatch, Signer
@@ -53,6 +53,7 @@ from post.messaging.log import Log
 from post.messaging.notification import GATEWAY
 from post.messaging.pending import PendingKind, receipt_in
 from post.messaging.presence import Announcer, Comings, Followed
+from post.messaging.publishing import Publishing
 from post.messaging.reception import Reception
 from post.messaging.storage import SecureStore
 from post.messaging.succession import Succession
@@ -502,27 +503,31 @@ class Node:
         )
         opened.tasks.spawn(renewal.run())
         opened.tasks.spawn(opened.tracking.run())
-        retry_s = RETRY_FIRST_S
-        while True:
-            pause_s = RENEW_S * self._random.uniform(0.8, 1.0)
-            try:
-                if self.revoked.taken(opened.credentials.key.public) is not None:
-                    self._look_revoked()
-                    return
-                await opened.account.publish(self.pastry.local, self.policy.head_s)
-                opened.published, opened.trouble, retry_s = True, "", RETRY_FIRST_S
-            except Superseded as error:
-                opened.published, opened.trouble = False, str(error)
-                # Who is elsewhere now neither receives here nor writes from here; what is here can be read.
-                self.reception.close(opened.account.id)
-                self.announcer.close(opened.account)
-                opened.log.give_up(error)
-                self.log.warn("{address} not published: {error}", address=opened.account.address, error=error)
-            except PostError as error:
-                self.log.info("{address} not published: {error}", address=opened.account.address, error=error)
-                pause_s = retry_s
-                retry_s = min(2 * retry_s, RETRY_MOST_S)
-            await sleep(self._clock, pause_s)
+        await self._publish(opened)
+
+    async def _publish(self, opened: _Opened) -> None:
+        """
+        Let others find the account, until somebody else is in its place.
+        """
+
+        def note(published: bool) -> None:
+            if self.revoked.taken(opened.credentials.key.public) is None:
+                opened.published, opened.trouble = published, ""
+
+        publishing = Publishing(
+            opened.account, self._clock, self._random, lambda: self.pastry.local, self.policy.head_s, note
+        )
+        opened.log.rivaled = publishing.look
+        try:
+            await publishing.run()
+        except Superseded as error:
+            opened.published, opened.trouble = False, str(error)
+            # Who is elsewhere now neither receives here nor writes from here; what is here can be read.
+            self.reception.close(opened.account.id)
+            self.announcer.close(opened.account)
+            opened.submission.closed = opened.trouble
+            opened.log.give_up(error)
+            self.log.warn("{address} not published: {error}", address=opened.account.address, error=error)
 
     def _filed(self, notice: MailNotice) -> None:
         self.tally.delivered(self._clock.seconds() - notice.date / 1000)

@@ -24,6 +24,39 @@ def sleep(clock: IReactorTime, seconds: float) -> Deferred[None]:
     return done
 
 
+class Rest:
+    """
+    Pauses of one coroutine, which others can cut short.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._pause: Deferred[None] | None = None
+        self._woken = False
+
+    def wake(self) -> None:
+        """
+        End the pause, if there is one.
+        """
+        if self._pause is not None:
+            self._woken = True
+            self._pause.cancel()
+
+    async def pause(self, seconds: float) -> None:
+        """
+        Returns after C{seconds}, or when it is woken; what cancels the coroutine itself does so.
+        """
+        self._woken = False
+        self._pause = pause = sleep(self._clock, seconds)
+        try:
+            await pause
+        except CancelledError:
+            if not self._woken:
+                raise
+        finally:
+            self._pause = None
+
+
 async def gather(coroutines: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
     """
     Run all at once, wait until every one has ended, and return their results or raise the first failure itself.

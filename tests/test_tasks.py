@@ -4,12 +4,12 @@ Tests for L{post.tasks}.
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from post.errors import NotFound
-from post.tasks import Tasks, gather, sleep
+from post.tasks import Rest, Tasks, gather, sleep
 
 
 class TasksTests(SynchronousTestCase):
@@ -102,3 +102,40 @@ class TasksTests(SynchronousTestCase):
         tasks.stop()
         clock.advance(1)
         self.assertEqual((2, []), (len(waits), clock.getDelayedCalls()))
+
+
+class RestTests(SynchronousTestCase):
+    """
+    Tests for L{Rest}.
+    """
+
+    def test_woken(self) -> None:
+        """
+        A pause ends when its time is over, or when it is woken; waking nobody does nothing.
+        """
+        clock = Clock()
+        rest = Rest(clock)
+        rest.wake()
+        pause = Deferred.fromCoroutine(rest.pause(5))
+        clock.advance(4)
+        self.assertNoResult(pause)
+        clock.advance(1)
+        self.successResultOf(pause)
+        pause = Deferred.fromCoroutine(rest.pause(5))
+        rest.wake()
+        self.successResultOf(pause)
+        self.assertEqual([], clock.getDelayedCalls())
+
+    def test_cancelled(self) -> None:
+        """
+        Whose coroutine is cancelled does not go on.
+        """
+        clock = Clock()
+        rest = Rest(clock)
+        pause = Deferred.fromCoroutine(rest.pause(5))
+        rest.wake()
+        self.successResultOf(pause)
+        pause = Deferred.fromCoroutine(rest.pause(5))
+        pause.cancel()
+        self.failureResultOf(pause, CancelledError)
+        self.assertEqual([], clock.getDelayedCalls())

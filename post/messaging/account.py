@@ -32,6 +32,7 @@ from post.past.blocks import (
     sign_block,
 )
 from post.past.node import Past
+from post.past.reading import Newest
 from post.wire import StorageClass
 
 RENEW_S = 86400
@@ -95,6 +96,8 @@ class Account:
         self._past = past
         self._identities = identities
         self._clock = clock
+        self._number = 0
+        """Of the last version of the identity block that is, or may be, ours; 0 if there is none since we started."""
         self.address = credentials.address
         self.id = credentials.account
         self.master = credentials.master
@@ -153,19 +156,16 @@ class Account:
         """
         handle = identity_handle(self.id)
         card = Card(self.address, self.address, contact, self._published_keys())
-        newest = await self._past.newest(handle)
-        if not newest.confirmed:
-            raise Unconfirmed(f"identity of {self.address}")
+        newest = await self._look(contact)
         number, parent = 0, b"\0" * 32
         data = newest.data
         if data is not None:
             number, parent = newest.number, block_hash(data)
-            theirs = read_signed_block(data).chain
-            if theirs and read_identity(theirs[0]).serial > read_identity(self.chain[0]).serial:
-                raise Superseded(f"{self.address} has a newer certificate, which is used elsewhere")
         if data is None or not self._says(data, card):
             number = account_number(number, read_identity(self.chain[0]).serial)
             data = sign_block(self.key, number, 0, parent, render(card), self.chain)
+        # Before it is known whether it gets anywhere: some holder may have it, and it is ours.
+        self._number = number
         expires = int(self._clock.seconds()) + lease_s
         try:
             await self._past.insert(PUBLIC_KEY, handle, data, StorageClass.HEAD, expires)
@@ -174,6 +174,27 @@ class Account:
         except Conflict as conflict:
             raise Unconfirmed("somebody else publishes this identity") from conflict
         self._identities.remember(self.id, Identity(read_identity(self.chain[0]), card, number))
+
+    async def look(self, contact: Contact) -> None:
+        """
+        See that nobody else is in the place of us, who have published that we are at C{contact}.
+
+        @raise Superseded, Unconfirmed: as L{publish}.
+        """
+        await self._look(contact)
+
+    async def _look(self, contact: Contact) -> Newest:
+        newest = await self._past.newest(identity_handle(self.id))
+        if not newest.confirmed:
+            raise Unconfirmed(f"identity of {self.address}")
+        if newest.data is not None:
+            block = read_signed_block(newest.data)
+            if block.chain and read_identity(block.chain[0]).serial > read_identity(self.chain[0]).serial:
+                raise Superseded(f"{self.address} has a newer certificate, which is used elsewhere")
+            # Who has published once writes every later version; another one is by somebody who has the same key.
+            if self._number and newest.number > self._number:
+                raise Superseded(_copied(self.address, block.payload, contact))
+        return newest
 
     def _published_keys(self) -> tuple[PublishedKey, ...]:
         """
@@ -189,6 +210,18 @@ class Account:
             return parse(block.payload) == card and block.chain == self.chain
         except PeerError:
             return False
+
+
+def _copied(address: str, payload: bytes, contact: Contact) -> str:
+    """
+    What is to be said when another copy of an account has published itself.
+    """
+    try:
+        theirs = parse(payload).contact
+    except PeerError:
+        theirs = None
+    where = ", ".join(theirs.addresses) if theirs is not None and theirs.addresses != contact.addresses else "elsewhere"
+    return f"another copy of {address}'s files is in use ({where}): stop one of the two, and start this one again"
 
 
 def entry_key(sender: AccountId, notification_id: bytes) -> bytes:

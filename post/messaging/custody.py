@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -14,7 +13,7 @@ from post.errors import PostError
 from post.messaging.sealed_copy import Deposit
 from post.past.blocks import PUBLIC_KEY
 from post.past.node import Past
-from post.tasks import sleep
+from post.tasks import Rest
 from post.wire import StorageClass
 
 LEASE_S = 3 * 365 * 86400
@@ -43,8 +42,7 @@ class Custody:
         self._clock = clock
         self._told = told
         self._deposit: Deposit | None = None
-        self._resting: Deferred[None] | None = None
-        self._woken = False
+        self._rest = Rest(clock)
 
     @property
     def state(self) -> str:
@@ -62,9 +60,7 @@ class Custody:
         before, self._deposit = self._deposit, deposit
         if deposit is not None and (before is None or before.block != deposit.block):
             self.kept = False
-            if self._resting is not None:
-                self._woken = True
-                self._resting.cancel()
+            self._rest.wake()
 
     async def run(self) -> None:
         """
@@ -81,7 +77,7 @@ class Custody:
                     self.log.info("a sealed copy is not kept yet: {error}", error=error)
                     pause_s, retry_s = retry_s, min(2 * retry_s, RETRY_MOST_S)
             if deposit is self._deposit:
-                await self._rest(pause_s)
+                await self._rest.pause(pause_s)
 
     async def _keep(self, deposit: Deposit) -> None:
         expires = int(self._clock.seconds()) + LEASE_S
@@ -90,14 +86,3 @@ class Custody:
             self.kept = True
             if not deposit.entrusted:
                 self._told()
-
-    async def _rest(self, seconds: float) -> None:
-        self._woken = False
-        self._resting = rest = sleep(self._clock, seconds)
-        try:
-            await rest
-        except CancelledError:
-            if not self._woken:
-                raise  # Our service stops.
-        finally:
-            self._resting = None

@@ -127,6 +127,8 @@ class Log:
         self._reader = reader
         self._tasks = tasks
         self._may_begin = may_begin
+        self.rivaled: Callable[[], None] = lambda: None
+        """Called when a head of another writer was met."""
         self.handle = self._keys.handle
         self.count = 0
         """Records ever appended: the number of the next one."""
@@ -487,6 +489,7 @@ class Log:
                     rest_s, conflicts = RETRY_S, 0
                 except Conflict as conflict:
                     conflicts += 1
+                    self.rivaled()
                     if conflicts > CONFLICTS:
                         self.log.error("log {handle}: another copy of this account is writing", handle=self.handle)
                         self._fail(Forked("another copy of this account is in use"))

@@ -15,7 +15,9 @@ from post.crypto.certificates import issue_identity, make_request, read_identity
 from post.crypto.keys import SigningKey
 from post.crypto.recovery import RecoveryKeys
 from post.errors import PostError
+from post.mail.mailbox import Mailbox
 from post.messaging.account import AccountCredentials
+from post.messaging.log import Log
 from post.messaging.notification import letter_in
 from post.messaging.pending import PENDING, envelope_in
 from post.messaging.sealed_copy import open_copy
@@ -101,6 +103,14 @@ class Story:
         """
         assert self.old.node is not None
         return self.old.node
+
+
+async def made_in(mailbox: Mailbox, name: str, log: Log) -> None:
+    """
+    Make a folder, and wait until the ring keeps that.
+    """
+    await mailbox.create(name)
+    await log.kept_to(log.count - 1)
 
 
 class RecoveryTests(SynchronousTestCase):
@@ -251,6 +261,38 @@ class RecoveryTests(SynchronousTestCase):
             story.take_over("node8")
             world.start("node8")
             self.assertEqual(1, len(world.folder("alice")), f"seed {seed}")
+
+    def test_two(self) -> None:
+        """
+        A copy of an account is started on another machine while the first one runs: one of the two says so, and stops;
+        the other goes on, and nothing that either was told is kept is lost.
+        """
+        for seed in SEEDS:
+            story = Story(seed)
+            world = story.world
+            world.finish(world.send("bob", ["alice"], message("before")))
+            world.clock.advance(5)
+            world.machines["node7"] = Machine(world, "node7", [story.account], 0.0)
+            world.start("node7")
+            accounts = [each.accounts.opened["alice@example.org"] for each in (story.thief, world.node("node7"))]
+            made: list[str] = []
+            for number in range(40):
+                which = world.random.choice(accounts)
+                name = f"Folder {number}"
+                try:
+                    world.do(made_in(which.mailbox, name, which.log))
+                except PostError:
+                    continue
+                made.append(name)
+                world.clock.advance(world.random.uniform(0, 30))
+            world.clock.advance(400)
+            troubles = [each.trouble for each in accounts if each.trouble]
+            self.assertEqual(1, len(troubles), f"seed {seed}: {troubles}")
+            self.assertIn("another copy of alice@example.org's files is in use", troubles[0])
+            (survivor,) = (each for each in accounts if not each.trouble)
+            world.do(made_in(survivor.mailbox, "Last", survivor.log))
+            names = {each.name for each in survivor.mailbox.folders()}
+            self.assertEqual(set(), {*made, "Last"} - names, f"seed {seed}")
 
     def test_copy(self) -> None:
         """
