@@ -42,7 +42,7 @@ from post.past.node import Past
 from post.tasks import Tasks, gather, sleep
 
 OUTSTANDING_LIMIT = 100_000
-"""Messages of one account that wait for somebody: 110 MB of memory.  Beyond it nothing more is taken."""
+"""Recipients for whom messages of one account wait: 110 MB of memory.  Beyond it nothing more is taken."""
 FIRST_S = 60.0
 """After a message was accepted, before the ring is asked whether it has arrived."""
 PAUSE_LIMIT_S = 86400.0
@@ -153,7 +153,10 @@ class Tracking:
     async def _flush(self) -> None:
         await sleep(self._clock, FLUSH_S)
         fresh, self._fresh = list(self._fresh.values()), {}
-        await self._mailbox.commit(fresh)
+        try:
+            await self._mailbox.commit(fresh)
+        except PostError as error:
+            self.log.info("what was delivered is not noted: {error}", error=error)
 
     def sent(self) -> Sequence[Journey]:
         """
@@ -176,7 +179,11 @@ class Tracking:
     async def _settle_soon(self) -> None:
         await sleep(self._clock, GATHER_S)
         arrived, self._arrived = self._arrived, []
-        await self._settle(arrived)
+        try:
+            await self._settle(arrived)
+        except PostError as error:
+            # The ring is asked for the receipts, as after a crash.
+            self.log.info("what has arrived is not noted: {error}", error=error)
 
     async def _settle(self, arrived: Sequence[tuple[bytes, str, int]]) -> None:
         """
