@@ -119,7 +119,7 @@ class AccountStatus(msgspec.Struct, frozen=True):
     log_kept: int
     trouble: str = ""
     waiting: int = 0
-    """Messages sent from here that wait for somebody."""
+    """For how many recipients messages wait that were sent from here."""
     recovery: str = ""
     """Whether there is a recovery code: none, C{waiting} to be in force, or C{in force}."""
 

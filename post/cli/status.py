@@ -115,7 +115,7 @@ def _account(account: dict[str, Any]) -> str:
     kept = "all kept by the ring" if behind <= 0 else f"{_count(behind, 'change')} not yet kept by the ring"
     messages, folders = _count(account["messages"], "message"), _count(account["folders"], "folder")
     waiting = account.get("waiting", 0)
-    sent = f"; {_count(waiting, 'sent message')} not fetched yet (post sent)" if waiting else ""
+    sent = f"; not fetched yet by {_count(waiting, 'recipient')} (post sent)" if waiting else ""
     recovery = _RECOVERY.get(account.get("recovery", ""), "")
     return f"{account['address']}: {messages} in {folders}, {kept}{sent}{recovery}"
 

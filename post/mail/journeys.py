@@ -105,7 +105,7 @@ class Journeys:
     def __init__(self) -> None:
         self.by_key: dict[bytes, Journey] = {}
         self.outstanding = 0
-        """Messages that wait for somebody."""
+        """For how many recipients something waits, counting each message."""
 
     def apply(self, operation: Dispatched | Settled | SenderWarned) -> None:
         """
@@ -148,9 +148,9 @@ class Journeys:
         self._replace(journey, settled)
 
     def _replace(self, journey: Journey, passages: tuple[Passage, ...]) -> None:
-        self.outstanding -= bool(journey.waiting())
+        self.outstanding -= len(journey.waiting())
         journey.passages = passages
-        self.outstanding += bool(journey.waiting())
+        self.outstanding += len(journey.waiting())
         self.by_key[journey.key] = journey
 
     def forget(self, now: float) -> None:

@@ -11,16 +11,16 @@ same record that ends the wait: there is never a second one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from heapq import heapify, heappop, heappush
 from math import inf
 from random import Random
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from post.errors import NotFound, Overloaded, PostError
+from post.errors import Overloaded, PostError
 from post.ids import Handle
+from post.mail.agenda import Agenda, Due
 from post.mail.journeys import Journey, fields
 from post.mail.letter import Letter, LetterBox
 from post.mail.mailbox import Mailbox
@@ -38,16 +38,16 @@ from post.mail.records import (
 from post.messaging.account import Account
 from post.messaging.dispatch import Dispatch
 from post.messaging.notification import CLOCK_SKEW_S, receipt_time
-from post.messaging.pending import PENDING, receipt_in
+from post.messaging.pending import DELIVERED, PENDING, receipt_in
 from post.past.node import Past
 from post.tasks import Tasks, gather, sleep
 
 OUTSTANDING_LIMIT = 100_000
-"""Messages of one account that wait for somebody: 110 MB of memory.  Beyond it nothing more is taken."""
+"""Recipients for whom messages of one account wait: 110 MB of memory.  Beyond it nothing more is taken."""
 FIRST_S = 60.0
 """After a message was accepted, before the ring is asked whether it has arrived."""
 PAUSE_LIMIT_S = 86400.0
-"""The pause doubles up to here.  Each question is one small object from one of its holders."""
+"""The pause doubles up to here.  Each question is 20 octets to those who keep the notification."""
 WARN_S = 5 * 86400
 """A message that has waited for so long gets the one notice that it is delayed.  People who are off at night, or for a
 weekend and a day, are no reason for a notice."""
@@ -57,8 +57,10 @@ AGAIN_S = 3600.0
 """Before what became of a message is asked again, where too few answered to know."""
 DECIDE_S = 7 * 86400
 """For so long after its end the ring is asked; then what is known by then has to do."""
-CHECKS_LIMIT = 8
-"""Messages asked for at once."""
+CHECKS_LIMIT = 200
+"""Messages asked for at once: 4 KB to each of their holders."""
+ENDS_LIMIT = 8
+"""Of these, those whose end is found out, or whose notice is written, at once."""
 RATE = 20.0
 """Messages a second that become due after a start, at most."""
 GATHER_S = 1.0
@@ -95,16 +97,13 @@ class Tracking:
         self._clock = clock
         self._random = random
         self._tasks = tasks
-        self._due: list[tuple[float, float, bytes]] = []
-        """When a message is looked at, the pause after that, and its key: a heap."""
+        self._agenda = Agenda(clock)
         self._by_handle: dict[Handle, tuple[bytes, str]] = {}
         self._fresh: dict[bytes, Dispatched] = {}
         """What was delivered at once, and is in no record yet."""
         self._arrived: list[tuple[bytes, str, int]] = []
         """Keys, recipients, and when, of what has arrived and is in no record yet."""
         self._restored = -1
-        self._sleeping: Deferred[None] | None = None
-        self._nudged = False
         dispatch.receipts.append(self._heard)
 
     def stop(self) -> None:
@@ -156,7 +155,10 @@ class Tracking:
     async def _flush(self) -> None:
         await sleep(self._clock, FLUSH_S)
         fresh, self._fresh = list(self._fresh.values()), {}
-        await self._mailbox.commit(fresh)
+        try:
+            await self._mailbox.commit(fresh)
+        except PostError as error:
+            self.log.info("what was delivered is not noted: {error}", error=error)
 
     def sent(self) -> Sequence[Journey]:
         """
@@ -179,20 +181,30 @@ class Tracking:
     async def _settle_soon(self) -> None:
         await sleep(self._clock, GATHER_S)
         arrived, self._arrived = self._arrived, []
-        await self._settle(arrived)
+        try:
+            await self._settle(arrived)
+        except PostError as error:
+            # The ring is asked for the receipts, as after a crash.
+            self.log.info("what has arrived is not noted: {error}", error=error)
 
     async def _settle(self, arrived: Sequence[tuple[bytes, str, int]]) -> None:
         """
         Note for whom which messages wait no longer.  If a crash loses it, the ring is asked again.
         """
-        known = self._mailbox.state.journeys.by_key
-        await self._mailbox.commit_together(
-            [
-                Settled(key, (address,), Standing.DELIVERED, at)
-                for key, address, at in arrived
-                if key in known and any(passage.address == address for passage in known[key].waiting())
-            ]
-        )
+        operations: list[Settled] = []
+        for key, address, at in arrived:
+            journey = self._mailbox.state.journeys.by_key.get(key)
+            waiting = journey.waiting() if journey is not None else ()
+            for passage in waiting:
+                if passage.address == address:
+                    operations.append(Settled(key, (address,), Standing.DELIVERED, at))
+                    self._forget([passage])
+        await self._mailbox.commit_together(operations)
+
+    def _forget(self, passages: Sequence[Passage]) -> None:
+        for passage in passages:
+            if passage.handle is not None:
+                self._by_handle.pop(passage.handle, None)
 
     # When to look.
 
@@ -203,59 +215,30 @@ class Tracking:
         while True:
             if self._restored != self._mailbox.restored:
                 self._begin()
-            now = self._clock.seconds()
-            ready: list[tuple[float, bytes]] = []
-            while self._due and self._due[0][0] <= now and len(ready) < CHECKS_LIMIT:
-                _, pause_s, key = heappop(self._due)
-                ready.append((pause_s, key))
-            if not ready:
-                # Not for much longer, since the mailbox may catch up with the ring meanwhile.
-                await self._rest(min(AGAIN_S, self._due[0][0] - now if self._due else AGAIN_S))
-                continue
-            try:
-                await gather(self._look(key, pause_s) for pause_s, key in ready)
-            except CancelledError:
-                raise
-            except Exception:
-                self.log.failure("a message cannot be followed until the next start")
-
-    async def _rest(self, seconds: float) -> None:
-        self._nudged = False
-        self._sleeping = sleep(self._clock, max(0.0, seconds))
-        try:
-            await self._sleeping
-        except CancelledError:
-            if not self._nudged:
-                raise  # Our service stops.
-        finally:
-            self._sleeping = None
-
-    def _nudge(self) -> None:
-        if self._sleeping is not None and not self._nudged:
-            self._nudged = True
-            self._sleeping.cancel()
+            # Not waiting for much longer, since the mailbox may catch up with the ring meanwhile.
+            due = await self._agenda.take(CHECKS_LIMIT, AGAIN_S)
+            if due:
+                await self._look(due)
 
     def _begin(self) -> None:
         """
         Take up what the mailbox knows.
         """
         self._restored = self._mailbox.restored
-        self._due, self._by_handle = [], {}
+        self._by_handle = {}
         waiting = [journey for journey in self._mailbox.state.journeys.by_key.values() if journey.waiting()]
         spread_s = min(AGAIN_S, len(waiting) / RATE)
         now = self._clock.seconds()
         for journey in waiting:
             self._by_handle.update(_handles(journey))
-            # Soon: nobody knows how long this machine was off.
-            self._due.append((now + self._random.uniform(0, spread_s), FIRST_S, journey.key))
-        heapify(self._due)
+        # Soon: nobody knows how long this machine was off.
+        self._agenda.replace(Due(now + self._random.uniform(0, spread_s), FIRST_S, journey.key) for journey in waiting)
 
     def _watch(self, key: bytes) -> None:
         journey = self._mailbox.state.journeys.by_key.get(key)
         if journey is not None:
             self._by_handle.update(_handles(journey))
             self._later(journey, FIRST_S)
-            self._nudge()
 
     def _later(self, journey: Journey, pause_s: float) -> None:
         """
@@ -264,51 +247,57 @@ class Tracking:
         now = self._clock.seconds()
         times = [now + pause_s * self._random.uniform(0.9, 1.1)]
         times += [at for at in (_warn_at(journey), _ends_at(journey)) if at > now]
-        heappush(self._due, (min(times), min(PAUSE_LIMIT_S, 2 * pause_s), journey.key))
+        self._agenda.add(Due(min(times), min(PAUSE_LIMIT_S, 2 * pause_s), journey.key))
 
     # Looking.
 
-    async def _look(self, key: bytes, pause_s: float) -> None:
-        journey = self._mailbox.state.journeys.by_key.get(key)
-        if journey is None or not journey.waiting():
-            return
+    async def _look(self, due: Sequence[Due]) -> None:
+        """
+        See how these messages stand; each is looked at again after its pause, if it waits on.
+        """
+        now = self._clock.seconds()
+        turns = DeferredSemaphore(ENDS_LIMIT)
         try:
-            if self._clock.seconds() >= _ends_at(journey):
-                await self._end(journey)
-                pause_s = AGAIN_S
-            else:
-                await self._ask(journey)
-                if journey.waiting() and self._clock.seconds() >= _warn_at(journey):
-                    await self._warn(journey)
+            await self._ask([journey for journey in self._waiting(due) if now < _ends_at(journey)])
+            await gather(self._tell_in_turn(turns, journey) for journey in self._waiting(due))
         except PostError as error:
-            self.log.info("where message {key} stands is not known now: {error}", key=key[:4].hex(), error=error)
-        journey = self._mailbox.state.journeys.by_key.get(key)
-        if journey is not None and journey.waiting():
-            self._later(journey, pause_s)
-        else:
-            self._forget(key)
+            self.log.info("where {count} messages stand is not known now: {error}", count=len(due), error=error)
+        except CancelledError:
+            raise
+        except Exception:
+            self.log.failure("messages cannot be followed now")
+        pauses = {each.key: each.pause_s for each in due}
+        for journey in self._waiting(due):
+            self._later(journey, pauses[journey.key] if now < _ends_at(journey) else AGAIN_S)
 
-    def _forget(self, key: bytes) -> None:
-        journey = self._mailbox.state.journeys.by_key.get(key)
-        for handle, _ in _handles(journey) if journey is not None else ():
-            self._by_handle.pop(handle, None)
+    def _waiting(self, due: Sequence[Due]) -> list[Journey]:
+        """
+        Those of C{due} that still wait, as they are now.
+        """
+        known = self._mailbox.state.journeys.by_key
+        return [known[key] for key in dict.fromkeys(each.key for each in due) if key in known and known[key].waiting()]
 
-    async def _ask(self, journey: Journey) -> None:
+    async def _ask(self, journeys: Sequence[Journey]) -> None:
         """
-        Whether there is a receipt where a notification waited.
+        Whether there are receipts where notifications waited: asked for all at once, without fetching what waits on.
         """
+        passages = [
+            (journey.key, passage.address, passage.handle)
+            for journey in journeys
+            for passage in journey.waiting()
+            if passage.handle is not None and not self._is_outside(passage)
+        ]
         arrived: list[tuple[bytes, str, int]] = []
-        for passage in journey.waiting():
-            if passage.handle is None or self._is_outside(passage):
-                continue
-            try:
-                receipt = receipt_in(await self._past.lookup(PENDING, passage.handle))
-            except NotFound:
-                continue
-            if receipt is not None:
-                arrived.append((journey.key, passage.address, receipt_time(receipt)))
+        sightings = await self._past.lookout.look([handle for _, _, handle in passages])
+        for (key, address, handle), sighting in zip(passages, sightings, strict=True):
+            if DELIVERED in sighting.orders.values():
+                # So somebody says; the recipient's signature tells.
+                receipt = await self._receipt(handle)
+                if receipt is not None:
+                    arrived.append((key, address, receipt_time(receipt)))
         await self._settle(arrived)
-        await self._settle_outside(journey)
+        for journey in journeys:
+            await self._settle_outside(journey)
 
     def _is_outside(self, passage: Passage) -> bool:
         return self._outbox is not None and self._outbox.is_outside(passage.address)
@@ -323,6 +312,32 @@ class Tracking:
             await self._mailbox.commit_together(
                 [Settled(journey.key, (address,), standing, at) for address, standing, at in gone]
             )
+
+    async def _receipt(self, handle: Handle) -> bytes | None:
+        try:
+            shown = await self._past.shown(PENDING, handle)
+        except PostError:
+            return None
+        return next((receipt for data in shown if data and (receipt := receipt_in(data)) is not None), None)
+
+    async def _tell_in_turn(self, turns: DeferredSemaphore, journey: Journey) -> None:
+        """
+        Give the sender the notice that is due, if one is.
+        """
+        await turns.acquire()
+        try:
+            now = self._clock.seconds()
+            if not journey.waiting():
+                return
+            if now >= _ends_at(journey):
+                await self._end(journey)
+            elif now >= _warn_at(journey):
+                await self._warn(journey)
+        except PostError as error:
+            key = journey.key[:4].hex()
+            self.log.info("where message {key} stands is not known now: {error}", key=key, error=error)
+        finally:
+            turns.release()
 
     async def _end(self, journey: Journey) -> None:
         """
@@ -379,6 +394,7 @@ class Tracking:
                 for passage in batch
             ]
             await self._notices.tell(journey, "ended", told, operations)
+            self._forget(batch)
 
     async def _warn(self, journey: Journey) -> None:
         # Of mail for outside the gateways tell.

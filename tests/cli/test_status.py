@@ -109,6 +109,8 @@ class DescribeTests(SynchronousTestCase):
         text = describe({**FOUND, "active": False, "serving": False, "accounts": [behind]}, 0)
         self.assertIn("not in the ring yet, 1 link, does not serve mail programs yet", text)
         self.assertIn("1 change not yet kept by the ring", text)
+        text = describe({**FOUND, "accounts": [{**ALICE, "waiting": 2}]}, 0)
+        self.assertIn("all kept by the ring; not fetched yet by 2 recipients (post sent)", text)
 
 
 class StatusTests(SynchronousTestCase):

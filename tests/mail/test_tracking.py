@@ -5,17 +5,21 @@ Tests for L{post.mail.tracking}: Alice writes to Bob, who is off, and hears of i
 from __future__ import annotations
 
 import email
+from collections.abc import Sequence
 from email.message import EmailMessage
 from email.policy import default
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from post.errors import Overloaded, PostError, TooFewReplicas
+from post.ids import Handle
 from post.mail import tracking
 from post.mail.journeys import Journey
 from post.mail.records import Passage, Standing
 from post.mail.tracking import AGAIN_S, DECIDE_S, FLUSH_S, GATHER_S, MARGIN_S, WARN_S
-from post.messaging.pending import PENDING
+from post.messaging.pending import DELIVERED, PENDING
+from post.past.lookout import Sighting
+from tests.messaging.test_dispatch import BOB_NODE
 
 from .doubles import Person, Place
 
@@ -139,8 +143,22 @@ class TrackingTests(SynchronousTestCase):
         self.later(2 * AGAIN_S)
         self.assertEqual([Standing.DELIVERED], self.standings())
         self.assertEqual(disk + 1, self.alice.log.count)
+        self.assertEqual({}, self.alice.tracking._by_handle)
         self.later(LIFE_S + DECIDE_S)
         self.assertEqual([], self.notices())
+
+    def test_false_word(self) -> None:
+        """
+        A holder which says that there is a receipt, and has none, is not believed.
+        """
+        self.alice.send(MAIL, "bob")
+
+        async def look(handles: Sequence[Handle]) -> list[Sighting]:
+            return [Sighting(handle, {BOB_NODE.id: DELIVERED}) for handle in handles]
+
+        self.place.past.look = look  # type: ignore[method-assign]
+        self.later(2 * AGAIN_S)
+        self.assertEqual([Standing.WAITING], self.standings())
 
     def test_heard(self) -> None:
         """
@@ -166,6 +184,7 @@ class TrackingTests(SynchronousTestCase):
         self.assertIn("delayed", delayed["subject"])
         self.assertIn("NOT delivered to:\r\n\r\n<bob@example.org>", next(failed.iter_parts()).get_content())
         self.assertEqual("<1@example.org>", failed["in-reply-to"])
+        self.assertEqual({}, self.alice.tracking._by_handle)
         self.assertTrue(self.alice.texts()[1].startswith(b"Return-Path: <>\r\n"))
         self.later(5 * AGAIN_S)
         self.restart(forget=True)

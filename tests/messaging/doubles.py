@@ -12,12 +12,14 @@ from twisted.internet.task import Clock
 
 from post.commit import DiskError
 from post.errors import Conflict, NotFound, TooFewReplicas
-from post.ids import Handle
+from post.ids import Handle, Id, NodeId
 from post.interfaces import Stored
 from post.journal import MemoryJournal
 from post.past.blocks import PUBLIC_KEY, BlockKind, CertificateKind, ContentKind, PublicKeyKind
+from post.past.lookout import Sighting
 from post.wire import StorageClass
 
+ANYBODY = NodeId(Id(1))
 Rows = Sequence[tuple[int, bytes]]
 Values = Sequence[tuple[str, bytes]]
 
@@ -47,6 +49,7 @@ class FakePast:
         self.silent = 0
         """How many of the three holders do not answer."""
         self.confirmed = True
+        self.lookout = self
         self.objects: dict[Handle, Stored] = {}
         self.inserts: list[tuple[int, Handle]] = []
         self.widely: list[bool] = []
@@ -79,6 +82,15 @@ class FakePast:
         if item is None or item.kind != kind:
             raise NotFound(str(handle))
         return item.data
+
+    async def look(self, handles: Sequence[Handle]) -> list[Sighting]:
+        """
+        As the lookout does: one node has everything.
+        """
+        return [
+            Sighting(handle, {ANYBODY: self.objects[handle].order} if handle in self.objects else {})
+            for handle in handles
+        ]
 
     async def shown(self, kind: int, handle: Handle) -> list[bytes | None]:
         item = self.objects.get(handle)

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from post.mail.records import Standing
 from post.messaging.pending import PENDING
 from post.sim.world import World
+from tests.sim.test_recovery import Story as Lost
 
 DAY_S = 86400.0
 HOUR_S = 3600.0
@@ -130,6 +131,27 @@ class ExpiryTests(SynchronousTestCase):
         story.world.start("node1")
         story.world.clock.advance(2 * HOUR_S)
         self.assertEqual([FAILED], story.subjects())
+
+    def test_recovered(self) -> None:
+        """
+        Who goes on with new keys on a new machine, after the old one was lost, is told too.
+        """
+        lost = Lost(5)
+        world = lost.world
+        world.finish(world.machines["node2"].stop())
+        world.clock.advance(30)
+        world.finish(world.send("alice", ["bob"], MESSAGE))
+        lost.old.crash(wipe=True)
+        del world.machines["node1"]
+        lost.take_over("node7")
+        world.start("node7")
+        submission = world.node("node7").accounts.submission("alice@example.org")
+        self.assertEqual([Standing.WAITING], [each.standing for sent in submission.sent() for each in sent.passages])
+        for machine in world.machines.values():
+            machine.set_ahead(201 * DAY_S)
+        world.clock.advance(4 * HOUR_S)
+        [notice] = world.folder("alice")
+        self.assertIn(f"Subject: {FAILED}\r\n".encode(), notice)
 
     def test_lost_in_the_notice(self) -> None:
         """
