@@ -174,6 +174,23 @@ class OutboundTests(SynchronousTestCase):
         self.assertNotIn(b"yvonne", report.partition(b"text/rfc822-headers")[0])
         self.assertEqual({"yvonne@example.net": 1}, dict(story.internet.taken))
 
+    def test_told_once(self) -> None:
+        """
+        A gateway that is lost when it has told the sender, and before it has written that: the next one finds the same,
+        and tells the same, which is one report.
+        """
+        story = Story(8)
+        story.internet.says = refused
+        story.send(XAVIER)
+        mailbox = story.world.node("node1").accounts.opened["alice@example.org"].mailbox
+        filed = len(mailbox.state.by_key)
+        story.world.wait(lambda: len(mailbox.state.by_key) > filed, "the report")
+        self.assertNotIn(DONE, story.stages())
+        story.world.machines[story.first()].crash(wipe=True)
+        story.settle()
+        self.assertEqual(2, len({name for name, _ in story.internet.tried}))
+        self.assertEqual(1, len(story.world.folder("alice")))
+
     def test_followed(self) -> None:
         """
         Alice's node knows of each recipient how it stands, from the ring.
