@@ -241,6 +241,24 @@ class OutboundTests(SynchronousTestCase):
         self.assertIn(b"Come again.", failed)
         self.assertEqual({DONE}, set(story.stages()))
 
+    def test_sender_lost(self) -> None:
+        """
+        At C{250} it survives the machine that said so: destroyed in that second, while no gateway runs, the message
+        leaves when one is back.
+        """
+        for seed in range(2):
+            story = Story(70 + seed)
+            for name in GATEWAYS:
+                story.world.machines[name].crash()
+            story.world.clock.advance(60)
+            story.send(XAVIER)
+            story.world.machines["node1"].crash(wipe=True)
+            story.world.clock.advance(60)
+            story.world.start(*GATEWAYS)
+            story.internet.connect(*GATEWAYS)
+            story.settle()
+            self.assertEqual({XAVIER: 1}, dict(story.internet.taken), seed)
+
     def test_next_gateway(self) -> None:
         """
         A gateway that is lost with its disk while the other side takes nothing is followed by the next one, which goes
