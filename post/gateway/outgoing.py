@@ -84,9 +84,10 @@ class OutgoingService:
             settings.smtp_port,
             SystemRandom(),
         )
+        schedule = Schedule(settings.retry_s, settings.warn_s, settings.give_up_s, settings.recipients_per_day)
         if not self._keys:
             self.log.warn("what leaves here is not signed: make a key with 'post gateway dkim'")
-        outside.relay(relay, Schedule(settings.retry_s, settings.warn_s, settings.give_up_s))
+        outside.relay(relay, schedule)
 
     async def stop(self) -> None:
         """

@@ -4,6 +4,7 @@ Mail for outside: whole nodes, two of them gateways, on an imaginary network wit
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 from twisted.internet.defer import Deferred
@@ -240,6 +241,24 @@ class OutboundTests(SynchronousTestCase):
         self.assertIn(b"Action: failed", failed)
         self.assertIn(b"Come again.", failed)
         self.assertEqual({DONE}, set(story.stages()))
+
+    def test_quota(self) -> None:
+        """
+        What a member sends beyond their quota waits for the next day, and is not lost.
+        """
+        story = Story(9)
+        for name in GATEWAYS:
+            story.internet.connect(name, schedule=replace(SCHEDULE, recipients_per_day=24))
+        names = [f"x{number}@example.net" for number in range(30)]
+        for number in range(3):
+            message = MESSAGE.replace(b"<1@", f"<{number}@".encode())
+            story.send(*names[10 * number : 10 * number + 10], message=message)
+        story.world.clock.advance(60)
+        before = sum(story.internet.taken.values())
+        story.world.clock.advance(12 * 3600)
+        # Each gateway counts for itself.
+        self.assertIn(before, (20, 30))
+        self.assertEqual(dict.fromkeys(names, 1), dict(story.internet.taken))
 
     def test_sender_lost(self) -> None:
         """
