@@ -178,6 +178,10 @@ class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     give_up_s: Annotated[int, Meta(ge=1, le=1_000_000)] = 432_000
     """And gets it back as not delivered after this.  Five days, as RFC 5321 advises."""
 
+    recipients_per_day: Annotated[int, Meta(ge=0, le=10_000_000)] = 2000
+    """To how many recipients in other domains one member may send in a day through this gateway; what is more waits.
+    Whoever has stolen a password should not have the whole domain refused everywhere.  0: as many as they like."""
+
     dmarc: Literal["honor", "junk", "note"] = "honor"
     """What is done with a message of which the domain in From says by DMARC that it is forged: C{honor} does what that
     domain wishes (refuse, or file into Junk), C{junk} refuses nothing, C{note} only writes into the header what was

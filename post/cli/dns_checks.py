@@ -5,13 +5,14 @@ mail that leaves from here.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from post.cli.findings import Finding, State
 from post.cli.loop import run
 from post.config import Config
 from post.errors import NotFound
+from post.gateway.dkim import Key, read_keys
 from post.gateway.dns import Dns, DnsUnavailable, make_resolver
 
 DNS = "DNS"
@@ -19,12 +20,13 @@ DNS = "DNS"
 
 def check_dns(config: Config, domain: str) -> list[Finding]:
     """
-    MX, addresses, reverse DNS, SPF and DMARC.
+    MX, addresses, reverse DNS, SPF, DMARC, and the keys that sign what leaves.
     """
 
     async def look(reactor: Any) -> list[Finding]:  # Any: as in run.
         dns = Dns(make_resolver(reactor, config.settings.gateway.dns), reactor)
-        return [finding async for finding in examine(dns, domain, config.settings.gateway.host or domain)]
+        found = [finding async for finding in examine(dns, domain, config.settings.gateway.host or domain)]
+        return [*found, *[finding async for finding in examine_keys(dns, read_keys(config.directory), domain)]]
 
     return run(look)
 
@@ -51,6 +53,28 @@ async def examine(dns: Dns, domain: str, host: str) -> AsyncIterator[Finding]:
     yield await _text(dns, domain, b"v=spf1", f"which machines send for {domain} (SPF)", '"v=spf1 mx -all"')
     name = f"_dmarc.{domain}"
     yield await _text(dns, name, b"v=dmarc1", "what to do with forged mail (DMARC)", '"v=DMARC1; p=quarantine"')
+
+
+async def examine_keys(dns: Dns, keys: Sequence[Key], domain: str) -> AsyncIterator[Finding]:
+    """
+    Whether others can verify what is signed with C{keys} for C{domain}.
+    """
+    if not keys:
+        yield Finding(DNS, State.WARNING, "what leaves here is not signed (DKIM)", "Make a key: post gateway dkim")
+    for key in keys:
+        name, _ = key.record(domain)
+        try:
+            texts = await dns.txt(name)
+        except NotFound:
+            texts = []
+        except DnsUnavailable as error:
+            yield Finding(DNS, State.NOTE, f"{name} is not known now: {error}")
+            continue
+        if key.is_in(texts):
+            yield Finding(DNS, State.OK, f"the key {key.selector}, which signs what leaves, is published")
+        else:
+            said = f"what leaves is signed with the key {key.selector}, which is not at {name}"
+            yield Finding(DNS, State.FAILED, said, f"Publish: {key.zone_line(domain)}")
 
 
 async def _addresses(dns: Dns, host: str) -> AsyncIterator[Finding]:

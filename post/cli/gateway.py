@@ -12,7 +12,7 @@ import click
 from post.cli.status import config_option, node_config
 from post.crypto.certificates import read_node
 from post.errors import ConfigError
-from post.gateway.dkim import STRING, make_key
+from post.gateway.dkim import make_key
 from post.gateway.service import ROLE
 from post.home import Home
 
@@ -47,6 +47,4 @@ def dkim(config: Path | None, selector: str | None, ed25519: bool) -> None:
         )
     selector = selector or f"post-{certificate.node_id.hex()[:8]}{'-ed' if ed25519 else ''}"
     key = make_key(found.directory, selector, "ed25519" if ed25519 else "rsa")
-    name, text = key.record(home.policy(credentials.root, now).domain)
-    strings = " ".join(f'"{text[at : at + STRING]}"' for at in range(0, len(text), STRING))
-    click.echo(f"{name}. IN TXT ( {strings} )")
+    click.echo(key.zone_line(home.policy(credentials.root, now).domain))

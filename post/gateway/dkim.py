@@ -73,6 +73,21 @@ class Key:
             kind, octets = "ed25519", public.public_bytes_raw()
         return f"{self.selector}._domainkey.{domain}", f"v=DKIM1; k={kind}; p={base64.b64encode(octets).decode()}"
 
+    def zone_line(self, domain: str) -> str:
+        """
+        The same as a line of a zone file.
+        """
+        name, text = self.record(domain)
+        strings = " ".join(f'"{text[at : at + STRING]}"' for at in range(0, len(text), STRING))
+        return f"{name}. IN TXT ( {strings} )"
+
+    def is_in(self, texts: list[bytes]) -> bool:
+        """
+        Whether one of the TXT records under its name publishes it.
+        """
+        ours = self.record("x")[1].rpartition("p=")[2]
+        return any(_published(text) == ours for text in texts)
+
     def sign(self, digested: bytes) -> bytes:
         """
         The signature over the canonical header C{digested}.
@@ -81,6 +96,11 @@ class Key:
             return self.private.sign(digested, padding.PKCS1v15(), hashes.SHA256())
         # RFC 8463, 3: what Ed25519 signs is the hash.
         return self.private.sign(sha256(digested).digest())
+
+
+def _published(text: bytes) -> str:
+    tags = dict(tag.partition("=")[::2] for tag in text.decode("ascii", "replace").split(";"))
+    return "".join({key.strip(): value for key, value in tags.items()}.get("p", "").split())
 
 
 def check_selector(selector: str) -> None:

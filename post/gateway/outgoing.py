@@ -37,6 +37,8 @@ THREADS = 4
 """Messages signed, and policies fetched, at once."""
 FETCH_S = 20.0
 """For each step of fetching a policy; RFC 8461, 3.3, suggests a minute for all."""
+POLICIES = "mta-sts.json"
+"""In a gateway's directory."""
 PATH = "/.well-known/mta-sts.txt"
 
 
@@ -74,7 +76,7 @@ class OutgoingService:
         relay = Relay(
             self._reactor,
             dns,
-            Policies(dns, self._fetch, self._reactor),
+            Policies(dns, self._fetch, self._reactor, self._directory / POLICIES),
             self._sign,
             self._tls,
             settings.host or self._domain,
@@ -82,9 +84,10 @@ class OutgoingService:
             settings.smtp_port,
             SystemRandom(),
         )
+        schedule = Schedule(settings.retry_s, settings.warn_s, settings.give_up_s, settings.recipients_per_day)
         if not self._keys:
             self.log.warn("what leaves here is not signed: make a key with 'post gateway dkim'")
-        outside.relay(relay, Schedule(settings.retry_s, settings.warn_s, settings.give_up_s))
+        outside.relay(relay, schedule)
 
     async def stop(self) -> None:
         """

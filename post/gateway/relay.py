@@ -8,7 +8,6 @@ L{post.mail.relaying}.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from random import Random
@@ -44,15 +43,16 @@ Tls = Callable[[str, bool], IOpenSSLClientConnectionCreator]
 """TLS to the server of that name; C{True}: only with a certificate that proves the name."""
 
 
-@dataclass(frozen=True)
 class _Failed(Exception):
     """
     There is nothing to try: C{outcome} for all recipients.
     """
 
-    outcome: Outcome
-    status: str
-    words: str
+    def __init__(self, outcome: Outcome, status: str, words: str) -> None:
+        super().__init__(words)
+        self.outcome = outcome
+        self.status = status
+        self.words = words
 
 
 @implementer(IRelay)
@@ -129,9 +129,10 @@ class Relay:
             raise _Failed(Outcome.REFUSED, "5.1.10", "That domain takes no mail.")  # RFC 7505
         ours = [each.preference for each in found if each.host in (self._host, self._domain)]
         # What is as near as we are would send it back to us (RFC 5321, 5.1).
-        found = [each for each in found if each.host and (not ours or each.preference < min(ours))]
-        if not found:
+        found = [each for each in found if not ours or each.preference < min(ours)]
+        if ours and not found:
             raise _Failed(Outcome.REFUSED, "5.4.6", "That domain's mail would come back to us.")
+        found = [each for each in found if each.host and each.host.isascii() and each.host.isprintable()]
         self._random.shuffle(found)
         return sorted(found, key=lambda each: each.preference)
 

@@ -11,11 +11,14 @@ import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
+import msgspec
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from post.errors import NotFound, PeerError, PostError
+from post.errors import ConfigError, NotFound, PeerError, PostError
+from post.files import read_file, write_file
 from post.gateway.dns import Dns, DnsUnavailable
 
 POLICY_BYTES = 64 * 1024
@@ -108,18 +111,57 @@ The body of C{https://HOST/.well-known/mta-sts.txt}, from a host that has proven
 """
 
 
+class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    The file: version, and by domain its policy and until when it holds.
+    """
+
+    version: int
+    policies: dict[str, tuple[str, str, int, tuple[str, ...], int]]
+
+
 class Policies:
     """
-    What is known of domains' policies.
+    What is known of domains' policies; what one demands outlives a restart, since whoever can keep the DNS from us
+    could wait for that.
     """
 
     log = Logger()
 
-    def __init__(self, dns: Dns, fetch: Fetch, clock: IReactorTime) -> None:
+    def __init__(self, dns: Dns, fetch: Fetch, clock: IReactorTime, file: Path) -> None:
+        """
+        @param file: where policies are kept.
+        """
         self._dns = dns
         self._fetch = fetch
         self._clock = clock
+        self._file = file
         self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._read()
+
+    def _read(self) -> None:
+        try:
+            kept = msgspec.json.decode(read_file(self._file), type=_Kept) if self._file.exists() else _Kept(1, {})
+        except (ConfigError, msgspec.DecodeError) as error:
+            self.log.warn("{file} cannot be used, and is made anew: {error}", file=self._file.name, error=error)
+            return
+        for domain, (named, mode, age_s, hosts, until) in kept.policies.items() if kept.version == 1 else ():
+            self._known[domain] = _Known(Policy(named, mode, age_s, hosts), until, 0)
+
+    def _write(self) -> None:
+        """
+        Keep what somebody demands; of all else it does not matter when it is asked for.
+        """
+        now = self._clock.seconds()
+        kept = {
+            domain: (each.policy.id, each.policy.mode, each.policy.age_s, each.policy.hosts, int(each.until))
+            for domain, each in self._known.items()
+            if each.policy is not None and each.policy.enforces and each.until > now
+        }
+        try:
+            write_file(self._file, msgspec.json.encode(_Kept(1, kept)))
+        except OSError as error:
+            self.log.warn("{file} cannot be written: {error}", file=self._file.name, error=error)
 
     async def of(self, domain: str) -> Policy | None:
         """
@@ -145,6 +187,8 @@ class Policies:
             self._remember(domain, held, known.until if known is not None and held is not None else now)
             return held
         self._remember(domain, policy, now + policy.age_s)
+        if policy.enforces or held is not None:
+            self._write()
         return policy
 
     def _remember(self, domain: str, policy: Policy | None, until: float) -> None:

@@ -36,6 +36,8 @@ PAUSE_S = 5.0
 """Between two times, at least."""
 PAUSE_LIMIT_S = 120.0
 """And at most, whatever the gateway says: so late at the latest it is noticed that a gateway has gone."""
+NOBODY_S = 15.0
+"""After no gateway was there."""
 TAKEOVER_S = 20.0
 """A gateway that has not answered for so long is gone, and the next one takes over: longer than a link takes to come
 back, or a node to start."""
@@ -167,6 +169,7 @@ class Forwarding:
         """
         The first gateway that is there; returns after how many seconds it is to be told again.
         """
+        nobody_s = PAUSE_LIMIT_S
         for node in self._gateways.in_order(handle):
             try:
                 pause = await self._tell_one(node, handle)
@@ -174,18 +177,20 @@ class Forwarding:
                 if error.code == RefusalCode.NOT_READY:
                     if self._is_awaited(node):
                         return PAUSE_S
+                    nobody_s = NOBODY_S
                     continue
                 self.log.debug("{handle} is not for gateway {node}: {error}", handle=handle, node=node, error=error)
             except (Unreachable, PeerError) as error:
                 self.log.debug("{handle}: gateway {node}: {error}", handle=handle, node=node, error=error)
                 if self._is_awaited(node):
                     return PAUSE_S
+                nobody_s = NOBODY_S
             except PostError as error:
                 self.log.debug("{handle}: gateway {node}: {error}", handle=handle, node=node, error=error)
             else:
                 self._silent_since.pop(node, None)
                 return pause
-        return PAUSE_S
+        return nobody_s
 
     def _is_awaited(self, node: NodeId) -> bool:
         """

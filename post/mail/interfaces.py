@@ -295,6 +295,12 @@ class SenderRefused(PostError):
     """
 
 
+class AuthorRefused(SenderRefused):
+    """
+    From names somebody else, or others too, in mail to another domain (SMTP 550).
+    """
+
+
 class SenderRevoked(SenderRefused):
     """
     The account that submits has been revoked: nobody would believe what it signs (SMTP 550 5.7.1).

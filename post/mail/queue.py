@@ -19,6 +19,9 @@ from post.mail.stages import Work
 NAME_LIMIT = 40
 """Hexadecimal digits of a whole name; the first few do, if they name one entry."""
 
+LISTED_LIMIT = 5000
+"""Entries listed at once, the oldest: some 2 MB, of which the socket allows 16."""
+
 Verbs = dict[str, Callable[[dict[str, Any]], Coroutine[Any, Any, Any]]]  # Any: JSON.
 
 
@@ -65,7 +68,7 @@ async def entries(node: Running) -> list[Shown]:
     found = {each.handle: each for each in await node.leaving()}
     if node.outside.relaying is not None:
         found |= {work.handle: _shown(work) for work in node.outside.relaying.works.values()}
-    return sorted(found.values(), key=lambda each: (each.accepted, each.handle))
+    return sorted(found.values(), key=lambda each: (each.accepted, each.handle))[:LISTED_LIMIT]
 
 
 def _shown(work: Work) -> Shown:

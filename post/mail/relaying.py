@@ -44,6 +44,7 @@ from post.mail.outbound import (
     progress_in,
     waybill_in,
 )
+from post.mail.quota import Quota
 from post.mail.relay import IRelay, Outcome, Tell, Told, Verdict
 from post.mail.schedule import Schedule
 from post.mail.stages import Stages, Work, latest, noted
@@ -113,6 +114,7 @@ class Relaying:
         self._tasks = tasks
         self._relay: IRelay | None = None
         self._schedule = Schedule()
+        self._quota = Quota(0)
         self._at_once = DeferredSemaphore(AT_ONCE)
         self._busy: Counter[str] = Counter()
         """Turns under way, by domain."""
@@ -126,7 +128,7 @@ class Relaying:
         """
         Relay from now on.
         """
-        self._relay, self._schedule = relay, schedule
+        self._relay, self._schedule, self._quota = relay, schedule, Quota(schedule.recipients_per_day)
 
     def stop(self) -> None:
         """
@@ -262,6 +264,12 @@ class Relaying:
             work.tries = progress.tries
         check_revoked(self._root, work.author_key, now)
         said = open_said(progress, work.secret, work.outgoing.recipients)
+        # A first attempt only: who has been waited for once need not wait for their place again.
+        wait_s = self._quota.wait_s(work.outgoing.author, len(said.left), now) if progress is None else 0
+        if wait_s and not work.dropped:
+            work.prompted, work.due = False, now + wait_s
+            work.said = structs.replace(said, words="Its sender has sent as much as is sent on in a day.")
+            return False
         if not await self._stages.claim(work, progress, said):
             work.due = now + 1 + self._random.random()
             return False

@@ -21,6 +21,8 @@ class Schedule:
     first_s: int = 450
     warn_s: int = 4 * 3600
     give_up_s: int = 5 * 86400
+    recipients_per_day: int = 0
+    """Of each member, at one gateway (L{post.mail.quota}); 0 for as many as they like."""
 
     def pause_s(self, tries: int) -> int:
         """

@@ -22,6 +22,7 @@ from post.ids import AccountId
 from post.mail.authorship import is_authored
 from post.mail.headers import addresses, all_fields, field
 from post.mail.interfaces import (
+    AuthorRefused,
     ISubmission,
     MessageTooLarge,
     Octets,
@@ -117,12 +118,12 @@ class Submission:
 
     def _check_outside(self, header: bytes, recipients: Sequence[str]) -> None:
         """
-        @raise SenderRefused: if From is not ours, and ours alone: outside nobody sees who really sent it.
+        @raise AuthorRefused: if From is not ours, and ours alone: outside nobody sees who really sent it.
         @raise RecipientOutside, RecipientUnknown: as L{Outbox.check}.
         """
         assert self._outbox is not None
         if not is_authored(header, self._account.address):
-            raise SenderRefused("mail for outside with another From")
+            raise AuthorRefused("mail for outside with another From")
         for recipient in recipients:
             self._outbox.check(recipient)
 

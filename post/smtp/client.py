@@ -293,7 +293,10 @@ class Session:
             return self._judged(recipients, reply)
         for piece in stuffed(message):
             await self._stream.send(piece, PIECE_S)
-        return self._judged(recipients, await self._stream.reply(END_S))
+        reply = await self._stream.reply(END_S)
+        if reply.code // 100 == 2:
+            return self._all(recipients, Outcome.DELIVERED, reply.status, reply.words, self._remote)
+        return self._judged(recipients, reply)
 
     async def end(self) -> None:
         """
@@ -309,10 +312,12 @@ class Session:
             raise Unavailable(reply.words, reply.status)
 
     def _judged(self, recipients: Sequence[str], reply: Reply) -> list[Verdict]:
-        kind = reply.code // 100
-        outcome = {2: Outcome.DELIVERED, 5: Outcome.REFUSED}.get(kind, Outcome.LATER)
-        status = reply.status if kind in (2, 5) else _later(reply)
-        return self._all(recipients, outcome, status, reply.words, self._remote)
+        """
+        What a reply means that does not let us go on: for good, or for now, as is what should not have been said here.
+        """
+        if reply.code // 100 == 5:
+            return self._all(recipients, Outcome.REFUSED, reply.status, reply.words, self._remote)
+        return self._all(recipients, Outcome.LATER, _later(reply), reply.words, self._remote)
 
     def _all(
         self, recipients: Sequence[str], outcome: Outcome, status: str, words: str, remote: str = ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from post.errors import Conflict, NotFound, Overloaded, PostError, TooFewReplicas, Unconfirmed, Unreachable
 from post.mail.interfaces import (
+    AuthorRefused,
     DirectoryUnavailable,
     MessageTooLarge,
     RecipientOutside,
@@ -30,6 +31,7 @@ _REPLIES: tuple[tuple[type[PostError], Reply], ...] = (
         (550, "5.7.1", "That address is outside this domain, and this ring has no gateway to the Internet."),
     ),
     (SenderRevoked, (550, "5.7.1", "This account has been revoked: ask whoever runs the authority.")),
+    (AuthorRefused, (550, "5.7.1", "To other domains you may send only with your own address in From.")),
     (SenderRefused, (550, "5.7.1", "You may send only as yourself (From too, unless Sender is you).")),
     (DirectoryUnavailable, (450, "4.3.0", "Whether that person exists cannot be known now.")),
     (MessageTooLarge, (552, "5.3.4", "The message is too large.")),

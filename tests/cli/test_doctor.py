@@ -12,18 +12,20 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import rsa
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from post import control
-from post.cli.dns_checks import examine
+from post.cli.dns_checks import examine, examine_keys
 from post.cli.findings import Finding, State, report
 from post.cli.local_checks import check_certificates
 from post.cli.loop import run
 from post.cli.reach_checks import check_clock, check_members, check_seeds
 from post.config import load
 from post.errors import NotFound
+from post.gateway.dkim import Key
 from post.gateway.dns import Dns
 from post.home import Home
 from tests.cli.commands import Organisation, post
@@ -276,6 +278,29 @@ class DnsTests(SynchronousTestCase):
         Where all is published nothing is wrong.
         """
         self.assertEqual([State.OK] * 4, states(self.look(self.zone)))
+
+    def test_keys(self) -> None:
+        """
+        A key that signs is published, or the record to publish is named; that nothing signs is said.
+        """
+        key = Key("s1", rsa.generate_private_key(65537, 1024))
+        name, text = key.record("example.org")
+        for zone, keys, state in (
+            ({name: {"TXT": ["other", text.replace("; p=", ";p= ")]}}, [key], State.OK),
+            ({name: {"TXT": [text[:-10]]}}, [key], State.FAILED),
+            ({name: {"TXT": ["v=DKIM1; p="]}}, [key], State.FAILED),
+            ({}, [key], State.FAILED),
+            ({name: {"FAIL": []}}, [key], State.NOTE),
+            ({}, [], State.WARNING),
+        ):
+
+            async def look(dns: Dns, keys: list[Key]) -> list[Finding]:
+                return [finding async for finding in examine_keys(dns, keys, "example.org")]
+
+            dns = Dns(ZoneResolver(zone), Clock())
+            [finding] = self.successResultOf(Deferred.fromCoroutine(look(dns, keys)))
+            self.assertEqual(state, finding.state, zone)
+            self.assertEqual(state is State.FAILED, "Publish: s1._domainkey.example.org. IN TXT" in finding.cure)
 
     def test_missing(self) -> None:
         """

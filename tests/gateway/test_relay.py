@@ -228,6 +228,7 @@ class RelayTests(SynchronousTestCase):
             ([Exchange(0, HOST), Exchange(5, "mx.example.net")], Outcome.REFUSED, "5.4.6"),
             (DnsUnavailable("x"), Outcome.LATER, "4.4.3"),
             ([Exchange(0, "nowhere.example.net")], Outcome.LATER, "4.4.4"),
+            ([Exchange(0, "m\xfc.example.net"), Exchange(5, ""), Exchange(5, "a\nb")], Outcome.LATER, "4.4.4"),
         ):
             self.dns.exchanges = exchanges
             [verdict] = self.deliver()

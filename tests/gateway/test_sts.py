@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from post.errors import PeerError, Unreachable
 from post.gateway.dns import Dns, DnsUnavailable, NoRecords
 from post.gateway.sts import AGAIN_S, POLICY_BYTES, Policies, Policy, read_policy, read_record
+from tests.scratch import scratch
 
 ENFORCED = b"version: STSv1\r\nmode: enforce\r\nmx: mx.example.net\r\nmx: *.example.com\r\nmax_age: 10000\r\n"
 
@@ -107,7 +108,14 @@ class PoliciesTests(SynchronousTestCase):
         self.names = FakeNames()
         self.file: bytes | None = ENFORCED
         self.fetched = 0
-        self.policies = Policies(cast(Dns, self.names), self.fetch, self.clock)
+        self.kept = scratch(self) / "mta-sts.json"
+        self.start()
+
+    def start(self) -> None:
+        """
+        As a gateway does.
+        """
+        self.policies = Policies(cast(Dns, self.names), self.fetch, self.clock, self.kept)
 
     async def fetch(self, host: str) -> bytes:
         """
@@ -155,6 +163,23 @@ class PoliciesTests(SynchronousTestCase):
         self.file = ENFORCED.replace(b"enforce", b"none")
         self.clock.advance(AGAIN_S + 1)
         self.assertFalse(self.holds())
+
+    def test_restart(self) -> None:
+        """
+        A policy outlives a restart, and a damaged file does not keep a gateway from its work.
+        """
+        self.names.texts = [b"v=STSv1; id=1"]
+        self.assertTrue(self.holds())
+        self.names.fails = True
+        self.start()
+        self.assertTrue(self.holds())
+        self.clock.advance(10001)
+        self.start()
+        self.assertFalse(self.holds())
+        for damage in (b"{", b"{}", b'{"version":2,"policies":{}}', b'{"version":1,"policies":{"x":1}}'):
+            self.kept.write_bytes(damage)
+            self.start()
+            self.assertFalse(self.holds())
 
     def test_ends(self) -> None:
         """

@@ -35,12 +35,12 @@ class Internet:
         self.before: Callable[[str], None] = lambda gateway: None
         self.after: Callable[[str], None] = lambda gateway: None
 
-    def connect(self, *names: str) -> None:
+    def connect(self, *names: str, schedule: Schedule = SCHEDULE) -> None:
         """
         Let the gateways of these names relay, once they run.
         """
         for name in names:
-            self.world.node(name).outside.relay(Relay(self, name), SCHEDULE)
+            self.world.node(name).outside.relay(Relay(self, name), schedule)
 
 
 @implementer(IRelay)

@@ -4,6 +4,7 @@ Mail for outside: whole nodes, two of them gateways, on an imaginary network wit
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 from twisted.internet.defer import Deferred
@@ -174,6 +175,23 @@ class OutboundTests(SynchronousTestCase):
         self.assertNotIn(b"yvonne", report.partition(b"text/rfc822-headers")[0])
         self.assertEqual({"yvonne@example.net": 1}, dict(story.internet.taken))
 
+    def test_told_once(self) -> None:
+        """
+        A gateway that is lost when it has told the sender, and before it has written that: the next one finds the same,
+        and tells the same, which is one report.
+        """
+        story = Story(8)
+        story.internet.says = refused
+        story.send(XAVIER)
+        mailbox = story.world.node("node1").accounts.opened["alice@example.org"].mailbox
+        filed = len(mailbox.state.by_key)
+        story.world.wait(lambda: len(mailbox.state.by_key) > filed, "the report")
+        self.assertNotIn(DONE, story.stages())
+        story.world.machines[story.first()].crash(wipe=True)
+        story.settle()
+        self.assertEqual(2, len({name for name, _ in story.internet.tried}))
+        self.assertEqual(1, len(story.world.folder("alice")))
+
     def test_followed(self) -> None:
         """
         Alice's node knows of each recipient how it stands, from the ring.
@@ -223,6 +241,42 @@ class OutboundTests(SynchronousTestCase):
         self.assertIn(b"Action: failed", failed)
         self.assertIn(b"Come again.", failed)
         self.assertEqual({DONE}, set(story.stages()))
+
+    def test_quota(self) -> None:
+        """
+        What a member sends beyond their quota waits for the next day, and is not lost.
+        """
+        story = Story(9)
+        for name in GATEWAYS:
+            story.internet.connect(name, schedule=replace(SCHEDULE, recipients_per_day=24))
+        names = [f"x{number}@example.net" for number in range(30)]
+        for number in range(3):
+            message = MESSAGE.replace(b"<1@", f"<{number}@".encode())
+            story.send(*names[10 * number : 10 * number + 10], message=message)
+        story.world.clock.advance(60)
+        before = sum(story.internet.taken.values())
+        story.world.clock.advance(12 * 3600)
+        # Each gateway counts for itself.
+        self.assertIn(before, (20, 30))
+        self.assertEqual(dict.fromkeys(names, 1), dict(story.internet.taken))
+
+    def test_sender_lost(self) -> None:
+        """
+        At C{250} it survives the machine that said so: destroyed in that second, while no gateway runs, the message
+        leaves when one is back.
+        """
+        for seed in range(2):
+            story = Story(70 + seed)
+            for name in GATEWAYS:
+                story.world.machines[name].crash()
+            story.world.clock.advance(60)
+            story.send(XAVIER)
+            story.world.machines["node1"].crash(wipe=True)
+            story.world.clock.advance(60)
+            story.world.start(*GATEWAYS)
+            story.internet.connect(*GATEWAYS)
+            story.settle()
+            self.assertEqual({XAVIER: 1}, dict(story.internet.taken), seed)
 
     def test_next_gateway(self) -> None:
         """

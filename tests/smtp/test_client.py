@@ -5,6 +5,7 @@ Tests of L{post.smtp.client}.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -278,6 +279,35 @@ class SessionTests(SynchronousTestCase):
         self.assertEqual(["REFUSED"], [each.outcome.name for each in verdicts])
         _, stream = self.talk("550 x", message="Subject: \u00fc\r\n\r\n".encode())
         self.assertIn(" BODY=8BITMIME", stream.heard[1])
+
+    @given(
+        st.lists(
+            st.sampled_from(["220", "221", "250", "251", "354", "421", "450", "452", "500", "550", "552"]), max_size=9
+        ),
+        st.integers(1, 3),
+    )
+    def test_any(self, said: list[str], count: int) -> None:
+        """
+        Whatever a server says, there is a verdict for each recipient, or another server is tried; nothing is taken for
+        delivered unless the end of the message was answered so.
+        """
+        names = [f"{number}@example.net" for number in range(count)]
+        stream = FakeStream("220 mx", "250 mx", *(f"{code} x" for code in said))
+        session = Session(stream, "gw.example.org", "mx")
+
+        async def run() -> list[Verdict]:
+            await session.begin(True, False)
+            return await session.send("a@example.org", names, MESSAGE)
+
+        result: list[Any] = []
+        Deferred.fromCoroutine(run()).addBoth(result.append)
+        if isinstance(result[0], Failure):
+            result[0].trap(Unavailable)
+            self.assertEqual(b"", stream.data)
+            return
+        self.assertEqual(names, [verdict.recipient for verdict in result[0]])
+        if any(verdict.outcome is Outcome.DELIVERED for verdict in result[0]):
+            self.assertEqual(("354", "2"), (said[count + 1], said[count + 2][0]))
 
     def test_null_sender(self) -> None:
         """

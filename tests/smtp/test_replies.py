@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from post.errors import Conflict, NotFound, Overloaded, PeerError, PostError, TooFewReplicas, Unconfirmed, Unreachable
 from post.mail.interfaces import (
+    AuthorRefused,
     DirectoryUnavailable,
     MessageTooLarge,
     RecipientOutside,
@@ -16,7 +17,7 @@ from post.mail.interfaces import (
 )
 from post.smtp.replies import UNEXPECTED, reply_to
 
-PERMANENT = (RecipientUnknown("x"), RecipientOutside("x"), SenderRefused("x"), MessageTooLarge("x"))
+PERMANENT = (RecipientUnknown("x"), RecipientOutside("x"), AuthorRefused("x"), SenderRefused("x"), MessageTooLarge("x"))
 TEMPORARY = (
     DirectoryUnavailable("x"),
     TooFewReplicas(1, 2),
