@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from math import inf
 from random import Random
 
+import msgspec
 from twisted.internet.defer import CancelledError, DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -167,7 +168,14 @@ class Tracking:
         for key, operation in self._fresh.items():
             if key not in known:
                 known[key] = Journey(*fields(operation), operation.passages)
-        return sorted(known.values(), key=lambda journey: journey.at, reverse=True)
+        return [self._with_message(each) for each in sorted(known.values(), key=lambda each: each.at, reverse=True)]
+
+    def _with_message(self, journey: Journey) -> Journey:
+        """
+        C{journey} with the reference of its message, where that is in Sent only.
+        """
+        entry = self._mailbox.state.by_key.get(journey.key) if not journey.message else None
+        return msgspec.structs.replace(journey, message=entry.message) if entry is not None else journey
 
     def _heard(self, handle: Handle, at: int) -> None:
         found = self._by_handle.pop(handle, None)

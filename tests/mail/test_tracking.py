@@ -102,6 +102,10 @@ class TrackingTests(SynchronousTestCase):
         self.restart(forget=True)
         self.assertEqual([Standing.DELIVERED], self.standings())
         self.assertEqual([], self.notices())
+        [journey] = self.alice.submission.sent()
+        self.assertEqual(MAIL, self.place.run(self.alice.letters.read(journey.message, 0, journey.size)))
+        self.place.run(self.alice.folder("Sent").expunge([1]))
+        self.assertEqual(b"", self.alice.submission.sent()[0].message)
 
     def test_taken_along(self) -> None:
         """
