@@ -345,7 +345,8 @@ class ISubmission(Interface):
 
     def sent() -> Sequence[Journey]:
         """
-        Where the messages stand that were sent lately or still wait, the newest first.
+        Where the messages stand that were sent lately or still wait, the newest first.  Of what was delivered, the
+        reference of the message is empty if it is in Sent no longer.
         """
 
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from math import inf
 from random import Random
 
+import msgspec
 from twisted.internet.defer import CancelledError, DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -35,10 +36,10 @@ from post.mail.records import (
     Settled,
     Standing,
 )
+from post.mail.whereabouts import News, Whereabouts
 from post.messaging.account import Account
 from post.messaging.dispatch import Dispatch
-from post.messaging.notification import CLOCK_SKEW_S, receipt_time
-from post.messaging.pending import DELIVERED, PENDING, receipt_in
+from post.messaging.notification import CLOCK_SKEW_S
 from post.past.node import Past
 from post.tasks import Tasks, gather, sleep
 
@@ -89,10 +90,9 @@ class Tracking:
         tasks: Tasks,
         outbox: Outbox | None = None,
     ) -> None:
-        self._outbox = outbox
         self._mailbox = mailbox
         self._notices = Notices(account, mailbox, letters, clock)
-        self._past = past
+        self._whereabouts = Whereabouts(past, outbox)
         self._dispatch = dispatch
         self._clock = clock
         self._random = random
@@ -101,8 +101,8 @@ class Tracking:
         self._by_handle: dict[Handle, tuple[bytes, str]] = {}
         self._fresh: dict[bytes, Dispatched] = {}
         """What was delivered at once, and is in no record yet."""
-        self._arrived: list[tuple[bytes, str, int]] = []
-        """Keys, recipients, and when, of what has arrived and is in no record yet."""
+        self._arrived: list[News] = []
+        """What has arrived and is in no record yet."""
         self._restored = -1
         dispatch.receipts.append(self._heard)
 
@@ -168,7 +168,14 @@ class Tracking:
         for key, operation in self._fresh.items():
             if key not in known:
                 known[key] = Journey(*fields(operation), operation.passages)
-        return sorted(known.values(), key=lambda journey: journey.at, reverse=True)
+        return [self._with_message(each) for each in sorted(known.values(), key=lambda each: each.at, reverse=True)]
+
+    def _with_message(self, journey: Journey) -> Journey:
+        """
+        C{journey} with the reference of its message, where that is in Sent only.
+        """
+        entry = self._mailbox.state.by_key.get(journey.key) if not journey.message else None
+        return msgspec.structs.replace(journey, message=entry.message) if entry is not None else journey
 
     def _heard(self, handle: Handle, at: int) -> None:
         found = self._by_handle.pop(handle, None)
@@ -176,7 +183,7 @@ class Tracking:
             if not self._arrived:
                 self._tasks.spawn(self._settle_soon())
             key, address = found
-            self._arrived.append((key, address, at))
+            self._arrived.append(News(key, address, Standing.DELIVERED, at))
 
     async def _settle_soon(self) -> None:
         await sleep(self._clock, GATHER_S)
@@ -187,17 +194,17 @@ class Tracking:
             # The ring is asked for the receipts, as after a crash.
             self.log.info("what has arrived is not noted: {error}", error=error)
 
-    async def _settle(self, arrived: Sequence[tuple[bytes, str, int]]) -> None:
+    async def _settle(self, news: Sequence[News]) -> None:
         """
         Note for whom which messages wait no longer.  If a crash loses it, the ring is asked again.
         """
         operations: list[Settled] = []
-        for key, address, at in arrived:
+        for key, address, standing, at in news:
             journey = self._mailbox.state.journeys.by_key.get(key)
             waiting = journey.waiting() if journey is not None else ()
             for passage in waiting:
                 if passage.address == address:
-                    operations.append(Settled(key, (address,), Standing.DELIVERED, at))
+                    operations.append(Settled(key, (address,), standing, at))
                     self._forget([passage])
         await self._mailbox.commit_together(operations)
 
@@ -246,7 +253,7 @@ class Tracking:
         """
         now = self._clock.seconds()
         times = [now + pause_s * self._random.uniform(0.9, 1.1)]
-        times += [at for at in (_warn_at(journey), _ends_at(journey)) if at > now]
+        times += [at for at in (self._warn_at(journey), self._ends_at(journey)) if at > now]
         self._agenda.add(Due(min(times), min(PAUSE_LIMIT_S, 2 * pause_s), journey.key))
 
     # Looking.
@@ -258,8 +265,8 @@ class Tracking:
         now = self._clock.seconds()
         turns = DeferredSemaphore(ENDS_LIMIT)
         try:
-            await self._ask([journey for journey in self._waiting(due) if now < _ends_at(journey)])
-            await gather(self._tell_in_turn(turns, journey) for journey in self._waiting(due))
+            await self._settle(await self._whereabouts.arrived(self._waiting(due)))
+            await gather(self._look_closely(turns, journey) for journey in self._waiting(due))
         except PostError as error:
             self.log.info("where {count} messages stand is not known now: {error}", count=len(due), error=error)
         except CancelledError:
@@ -268,7 +275,7 @@ class Tracking:
             self.log.failure("messages cannot be followed now")
         pauses = {each.key: each.pause_s for each in due}
         for journey in self._waiting(due):
-            self._later(journey, pauses[journey.key] if now < _ends_at(journey) else AGAIN_S)
+            self._later(journey, pauses[journey.key] if now < self._ends_at(journey) else AGAIN_S)
 
     def _waiting(self, due: Sequence[Due]) -> list[Journey]:
         """
@@ -277,61 +284,18 @@ class Tracking:
         known = self._mailbox.state.journeys.by_key
         return [known[key] for key in dict.fromkeys(each.key for each in due) if key in known and known[key].waiting()]
 
-    async def _ask(self, journeys: Sequence[Journey]) -> None:
+    async def _look_closely(self, turns: DeferredSemaphore, journey: Journey) -> None:
         """
-        Whether there are receipts where notifications waited: asked for all at once, without fetching what waits on.
-        """
-        passages = [
-            (journey.key, passage.address, passage.handle)
-            for journey in journeys
-            for passage in journey.waiting()
-            if passage.handle is not None and not self._is_outside(passage)
-        ]
-        arrived: list[tuple[bytes, str, int]] = []
-        sightings = await self._past.lookout.look([handle for _, _, handle in passages])
-        for (key, address, handle), sighting in zip(passages, sightings, strict=True):
-            if DELIVERED in sighting.orders.values():
-                # So somebody says; the recipient's signature tells.
-                receipt = await self._receipt(handle)
-                if receipt is not None:
-                    arrived.append((key, address, receipt_time(receipt)))
-        await self._settle(arrived)
-        for journey in journeys:
-            await self._settle_outside(journey)
-
-    def _is_outside(self, passage: Passage) -> bool:
-        return self._outbox is not None and self._outbox.is_outside(passage.address)
-
-    async def _settle_outside(self, journey: Journey) -> None:
-        """
-        Note for whom in other domains a gateway has seen to it.  Who was refused, the gateway has told of.
-        """
-        outside = [passage for passage in journey.waiting() if self._is_outside(passage)]
-        if outside and self._outbox is not None:
-            gone = await self._outbox.became(outside)
-            await self._mailbox.commit_together(
-                [Settled(journey.key, (address,), standing, at) for address, standing, at in gone]
-            )
-
-    async def _receipt(self, handle: Handle) -> bytes | None:
-        try:
-            shown = await self._past.shown(PENDING, handle)
-        except PostError:
-            return None
-        return next((receipt for data in shown if data and (receipt := receipt_in(data)) is not None), None)
-
-    async def _tell_in_turn(self, turns: DeferredSemaphore, journey: Journey) -> None:
-        """
-        Give the sender the notice that is due, if one is.
+        Note what gateways have done; give the sender the notice that is due, if one is.
         """
         await turns.acquire()
         try:
+            await self._settle(await self._whereabouts.handed_on(journey))
             now = self._clock.seconds()
-            if not journey.waiting():
-                return
-            if now >= _ends_at(journey):
-                await self._end(journey)
-            elif now >= _warn_at(journey):
+            for group in self._whereabouts.groups(journey):
+                if now >= _end_of(group):
+                    await self._end(journey, group, now >= _end_of(group) + DECIDE_S)
+            if now >= self._warn_at(journey):
                 await self._warn(journey)
         except PostError as error:
             key = journey.key[:4].hex()
@@ -339,41 +303,23 @@ class Tracking:
         finally:
             turns.release()
 
-    async def _end(self, journey: Journey) -> None:
+    async def _end(self, journey: Journey, group: Sequence[Passage], late: bool) -> None:
         """
-        Its time is over: note what became of it, and tell the sender unless it arrived everywhere.
+        Their time is over: note what became of it, and tell the sender unless it arrived everywhere.
         """
-        late = self._clock.seconds() >= _ends_at(journey) + DECIDE_S
-        await self._settle_outside(journey)
         fates: dict[str, Standing] = {}
-        arrived: list[tuple[bytes, str, int]] = []
-        for passage in journey.waiting():
-            standing, at = await self._became(passage, late)
+        arrived: list[News] = []
+        for passage in group:
+            standing, at = await self._whereabouts.became(passage, late)
             if standing is Standing.WAITING:
                 return  # Too few answered to know: all recipients get one notice together.
             if standing is Standing.DELIVERED:
-                arrived.append((journey.key, passage.address, at))
+                arrived.append(News(journey.key, passage.address, standing, at))
             else:
                 fates[passage.address] = standing
         await self._settle(arrived)
         if fates:
             await self._give_up(journey, fates)
-
-    async def _became(self, passage: Passage, late: bool) -> tuple[Standing, int]:
-        """
-        How it stands now for one recipient, and since when; still waiting if that cannot be known yet.
-        """
-        if passage.handle is None:
-            return Standing.UNKNOWN, 0
-        if self._is_outside(passage):
-            return (Standing.UNKNOWN if late else Standing.WAITING), 0
-        shown = await self._past.shown(PENDING, passage.handle)
-        receipts = [receipt for data in shown if data and (receipt := receipt_in(data)) is not None]
-        if receipts:
-            return Standing.DELIVERED, receipt_time(receipts[0])
-        if not late and (None in shown or len(shown) <= self._past.minimum):
-            return Standing.WAITING, 0
-        return (Standing.EXPIRED if any(shown) else Standing.UNKNOWN), 0
 
     # Telling the sender.
 
@@ -390,7 +336,7 @@ class Tracking:
                 if addresses:
                     operations.append(Settled(journey.key, addresses, standing, now))
             told = [
-                unheard(passage) if self._is_outside(passage) else ended(passage, fates[passage.address])
+                unheard(passage) if self._whereabouts.is_outside(passage) else ended(passage, fates[passage.address])
                 for passage in batch
             ]
             await self._notices.tell(journey, "ended", told, operations)
@@ -398,9 +344,23 @@ class Tracking:
 
     async def _warn(self, journey: Journey) -> None:
         # Of mail for outside the gateways tell.
-        told = [delayed(passage, self._now()) for passage in journey.waiting() if not self._is_outside(passage)]
-        if told:
-            await self._notices.tell(journey, "delayed", told, [SenderWarned(journey.key)])
+        told = [delayed(passage, self._now()) for passage in self._whereabouts.inside(journey)]
+        await self._notices.tell(journey, "delayed", told, [SenderWarned(journey.key)])
+
+    def _ends_at(self, journey: Journey) -> float:
+        """
+        When the time is over for the first of its L{groups<Whereabouts.groups>}.
+        """
+        return min(_end_of(group) for group in self._whereabouts.groups(journey))
+
+    def _warn_at(self, journey: Journey) -> float:
+        """
+        Never, if that is hardly before its end.
+        """
+        inside = self._whereabouts.inside(journey)
+        if journey.warned or not journey.sender or not inside or journey.at + 2 * WARN_S > _end_of(inside):
+            return inf
+        return journey.at + WARN_S
 
     def _now(self) -> int:
         return int(self._clock.seconds())
@@ -412,14 +372,5 @@ def _handles(journey: Journey) -> list[tuple[Handle, tuple[bytes, str]]]:
     ]
 
 
-def _ends_at(journey: Journey) -> float:
-    return max(passage.expires for passage in journey.waiting()) + MARGIN_S
-
-
-def _warn_at(journey: Journey) -> float:
-    """
-    Never, if that is hardly before its end.
-    """
-    if journey.warned or not journey.sender or journey.at + 2 * WARN_S > _ends_at(journey):
-        return inf
-    return journey.at + WARN_S
+def _end_of(group: Sequence[Passage]) -> float:
+    return max(passage.expires for passage in group) + MARGIN_S

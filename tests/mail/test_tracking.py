@@ -8,13 +8,16 @@ import email
 from collections.abc import Sequence
 from email.message import EmailMessage
 from email.policy import default
+from typing import cast
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from post.errors import Overloaded, PostError, TooFewReplicas
+from post.hashes import Purpose, handle_of
 from post.ids import Handle
 from post.mail import tracking
 from post.mail.journeys import Journey
+from post.mail.outbox import Outbox
 from post.mail.records import Passage, Standing
 from post.mail.tracking import AGAIN_S, DECIDE_S, FLUSH_S, GATHER_S, MARGIN_S, WARN_S
 from post.messaging.pending import DELIVERED, PENDING
@@ -26,6 +29,21 @@ from .doubles import Person, Place
 HEADER = b"From: Alice <alice@example.org>\r\nTo: bob@example.org\r\nSubject: s\r\nMessage-ID: <1@example.org>\r\n"
 MAIL = HEADER + b"\r\nHello.\r\n"
 LIFE_S = 100 * 86400
+
+
+class FakeOutbox:
+    """
+    What gateways say.
+    """
+
+    def __init__(self) -> None:
+        self.gone: list[tuple[str, Standing, int]] = []
+
+    def is_outside(self, address: str) -> bool:
+        return address.endswith("@else.where")
+
+    async def became(self, passages: Sequence[Passage]) -> list[tuple[str, Standing, int]]:
+        return self.gone
 
 
 class TrackingTests(SynchronousTestCase):
@@ -84,6 +102,10 @@ class TrackingTests(SynchronousTestCase):
         self.restart(forget=True)
         self.assertEqual([Standing.DELIVERED], self.standings())
         self.assertEqual([], self.notices())
+        [journey] = self.alice.submission.sent()
+        self.assertEqual(MAIL, self.place.run(self.alice.letters.read(journey.message, 0, journey.size)))
+        self.place.run(self.alice.folder("Sent").expunge([1]))
+        self.assertEqual(b"", self.alice.submission.sent()[0].message)
 
     def test_taken_along(self) -> None:
         """
@@ -303,6 +325,33 @@ class TrackingTests(SynchronousTestCase):
             self.later(LIFE_S + MARGIN_S + AGAIN_S)
             failed = [each for each in self.notices() if "could not" in each["subject"]]
             self.assertEqual(count, len(failed))
+
+    def test_outside(self) -> None:
+        """
+        What a gateway has handed on is noted; where no gateway says anything, the sender is told when the time of these
+        is over, which is not that of those inside.
+        """
+        outbox = FakeOutbox()
+        self.alice.tracking._whereabouts._outbox = cast(Outbox, outbox)
+        now = int(self.place.clock.seconds())
+        lives = {"c@else.where": 5 * 86400, "d@else.where": 5 * 86400, "bob@example.org": LIFE_S}
+        passages = [
+            Passage(address, Standing.WAITING, now, now + life_s, 3, handle_of(Purpose.PENDING, address.encode()))
+            for address, life_s in lives.items()
+        ]
+        journey = Journey(b"k" * 16, now, "alice@example.org", b"lost", 5, 3, tuple(passages))
+        self.place.run(self.alice.mailbox.keep(journey.operations()))
+        self.alice.tracking._watch(journey.key)
+        outbox.gone = [("c@else.where", Standing.HANDED_ON, now + 1)]
+        self.later(2 * AGAIN_S)
+        self.assertEqual([Standing.HANDED_ON, Standing.WAITING, Standing.WAITING], self.standings())
+        self.later(5 * 86400 + MARGIN_S)
+        [delayed] = self.notices()
+        self.assertIn("<bob@", next(delayed.iter_parts()).get_content())
+        self.later(DECIDE_S + AGAIN_S)
+        self.assertEqual([Standing.HANDED_ON, Standing.UNKNOWN, Standing.WAITING], self.standings())
+        text = next(self.notices()[1].iter_parts()).get_content()
+        self.assertEqual((0, 1, 0), tuple(text.count(f"<{address}>") for address in lives))
 
     def test_from_nobody(self) -> None:
         """
