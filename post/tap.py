@@ -34,6 +34,7 @@ from post.crypto.entropy import system_entropy
 from post.crypto.passwords import check_password
 from post.errors import ConfigError, PostError
 from post.files import read_file
+from post.front import autoconfig
 from post.front.certificate import certificate_end, mail_certificate
 from post.front.service import MailServices
 from post.front.web.service import WebService
@@ -222,6 +223,9 @@ class NodeService(Service):
         self._web = WebService(
             self._reactor, settings, node.accounts, watch.facts, node.tally, self._tls, system_entropy
         )
+        for path in autoconfig.PATHS:
+            resource = autoconfig.Autoconfig(self._policy.domain, lambda: self._mail.bound if self._mail else {})
+            self._web.site.hang(path, resource)
         try:
             self._web.listen()
         except ConfigError as error:
