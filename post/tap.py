@@ -111,8 +111,7 @@ class NodeService(Service):
         self._config = config
         self._found = found
         self._home = Home(config.directory, config.settings.files)
-        self._home.check()
-        self._home.lock()
+        self._home.open()
         now = int(reactor.seconds())
         renew_ended(config, self._home, now)
         self._credentials = self._home.credentials(now)
