@@ -1,9 +1,10 @@
 """
 The directory in which a node lives, and those of the accounts that live on it.
 
-Format, version 1::
+Format, version 2::
 
-    version             "POST node 1"
+    version             "POST node 2", and which program wrote it (L{post.migration})
+    before-N/           what files were before version N
     node.toml           settings (L{post.config})
     lock                locked while a process uses the directory
     control             the socket of C{post status} while the node runs (L{post.control})
@@ -58,10 +59,10 @@ from post.errors import ConfigError, PeerError
 from post.files import lock, make_directory, read_file, read_secret, write_file, write_secret
 from post.messaging.account import AccountCredentials, HeldKey
 from post.messaging.sealed_copy import Deposit, PastKeys
+from post.migration import CURRENT, migrate, read_version, version_file
 from post.node import NodeCredentials
 from post.wire import Document, pack, unpack
 
-VERSION = "POST node 1\n"
 FORMAT = 1
 """Of the files that are MessagePack."""
 CURE_REVOKED = 'ask the authority for a new code, and join again with it in an empty directory ("post join")'
@@ -142,7 +143,7 @@ class Home:
         write_secret(self.path / files.convergence, pack(shared))
         write_file(self.path / files.policy, policy)
         self.write_directory(directory)
-        write_file(self.path / "version", VERSION.encode())
+        write_file(self.path / "version", version_file())
 
     def write_directory(self, directory: bytes) -> None:
         """
@@ -252,19 +253,25 @@ class Home:
 
     # Using one.
 
-    def check(self) -> None:
+    def check(self, earlier: bool = False) -> None:
         """
-        @raise ConfigError: if this is no node's directory, or of a version that is not known.
+        @raise ConfigError: if this is no node's directory, of a newer version than this program, or of an earlier one,
+            unless C{earlier} are welcome.
         """
-        if not self.path.is_dir():
-            raise ConfigError(str(self.path), "is not a directory")
-        if not (self.path / "version").exists():
-            raise ConfigError(str(self.path), "is not the directory of a node (it has no file 'version')")
-        version = read_file(self.path / "version").decode("latin-1")
-        if version != VERSION:
-            raise ConfigError(
-                str(self.path / "version"), f"says {version.strip()[:40]!r}; this program knows {VERSION.strip()!r}"
-            )
+        number = read_version(self.path)
+        if number < CURRENT and not earlier:
+            reason = f"is of version {number}, and {CURRENT} is wanted: start the node, which brings it up to date"
+            raise ConfigError(str(self.path), reason)
+
+    def open(self) -> None:
+        """
+        Use it, and nobody else: lock it, and bring it up to date.
+
+        @raise ConfigError: if it is no node's directory, of a newer version than this program, or in use.
+        """
+        self.check(earlier=True)
+        self.lock()
+        migrate(self.path)
 
     def lock(self) -> None:
         """

@@ -34,6 +34,7 @@ from post.crypto.entropy import system_entropy
 from post.crypto.passwords import check_password
 from post.errors import ConfigError, PostError
 from post.files import read_file
+from post.front import autoconfig
 from post.front.certificate import certificate_end, mail_certificate
 from post.front.service import MailServices
 from post.front.web.service import WebService
@@ -110,8 +111,7 @@ class NodeService(Service):
         self._config = config
         self._found = found
         self._home = Home(config.directory, config.settings.files)
-        self._home.check()
-        self._home.lock()
+        self._home.open()
         now = int(reactor.seconds())
         renew_ended(config, self._home, now)
         self._credentials = self._home.credentials(now)
@@ -222,6 +222,9 @@ class NodeService(Service):
         self._web = WebService(
             self._reactor, settings, node.accounts, watch.facts, node.tally, self._tls, system_entropy
         )
+        for path in autoconfig.PATHS:
+            resource = autoconfig.Autoconfig(self._policy.domain, lambda: self._mail.bound if self._mail else {})
+            self._web.site.hang(path, resource)
         try:
             self._web.listen()
         except ConfigError as error:

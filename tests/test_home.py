@@ -132,9 +132,9 @@ class NodeTests(HomeTestCase):
         """
         What is no node's directory, or that of another version, is said to be so.
         """
-        for text in ("POST node 2\n", "", "\xff\n" * 50):
+        for text in ("POST node 3\n", "", "\xff\n" * 50):
             (self.home.path / "version").write_text(text)
-            self.assertIn("this program knows", str(self.assertRaises(ConfigError, self.home.check)))
+            self.assertIn("version", str(self.assertRaises(ConfigError, self.home.check)))
         (self.home.path / "version").unlink()
         self.assertRaises(ConfigError, self.home.check)
         self.assertRaises(ConfigError, Home(self.scratch / "none").check)

@@ -103,7 +103,7 @@ class StartTests(SynchronousTestCase):
         (homes["secret"] / "node.key").chmod(0o644)
         shutil.copy(other.certify_node("eve") / "node.key", homes["key"] / "node.key")
         write_secret(homes["account"] / "accounts" / "alice@example.org" / "account", b"nonsense")
-        (homes["newer"] / "version").write_text("POST node 2\n")
+        (homes["newer"] / "version").write_text("POST node 3\n")
         held = lock(homes["lock"] / "lock")
         self.addCleanup(os.close, held)
         # Its port is free, so that it gets as far as that.
@@ -127,7 +127,7 @@ class StartTests(SynchronousTestCase):
             "secret": "chmod 600",
             "key": "is not for the key of this node",
             "account": "is damaged",
-            "newer": "this program knows 'POST node 1'",
+            "newer": "says version 3; this is post",
             "lock": "is in use by another process",
             "mail": "mail.imap: cannot listen on",
             "database": "cannot be used as a database",

@@ -28,7 +28,7 @@ RANKS: tuple[tuple[str, ...], ...] = (
     ("wire", "tasks", "complaints", "config", "files", "commit", "lifeline"),
     ("interfaces",),
     ("crypto",),
-    ("rpc", "journal", "backup", "control", "process", "logs", "supervision"),
+    ("rpc", "journal", "backup", "control", "process", "logs", "migration", "supervision"),
     ("pastry",),
     ("past", "scribe", "notices"),
     ("messaging",),

@@ -18,6 +18,7 @@ from post.errors import PostError
 VERBS = (
     "backup",
     "ca",
+    "client-settings",
     "doctor",
     "export",
     "gateway",
@@ -35,7 +36,7 @@ VERBS = (
 )
 """Each is the command of that name in the module of that name, if L{MODULES} has no other."""
 
-MODULES = {"export": "exporting", "import": "importing"}
+MODULES = {"client-settings": "client_settings", "export": "exporting", "import": "importing"}
 """Where the name would be no name for a module; the command is called like the module."""
 
 

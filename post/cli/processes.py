@@ -61,7 +61,7 @@ class NodeProcess:
         @raise ConfigError: if there is no node in its directory any more.
         """
         try:
-            Home(self.home).check()
+            Home(self.home).check(earlier=True)
         except ConfigError as error:
             raise ConfigError(self.name, f"cannot be started: {error}") from None
         command = [sys.executable, "-c", _TWISTD, "--nodaemon", "--pidfile=", "post"]

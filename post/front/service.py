@@ -20,6 +20,13 @@ from post.front.pop3.maildrop import Locks
 from post.front.pop3.server import Pop3Factory
 from post.front.submission import SubmissionFactory
 from post.mail.interfaces import IMailAccounts
+from post.tasks import sleep
+
+DRAIN_S = 20.0
+"""When the node is stopped: a message that is being sent then gets its answer, unless that takes longer.  Less than
+what whoever stops us waits for."""
+GLANCE_S = 0.05
+"""Between two looks at who is still being served."""
 
 
 class MailServices:
@@ -84,8 +91,21 @@ class MailServices:
 
     async def stop(self) -> None:
         """
-        Let go of the ports and the connections.
+        Let go of the ports, let what is under way come to its end, within L{DRAIN_S}, and let go of the connections.
         """
         await DeferredList([maybeDeferred(port.stopListening) for port in self._ports])
+        until = self._reactor.seconds() + DRAIN_S
+        while self._occupied() and self._reactor.seconds() < until:
+            await sleep(self._reactor, GLANCE_S)
         for factory in self._factories.values():
             factory.stop_all()  # type: ignore[attr-defined]  # Each of ours has it.
+
+    def _occupied(self) -> bool:
+        """
+        Whether anybody waits for an answer, or is in the middle of a message.
+        """
+        return any(
+            connection.occupied
+            for factory in self._factories.values()
+            for connection in factory.connections  # type: ignore[attr-defined]  # Each of ours has them.
+        )

@@ -413,7 +413,7 @@ class Log:
         """
         self.log.error("log {handle}: the journal cannot be written: {failure}", handle=self.handle, failure=failure)
         if self._failed is None:
-            self._fail(PostError("the journal cannot be written"))
+            self._fail(PostError("the journal cannot be written: see that the disk has room, and start the node again"))
 
     def stop(self) -> None:
         """

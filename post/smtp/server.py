@@ -115,6 +115,13 @@ class SmtpServer(Protocol):
 
     # The connection.
 
+    @property
+    def occupied(self) -> bool:
+        """
+        Whether the client waits for an answer, or is in the middle of a message.
+        """
+        return self._busy or self._data is not None
+
     def connectionMade(self) -> None:
         self._factory.connections[self] = None
         self.transport.setTcpNoDelay(True)  # type: ignore[union-attr]
@@ -456,4 +463,5 @@ class SmtpFactory(Factory):
         End every connection.
         """
         for connection in list(self.connections):
-            connection.leave(421, "4.3.2", f"This node is being stopped. {LATER}")
+            code = 451 if connection.occupied else 421
+            connection.leave(code, "4.3.2", f"This node is being stopped. {LATER}")

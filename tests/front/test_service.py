@@ -7,6 +7,7 @@ from __future__ import annotations
 import smtplib
 import socket
 import ssl
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,37 @@ class SocketTests(MailServicesCase):
         self.assertEqual(b"421 4.3.2", heard[:9])
         with self.assertRaises(ConnectionRefusedError):
             await self.outside(lambda: socket.create_connection(bound, timeout=10))
+
+    async def test_drained(self) -> None:
+        """
+        Who is in the middle of a message when the services stop can send the rest, and has the answer to it.
+        """
+
+        def work() -> list[bytes]:
+            with socket.create_connection(bound, timeout=10) as client, client.makefile("rb") as lines:
+                client.sendall(b"EHLO x\r\nAUTH PLAIN " + login + b"\r\n")
+                client.sendall(
+                    b"MAIL FROM:<alice@example.org>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\nSubject: half\r\n"
+                )
+                while not lines.readline().startswith(b"354 "):
+                    pass
+                self.reactor.callFromThread(stopping.callback, None)
+                for _ in range(200):
+                    try:
+                        socket.create_connection(bound, timeout=10).close()
+                    except ConnectionRefusedError:
+                        break
+                client.sendall(b"\r\nrest\r\n.\r\n")
+                return [lines.readline()[:9], lines.readline()[:9], lines.readline()]
+
+        login = b64encode(f"\0alice\0{PASSWORD.decode()}".encode())
+        bound = self.services.bound["submission"]
+        stopping: Deferred[None] = Deferred()
+        stopping.addCallback(lambda _: Deferred.fromCoroutine(self.services.stop()))
+        heard = await self.outside(work)
+        await stopping
+        self.assertEqual([b"250 2.0.0", b"421 4.3.2", b""], heard)
+        self.assertEqual([b"Subject: half\r\n\r\nrest\r\n"], [message for _, _, message in self.accounts.alice.taken])
 
 
 class ListenTests(MailServicesCase):

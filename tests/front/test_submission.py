@@ -747,6 +747,17 @@ class LimitTests(SubmissionCase):
     What is too much.
     """
 
+    def test_stopped(self) -> None:
+        """
+        When there is no more time, who is in the middle of a message is told to send it again, and others that it ends.
+        """
+        busy, idle = self.connect(), self.connect()
+        busy.say(b"EHLO x\r\n" + LOGIN + ENVELOPE + b"Subject: half\r\n")
+        self.assertEqual([True, False], [each.protocol.occupied for each in (busy, idle)])
+        self.factory.stop_all()
+        self.assertTrue(busy.heard()[-1].startswith("451 4.3.2"))
+        self.assertTrue(idle.heard()[-1].startswith("421 4.3.2"))
+
     def test_errors(self) -> None:
         """
         After too many bad commands the connection ends.
@@ -886,8 +897,8 @@ class LimitTests(SubmissionCase):
         self.accounts.gate.closed = True
         busy.say(b".\r\n")
         self.factory.stop_all()
-        for each in (client, busy):
-            self.assertEqual("421 4.3.2", each.heard()[0][:9])
+        for each, code in ((client, 421), (busy, 451)):
+            self.assertEqual(f"{code} 4.3.2", each.heard()[0][:9])
             self.assertTrue(each.wire.disconnecting)
 
 

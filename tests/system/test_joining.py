@@ -50,8 +50,12 @@ class JoiningTests(SynchronousTestCase):
         self.alice.start()
         self.alice.wait("active")
         others = [self.machine(name) for name in ("bob", "carol")]
+        secrets = [f"{each.name}-secret" for each in (self.alice, *others)]
         for other in others:
-            code, said = other.join(self.alice.token(other.name))
+            token = self.alice.token(other.name)
+            # The half of it that is secret; in groups, and without them.
+            secrets += [token, token.replace("-", "")[30:60], *token.split("-")[6:10]]
+            code, said = other.join(token)
             self.assertEqual(0, code, said)
             other.start()
             other.wait("active")
@@ -68,6 +72,9 @@ class JoiningTests(SynchronousTestCase):
                     recipient.wait_for_mail(subject)
         for each in everybody:
             self.assertEqual("", each.status()["authority_trouble"])
+            log = each.log
+            for secret in (*secrets, "from bob to"):
+                self.assertNotIn(secret, log)
         listed = post("ca", "list", "--config", self.alice.config).output
         self.assertEqual(3, listed.count("person  "), listed)
         self.assertEqual(3, listed.count("node  "), listed)

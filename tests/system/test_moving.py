@@ -7,6 +7,7 @@ from __future__ import annotations
 import imaplib
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -136,6 +137,31 @@ class MovingTests(SynchronousTestCase):
             for path in [dovecot.mail, *dovecot.mail.rglob("*")]:
                 shutil.chown(path, *("nobody", "nogroup") if owner is None else (owner.st_uid, owner.st_gid))
             self.same(before, mailbox(dovecot.client()))
+
+    def test_full_disk(self) -> None:
+        """
+        While the disk of the node is full, nothing more is filed, and the import ends with a line that says what to do;
+        begun again when there is room, it brings everything once.
+        """
+        root = maildir(self.scratch / "in")
+        for number in range(40):
+            (root / "cur" / f"{number}.host").write_bytes(
+                b"Subject: full %d\n\n" % number + os.urandom(9000).hex().encode()
+            )
+        with Ring(4) as ring:
+            node = ring.home_of("alice")
+            config = ring.home(node["name"])
+            command = [sys.executable, "-m", "post.cli", "import", "maildir", str(root), "--config", str(config)]
+            resource.prlimit(node["pid"], resource.RLIMIT_FSIZE, (64 * 1024, resource.RLIM_INFINITY))
+            stuck = subprocess.run(command, capture_output=True, timeout=TIMEOUT_S)
+            self.assertEqual(1, stuck.returncode, stuck.stderr)
+            self.assertIn(b"see that the disk has room", stuck.stderr)
+            self.assertIn(b"the same command goes on where this one ended", stuck.stderr)
+            resource.prlimit(node["pid"], resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            ring.stop_node(node["name"])
+            ring.start_node(node["name"])
+            self.post("import", "maildir", root, "--config", config)
+            self.assertEqual(40, ring.count("alice", "full"))
 
     def test_maildir(self) -> None:
         """

@@ -5,6 +5,8 @@ The third promise, on real disks: what others keep for alice and bob tells them 
 from __future__ import annotations
 
 import base64
+import imaplib
+import smtplib
 import sqlite3
 import zlib
 from pathlib import Path
@@ -14,11 +16,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from post.crypto.convergent import conceal_private
 from post.messaging.pending import PENDING
 from post.past.blocks import CERTIFICATE, CONTENT, PUBLIC_KEY
-from tests.system.rings import Ring, wait_for
+from tests.system.rings import SECRETS, Ring, place, wait_for
 
 SUBJECT = "Quarterly figures of the Zanzibar branch"
 WORDS = (b"rosebud lantern", b"Zanzibar", b"Quarterly", b"kumquat-report.pdf", b"weathercock")
 ADDRESSES = (b"alice@example.org", b"bob@example.org", b"alice", b"bob@")
+WRONG = "a guess: tulip"
+PASSWORDS = (*(secret.encode() for secret in SECRETS.values()), WRONG.encode(), b"tulip")
 MESSAGE = (
     f"From: Alice <alice@example.org>\r\nTo: bob@example.org\r\nSubject: {SUBJECT}\r\n"
     "Message-ID: <kumquat@test.example>\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
@@ -46,6 +50,7 @@ class SecrecyTests(SynchronousTestCase):
             ring.send("alice", "bob", MESSAGE)  # First pending, then delivered: all forms that a mail takes.
             ring.start_node("node2")
             wait_for("the message", lambda: ring.count("bob", SUBJECT))
+            self.guess(ring)
             ring.stop()
             kinds: list[int] = []
             for name in ("node3", "node4", "node5"):
@@ -56,6 +61,17 @@ class SecrecyTests(SynchronousTestCase):
             # What lies where is decided by hashes; but somewhere all of it lies.
             self.assertEqual({CONTENT, PUBLIC_KEY, CERTIFICATE, PENDING}, set(kinds))
             self.assertGreater(len(kinds), 20)
+
+    def guess(self, ring: Ring) -> None:
+        """
+        Somebody mistypes, by each way to log in.
+        """
+        client = smtplib.SMTP(*place(ring.home_of("bob")["submission"]), timeout=60)
+        self.assertRaises(smtplib.SMTPAuthenticationError, client.login, "bob", WRONG)
+        client.close()
+        with imaplib.IMAP4(*place(ring.home_of("bob")["imap"]), timeout=60) as imap:
+            self.assertRaises(imaplib.IMAP4.error, imap.login, "bob", WRONG)
+            self.assertEqual("OK", imap.login("bob", SECRETS["bob"])[0])
 
     def check_files(self, home: Path) -> list[int]:
         """
@@ -77,10 +93,10 @@ class SecrecyTests(SynchronousTestCase):
 
     def check_log(self, home: Path) -> None:
         """
-        Nobody's log tells of what is in messages.
+        Nobody's log tells of what is in messages, or a password, also of those that were wrong.
         """
         log = (home / "node.log").read_bytes()
-        for word in WORDS:
+        for word in (*WORDS, *PASSWORDS, *(base64.b64encode(word) for word in PASSWORDS)):
             self.assertNotIn(word, log)
         if home.name not in ("node1", "node2"):
             for word in ADDRESSES:

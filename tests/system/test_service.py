@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import tempfile
 from pathlib import Path
@@ -14,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.scratch import scratch
 from tests.system.machines import Machine
-from tests.system.rings import wait_for
+from tests.system.rings import Ring, mail, place, wait_for
 
 
 class ServiceTests(SynchronousTestCase):
@@ -66,3 +67,38 @@ class ServiceTests(SynchronousTestCase):
         events = [json.loads(line) for line in lines]
         self.assertIn("alice serves", [event["text"] for event in events])
         self.assertNotIn("alice serves", self.machine.log)
+
+
+class StopTests(SynchronousTestCase):
+    """
+    A node that is stopped while somebody sends.
+    """
+
+    def test_message_under_way(self) -> None:
+        """
+        A message of which half is there at SIGTERM gets its 250, and arrives; the node then ends.
+        """
+        with Ring(4) as ring:
+            node = ring.home_of("alice")
+            with ring.smtp("alice") as client:
+                client.mail("alice@example.org")
+                client.rcpt("bob@example.org")
+                client.docmd("DATA")
+                message = mail("half way")
+                client.send(message[:50])
+                os.kill(node["pid"], signal.SIGTERM)
+
+                def refused() -> bool:
+                    try:
+                        socket.create_connection(place(node["submission"]), timeout=10).close()
+                    except ConnectionRefusedError:
+                        return True
+                    return False
+
+                wait_for("that nobody else is let in", refused)
+                client.send(message[50:] + b".\r\n")
+                self.assertEqual(250, client.getreply()[0])
+                self.assertEqual(421, client.getreply()[0])
+                client.close()
+            wait_for("the message", lambda: ring.count("bob", "half way"))
+            wait_for("the end of the node", lambda: ring.node(node["name"])["pid"] is None)

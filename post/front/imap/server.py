@@ -99,6 +99,13 @@ class ImapProtocol(Protocol):
 
     # The connection.
 
+    @property
+    def occupied(self) -> bool:
+        """
+        Whether the client waits for an answer.
+        """
+        return self._busy and not self._idling
+
     def connectionMade(self) -> None:
         self.factory.connections.add(self)
         self.transport.setTcpNoDelay(True)  # type: ignore[union-attr]

@@ -72,6 +72,13 @@ class Pop3Protocol(Protocol):
 
     # The connection.
 
+    @property
+    def occupied(self) -> bool:
+        """
+        Whether the client waits for an answer.
+        """
+        return self._busy
+
     def connectionMade(self) -> None:
         self.factory.connections[self] = None
         self.transport.setTcpNoDelay(True)  # type: ignore[union-attr]
