@@ -109,6 +109,8 @@ class Account:
         self.address = credentials.address
         self.id = credentials.account
         self.naming = credentials.naming
+        self.masters = (credentials.master, *(keys.master for keys in credentials.past))
+        """The present master, and those of lost machines: with these nothing new is sealed."""
         self.signer = Signer(credentials.key, credentials.chain)
 
     def renew(self, credentials: AccountCredentials) -> None:
