@@ -539,7 +539,6 @@ class Node:
             # Who is elsewhere now neither receives here nor writes from here; what is here can be read.
             self.reception.close(opened.account.id)
             self.announcer.close(opened.account)
-            opened.submission.closed = opened.trouble
             opened.log.give_up(error)
             self.log.warn("{address} not published: {error}", address=opened.account.address, error=error)
 
