@@ -29,6 +29,7 @@ format: $(VENV)/installed-for-tests
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/mail.py
 	$(BIN)/python benchmarks/pending.py
+	$(BIN)/python benchmarks/recovery.py
 
 # Long campaigns with fresh seeds.  A seed that fails is printed with the command that repeats it.
 soak: $(VENV)/installed-for-tests

@@ -64,7 +64,7 @@ from post.pastry.config import PastryConfig
 from post.pastry.node import Pastry
 from post.rpc import Rpc
 from post.scribe.node import Scribe
-from post.tasks import Tasks, sleep
+from post.tasks import Rest, Tasks
 from post.wire import RefusalCode
 
 RETRY_FIRST_S = 0.25
@@ -162,6 +162,8 @@ class _Opened:
     journal: IJournal
     custody: Custody
     outbox: Outbox
+    rest: Rest
+    """Until it is tried again to open the mailbox."""
     ready: bool = False
     published: bool = False
     trouble: str = ""
@@ -414,7 +416,18 @@ class Node:
         counted = Counted(submission, self.tally)
         custody = Custody(self.past, self._clock, lambda: self.deposited())
         opened = _Opened(
-            credentials, account, mailbox, submission, counted, tracking, log, journal, custody, outbox, tasks=tasks
+            credentials,
+            account,
+            mailbox,
+            submission,
+            counted,
+            tracking,
+            log,
+            journal,
+            custody,
+            outbox,
+            Rest(self._clock),
+            tasks=tasks,
         )
         self.accounts.opened[credentials.address] = opened
         custody.use(credentials.deposit)
@@ -429,6 +442,7 @@ class Node:
         opened.credentials = credentials
         opened.account.renew(credentials)
         opened.custody.use(credentials.deposit)
+        opened.rest.wake()
 
     def _sees_most(self) -> bool:
         """
@@ -483,7 +497,7 @@ class Node:
             except PostError as error:
                 self.log.warn("{address} cannot be opened: {error}", address=opened.account.address, error=error)
             if not opened.ready:
-                await sleep(self._clock, pause_s)
+                await opened.rest.pause(pause_s)
                 retry_s = min(2 * retry_s, RETRY_MOST_S)
         if self.revoked.taken(opened.credentials.key.public) is not None:
             self._look_revoked()  # What is in the mailbox can be read, and nothing more comes.
@@ -525,7 +539,6 @@ class Node:
             # Who is elsewhere now neither receives here nor writes from here; what is here can be read.
             self.reception.close(opened.account.id)
             self.announcer.close(opened.account)
-            opened.submission.closed = opened.trouble
             opened.log.give_up(error)
             self.log.warn("{address} not published: {error}", address=opened.account.address, error=error)
 

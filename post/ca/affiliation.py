@@ -165,7 +165,7 @@ class Affiliation:
             node.set_policy,
             Entrusting(self._home, root, node, self._now, reload).errands,
         )
-        node.deposited = upkeep.hurry
+        node.deposited = upkeep.run_errands
 
         def met(contact: Contact) -> None:
             if not any(member.node == contact.id for member in node.directory.members):

@@ -52,6 +52,7 @@ class Recoveries:
         self._directory = directory / "recovery"
         self._accounts: dict[bytes, AccountId] = {}
         """By claim key, as of the last look."""
+        self._looked = -1
 
     def find(self, claim: bytes) -> Recovery | None:
         """
@@ -59,10 +60,12 @@ class Recoveries:
 
         @raise ConfigError: if its file is damaged.
         """
-        if claim not in self._accounts:
-            # Somebody else may have written here; who guesses is slowed down by the door.
+        written = self._directory.stat().st_mtime_ns if self._directory.exists() else 0
+        if written != self._looked:
+            # Each file is replaced whole, which changes the directory: whoever guesses makes nobody read all of it.
             for each in self.all():
                 self._accounts.update(dict.fromkeys((each.claim, *each.renewed), each.account))
+            self._looked = written
         account = self._accounts.get(claim)
         return self.of(account) if account is not None else None
 
@@ -87,12 +90,6 @@ class Recoveries:
             renewed = (*before.renewed, before.claim)[-RENEWED_LIMIT:]
         write_secret(self._path(account), pack(Recovery(VERSION, account, address, claim, share, now, renewed)))
         self._accounts[claim] = account
-
-    def forget(self, account: AccountId) -> None:
-        """
-        C{account} cannot be recovered any more.
-        """
-        self._path(account).unlink(missing_ok=True)
 
     def all(self) -> Iterator[Recovery]:
         """

@@ -74,7 +74,7 @@ def account_copy(credentials: AccountCredentials) -> AccountCopy:
         credentials.account,
         credentials.master,
         credentials.epoch,
-        credentials.past[:PAST_LIMIT],
+        credentials.past,
         tuple(SealingSecret(held.key.to_bytes(), held.expires) for held in credentials.sealing[-SEALING_LIMIT:]),
     )
 
@@ -103,9 +103,17 @@ def renewed(copy: AccountCopy, recovering: Recovering, root: bytes, entropy: Ent
         (*old[1 - SEALING_LIMIT :], HeldKey(SealingKey.generate(entropy), person.not_after)),
         recovering.password_hash,
         copy.epoch + 1,
-        (PastKeys(copy.master, copy.epoch), *copy.past)[:PAST_LIMIT],
+        _past(copy),
     )
     return provided(account, RecoveryKeys(recovering.fresh, short_fingerprint(root)), entropy)
+
+
+def _past(copy: AccountCopy) -> tuple[PastKeys, ...]:
+    """
+    The newest, and the very first, from which names follow.
+    """
+    past = (PastKeys(copy.master, copy.epoch), *copy.past)
+    return past if len(past) <= PAST_LIMIT else (*past[: PAST_LIMIT - 1], past[-1])
 
 
 def provided(account: AccountCredentials, keys: RecoveryKeys, entropy: Entropy) -> AccountCredentials:

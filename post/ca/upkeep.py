@@ -132,6 +132,22 @@ class Upkeep:
             pause_s = max(SOON_S, self._asked_at + HURRY_S - self._clock.seconds())
             self._tasks.spawn(self._later(pause_s + self._chance.uniform(0, spread_s)))
 
+    def run_errands(self) -> None:
+        """
+        Do the errands that there are at once; what fails is tried again with the next question.
+        """
+        self._tasks.spawn(self._errands_alone())
+
+    async def _errands_alone(self) -> None:
+        if self._running:
+            self._again = True
+            return
+        for errand in self._errands():
+            try:
+                await errand(self._question)
+            except (PostError, TimeoutError, OSError):
+                self.hurry()
+
     async def _later(self, seconds: float) -> None:
         await sleep(self._clock, seconds)
         self._hurried = False

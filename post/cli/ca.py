@@ -5,18 +5,17 @@ C{post ca}: the authority, and the requests that members bring to it.
 from __future__ import annotations
 
 import json
-import sys
 import time
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import click
-import segno
 
 from post.ca.authority import NODES_PER_OWNER, Authority
 from post.ca.code import check_where
 from post.ca.tokens import Token, Tokens
+from post.cli.qr import show_qr
 from post.cli.revoking import revoke
 from post.cli.status import config_option, node_config
 from post.config import Config, load, split_service
@@ -252,9 +251,8 @@ def token(
         code = tokens.make(
             door, authority.root, name, now + 3600 * hours, system_entropy, index, site, roles, replace
         ).to_text()
-    if qr and _shows_blocks():
-        # Level L: it is read from a screen, and there are few columns.
-        segno.make_qr(code, error="l").terminal(border=2, compact=True)
+    if qr:
+        show_qr(code)
     until = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now + 3600 * hours))
     click.echo(f"The code of {name}, good once, until {until}.  On the new machine:\n")
     click.echo(f"  post join {code}\n")
@@ -328,17 +326,6 @@ def serve(config: Path | None, where: Path, listen: str, address: str) -> None:
     finally:
         fresh.unlink(missing_ok=True)
     click.echo(f"{settings.file} says so now; start the node again.")
-
-
-def _shows_blocks() -> bool:
-    """
-    Whether the terminal has the characters of which a QR consists.
-    """
-    try:
-        "▄▀█".encode(getattr(sys.stdout, "encoding", None) or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
 
 
 def _served(config: Path | None, where: Path | None, door: str | None) -> tuple[Authority, str]:

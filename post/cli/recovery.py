@@ -4,10 +4,13 @@ Recovery codes as people see them.
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from post.ca.code import SECRET_BYTES, short_fingerprint
 from post.ca.recovery_code import RecoveryCode
+from post.cli.qr import show_qr
 from post.config import Config
 from post.crypto.entropy import system_entropy
 from post.ids import Address
@@ -43,5 +46,7 @@ def show_code(code: RecoveryCode | None, address: str) -> None:
         return
     click.echo(f"\nThe recovery code of {address}.  Write it down, and keep it away from this machine:\n")
     click.echo(f"  {code.to_text()}\n")
+    if sys.stdout.isatty():
+        show_qr(code.to_text())
     click.echo('If this machine is lost, "post recover" on an empty one brings back the account and all mail by it.')
     click.echo("It is shown this once, and not kept here.  Whoever has it can do the same.")

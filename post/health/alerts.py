@@ -60,7 +60,7 @@ def alerts(facts: Facts) -> list[Alert]:
     """
     Everything that is wrong, the worst first.
     """
-    found = [*_ring(facts), *_machine(facts), *_certificates(facts)]
+    found = [*_ring(facts), *_machine(facts), *_certificates(facts), *_recovery(facts)]
     for mailbox in facts.mailboxes:
         found += _mailbox(mailbox)
     return sorted(found, key=lambda alert: -alert.level)
@@ -157,6 +157,21 @@ def _renewal(certificate: Certificate, renews: bool) -> str:
     return "Have the authority renew it: post ca renew-node and post ca renew-user; docs/administration.md tells how."
 
 
+def _recovery(facts: Facts) -> Iterator[Alert]:
+    """
+    Where there is no authority to ask, a code would lead nowhere.
+    """
+    for account in facts.status.accounts:
+        if facts.renews and account.open and not account.recovery:
+            yield Alert(
+                Level.WARNING,
+                "no-recovery-code",
+                f"{account.address} has no recovery code: if this computer is lost, so is the mailbox.",
+                'Make one with "post recover --new-code", and keep it elsewhere.',
+                account.address,
+            )
+
+
 def _mailbox(mailbox: Mailbox) -> Iterator[Alert]:
     address = mailbox.address
     if not mailbox.open:
@@ -172,7 +187,7 @@ def _mailbox(mailbox: Mailbox) -> Iterator[Alert]:
             Level.ALARM,
             "superseded",
             f"{mailbox.trouble}.",
-            "If you moved to another machine, use that one; if not, tell the authority at once.",
+            "If you moved to another machine, use that one and erase this; if not, tell the authority at once.",
             address,
         )
     elif mailbox.open and not mailbox.published:

@@ -110,7 +110,7 @@ class Notices:
         # The same bytes may be sent again later: that is another message, with another end.
         last = max(passage.expires for passage in journey.passages)
         parts = (b"notice", kind.encode(), journey.key, str(last).encode(), first.recipient.encode())
-        return keyed(self._account.master, Purpose.NOTIFICATION_ID, *parts)
+        return keyed(self._account.naming, Purpose.NOTIFICATION_ID, *parts)
 
     async def _report(self, journey: Journey, key: bytes, told: Sequence[Fate]) -> bytes:
         try:

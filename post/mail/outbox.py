@@ -129,7 +129,7 @@ class Outbox:
             domains.setdefault(self.check(recipient), []).append(recipient)
         now = int(self._clock.seconds())
         parcels = [
-            _Parcel(slot_of(self._account.master, content, sender, some), now, tuple(some))
+            _Parcel(slot_of(self._account.naming, content, sender, some), now, tuple(some))
             for each in domains.values()
             for some in (each[at : at + RECIPIENTS_LIMIT] for at in range(0, len(each), RECIPIENTS_LIMIT))
         ]
@@ -168,7 +168,7 @@ class Outbox:
         return [Passage(each, Standing.WAITING, parcel.accepted, expires, copies, handle) for each in parcel.recipients]
 
     def _secret(self, slot: bytes) -> bytes:
-        return secret_of(self._account.master, slot)
+        return secret_of(self._account.masters[0], slot)
 
     # How it goes on.
 
@@ -208,10 +208,12 @@ class Outbox:
         progress = progress_in(data)
         if progress is None:
             return None, Said(1, ())
-        try:
-            return progress, open_said(progress, self._secret(progress.slot), ())
-        except BadSignature:
-            return None, None  # Sent from a machine that is lost: its secret went with it.
+        for master in self._account.masters:
+            try:
+                return progress, open_said(progress, secret_of(master, progress.slot), ())
+            except BadSignature:
+                pass  # Sent from a machine that has been lost since.
+        return None, None
 
     async def list(self, journeys: Iterable[Journey]) -> list[Shown]:
         """

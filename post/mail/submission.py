@@ -168,7 +168,7 @@ class Submission:
             self._notify(account, self._notice(sender, recipient, shown, trace), content)
             for account, recipient in accounts.items()
         ]
-        key = keyed(self._account.master, Purpose.NOTIFICATION_ID, b"sent", content)[:16]
+        key = keyed(self._account.naming, Purpose.NOTIFICATION_ID, b"sent", content)[:16]
         filing = self._file_sent(key, letter, message)
         done = await gather([*notices, self._send_out(sender, outside, shown, content), filing])
         passages = [passage for each in done for passage in each]

@@ -81,6 +81,14 @@ class AccountCredentials:
     past: tuple[PastKeys, ...] = ()
     deposit: Deposit | None = None
 
+    @property
+    def naming(self) -> bytes:
+        """
+        The secret from which the ids of what this account sends follow: the first master there was.  What is sent again
+        after a recovery is the same notification; who knows the secret can sign nothing with it.
+        """
+        return self.past[-1].master if self.past else self.master
+
 
 class Account:
     """
@@ -100,7 +108,9 @@ class Account:
         """Of the last version of the identity block that is, or may be, ours; 0 if there is none since we started."""
         self.address = credentials.address
         self.id = credentials.account
-        self.master = credentials.master
+        self.naming = credentials.naming
+        self.masters = (credentials.master, *(keys.master for keys in credentials.past))
+        """The present master, and those of lost machines: with these nothing new is sealed."""
         self.signer = Signer(credentials.key, credentials.chain)
 
     def renew(self, credentials: AccountCredentials) -> None:
@@ -135,7 +145,7 @@ class Account:
         """
         The id under which C{content} goes to C{recipient}: the same, however often it is sent.
         """
-        return keyed(self.master, Purpose.NOTIFICATION_ID, application.encode(), recipient.packed(), content)
+        return keyed(self.naming, Purpose.NOTIFICATION_ID, application.encode(), recipient.packed(), content)
 
     def notification(self, application: str, content: bytes, recipient: AccountId, payload: bytes) -> Notification:
         """

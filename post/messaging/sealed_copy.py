@@ -25,8 +25,9 @@ from post.wire import Document, pack, unpack
 
 VERSION = 1
 PAST_LIMIT = 8
-"""Logs before the present one whose keys are carried along: one of them is needed, and only until the present one has
-its first head; more only if machines are lost one after the other within minutes."""
+"""Logs before the present one whose keys are carried along, the newest and the first.  Of the newest one is needed
+until the present log has its first head, more if machines are lost within minutes; of the first one, names follow from
+it."""
 SEALING_LIMIT = 16
 """Sealing keys of before that are carried along, the newest: each opens what was sealed before a machine was lost, and
 nothing waits for longer than the policy's life of notifications."""

@@ -10,7 +10,24 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from post.ca.door import CONNECTION_S, CONNECTIONS_LIMIT, PER_SOURCE_LIMIT, DoorSite
-from post.ca.questions import JOIN, PREFIX, QUESTION_LIMIT, Greeting, No, Proven, Welcome, check_proven, read
+from post.ca.questions import (
+    ENTRUST,
+    JOIN,
+    PREFIX,
+    QUESTION_LIMIT,
+    RECOVER,
+    VERSION,
+    Greeting,
+    No,
+    Proven,
+    Recover,
+    Welcome,
+    check_proven,
+    read,
+    sign_claim,
+)
+from post.crypto.certificates import make_request
+from post.crypto.recovery import RecoveryKeys
 from post.front.auth import PLACES
 from post.hashes import Purpose
 from post.tasks import Tasks
@@ -124,11 +141,32 @@ class DoorTests(SynchronousTestCase):
         self.clock.pump([1] * 60)
         self.assertEqual(200, self.answer(shut_out)[0])
 
+    def test_guessing_to_recover(self) -> None:
+        """
+        So is the answer to a recovery code that does not exist, or does no more.
+        """
+        bob, new = self.office.joined("bob"), Newcomer("new")
+        first, second = (RecoveryKeys(letter * 16, b"f" * 16) for letter in (b"p", b"q"))
+        bob.entrust(self.office, first)
+        bob.entrust(self.office, second)
+        requests = make_request(new.key), make_request(new.person)
+        body = Recover(VERSION, self.office.enrolment.door, *requests, 0, ())
+        waited = []
+        for keys, said in ((RecoveryKeys(b"x" * 16, b"f" * 16), "no such recovery code"), (first, "has been renewed")):
+            wire, began = self.post(RECOVER, sign_claim(body, keys.claim)), self.clock.seconds()
+            self.assertEqual(b"", wire.value())
+            while not wire.value():
+                self.clock.advance(0.25)
+            waited.append(self.clock.seconds() - began)
+            self.assertIn(said, self.refusal(wire))
+        self.assertEqual(sorted(set(waited)), waited)
+        self.assertEqual(200, self.answer(self.post(RECOVER, sign_claim(body, second.claim), "10.0.0.10"))[0])
+
     def test_garbage(self) -> None:
         """
         What is no question gets one line, and no traceback.
         """
-        for question in (JOIN, "news", "renew"):
+        for question in (JOIN, "news", "renew", ENTRUST, RECOVER):
             wire = self.post(question, b"nonsense")
             self.assertEqual((400, "not understood"), (self.answer(wire)[0], self.refusal(wire)[:14]))
         self.assertIn("does not know", self.refusal(self.post("weather", b"")))

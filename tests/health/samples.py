@@ -67,7 +67,10 @@ STATUS = Status(
     3,
     2,
     4,
-    (AccountStatus(ALICE, True, True, 12, 5, 7, 7), AccountStatus(BOB, True, True, 1, 5, 7, 7)),
+    (
+        AccountStatus(ALICE, True, True, 12, 5, 7, 7, recovery="in force"),
+        AccountStatus(BOB, True, True, 1, 5, 7, 7, recovery="in force"),
+    ),
     {"broken message": 1},
     int(NOW + 100 * DAY_S),
 )

@@ -45,6 +45,16 @@ class AlertsTests(SynchronousTestCase):
         self.assertEqual(("few-nodes", Level.WARNING), (few.name, few.level))
         self.assertIn("only 2 nodes, and 3 copies", few.what)
 
+    def test_recovery(self) -> None:
+        """
+        Who has no recovery code, and could have one, is told how to make it.
+        """
+        known, other = FACTS.status.accounts
+        lacking = facts(accounts=(known, msgspec.structs.replace(other, recovery="")))
+        self.assertEqual([], alerts(lacking))
+        told = self.only(msgspec.structs.replace(lacking, renews=True))
+        self.assertEqual(("no-recovery-code", Level.WARNING, other.address), (told.name, told.level, told.address))
+
     def test_clock(self) -> None:
         """
         A clock that is wrong is said to be slow or fast, and how much; a little does not matter.

@@ -122,6 +122,8 @@ class Machine:
         """
         Mail ports that nobody else on this one machine has.
         """
+        if "[mail]" in self.config.read_text():
+            return
         with self.config.open("a") as file:
             file.write(f'\n[mail]\nsubmission = "127.0.0.1:{self.submission}"\nsubmissions = ""\n')
             file.write(f'imap = "127.0.0.1:{self.imap}"\nimaps = ""\nweb = ""\n')

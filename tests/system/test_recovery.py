@@ -226,6 +226,14 @@ class RefusedTests(RecoveryCase):
         self.assertEqual(0, new.recover(good)[0])
         self.assertEqual(keys[0], (new.home / "node.key").read_bytes())
         self.assertIn("is a node's already", new.recover(good)[1])
+        # Cut short before the directory was complete, it is gone on with, with the same keys.
+        (new.home / "version").unlink()
+        (new.home / "joining").mkdir()
+        (new.home / "joining" / "person.key").write_bytes(keys[1])
+        (new.home / "joining" / "person.key").chmod(0o600)
+        before = (new.home / "node.chain").read_bytes()
+        self.assertEqual(0, new.recover(good)[0])
+        self.assertEqual(before, (new.home / "node.chain").read_bytes())
         self.ring_later(new)
 
     def ring_later(self, new: Machine) -> None:
