@@ -106,7 +106,7 @@ class Upkeep:
         self._use_policy = use_policy
         self._errands = errands
         self._tasks = Tasks()
-        self._running = self._again = self._hurried = False
+        self._running = self._again = self._hurried = self._on_errands = False
         self._asked_at = float("-inf")
         self._failures = 0
 
@@ -134,19 +134,28 @@ class Upkeep:
 
     def run_errands(self) -> None:
         """
-        Do the errands that there are at once; what fails is tried again with the next question.
+        Do the errands that there are, at once, and what fails again and again: somebody waits for them.
         """
-        self._tasks.spawn(self._errands_alone())
+        if not self._on_errands:
+            self._on_errands = True
+            self._tasks.spawn(self._errands_alone())
 
     async def _errands_alone(self) -> None:
-        if self._running:
-            self._again = True
-            return
-        for errand in self._errands():
-            try:
-                await errand(self._question)
-            except (PostError, TimeoutError, OSError):
-                self.hurry()
+        pause_s = SOON_S
+        try:
+            while errands := self._errands():
+                try:
+                    for errand in errands:
+                        await errand(self._question)
+                except (PostError, TimeoutError, OSError) as error:
+                    self.trouble = error.text if isinstance(error, Refused) else str(error) or "no answer in time"
+                if not self._errands():
+                    self.trouble = ""  # It answers.
+                    return
+                await sleep(self._clock, pause_s)
+                pause_s = min(2 * pause_s, RETRY_S)
+        finally:
+            self._on_errands = False
 
     async def _later(self, seconds: float) -> None:
         await sleep(self._clock, seconds)

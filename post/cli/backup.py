@@ -4,6 +4,7 @@ C{post backup}: a copy of a node's directory, while it runs.
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -30,10 +31,18 @@ def backup(config: Path | None, target: Path, without_blocks: bool) -> None:
     now = int(time.time())
     if target.is_dir():
         target /= time.strftime(f"{found.settings.name}-%Y%m%dT%H%M%SZ.tar", time.gmtime(now))
-    size = write_backup(found.directory, target, now, not without_blocks)
+    size = write_backup(found.directory, target, now, not without_blocks, tell_name)
     click.echo(f"{target}: {size / 1e6:.1f} MB.  It holds private keys.")
     for outside in _outside(found.directory, found.file, found.settings.authority.directory):
         click.echo(f"Not in it, since it lies elsewhere: {outside}")
+
+
+def tell_name(name: str) -> None:
+    """
+    To who looks at a terminal: what is being copied, since some of it is large.
+    """
+    if sys.stderr.isatty():
+        click.echo(f"  {name}", err=True)
 
 
 def _outside(directory: Path, settings: Path, authority: str) -> list[Path]:

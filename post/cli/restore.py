@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from post.backup import read_backup
+from post.cli.backup import tell_name
 from post.journal import forget_closing
 
 
@@ -23,7 +24,7 @@ def restore(source: Path, directory: Path) -> None:
     What the mailbox has become since is in the ring, and the node takes it over when it starts.  Never run it beside
     the machine that the backup is of: two copies of one account get in each other's way.
     """
-    made = read_backup(source, directory.resolve())
+    made = read_backup(source, directory.resolve(), tell_name)
     for journal in sorted(directory.glob("accounts/*/journal.sqlite")):
         # It says that nothing was shown after this; since the backup something was.
         forget_closing(journal)

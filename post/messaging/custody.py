@@ -20,8 +20,9 @@ LEASE_S = 3 * 365 * 86400
 """As long as any holder promises: somebody may be away for years."""
 AGAIN_S = 86400.0
 """Between two looks at whether the copy is there."""
-RETRY_FIRST_S, RETRY_MOST_S = 0.5, 300.0
-"""When it could not be put there; doubled each time."""
+RETRY_FIRST_S, RETRY_MOST_S = 0.5, 15.0
+"""When it could not be put there; doubled each time.  Where too few are on-line that is known without asking
+anybody."""
 
 
 class Custody:

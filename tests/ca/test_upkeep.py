@@ -5,9 +5,10 @@ Tests for L{post.ca.upkeep}, with an authority in the same process.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
@@ -16,7 +17,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from post.ca.authority import SHORT_S
 from post.ca.errand import at_home
 from post.ca.membership import Membership
-from post.ca.upkeep import HOUR_S, HURRY_S, PATIENCE_S, RETRY_S, SOON_S, Holder, Upkeep
+from post.ca.questions import NEWS, VERSION, AskNews, sign_question
+from post.ca.upkeep import HOUR_S, HURRY_S, PATIENCE_S, RETRY_S, SOON_S, Errand, Holder, Upkeep
 from post.crypto.certificates import read_node
 from post.crypto.documents import Directory, Policy, open_policy
 from post.errors import Unreachable
@@ -54,6 +56,7 @@ class UpkeepTests(SynchronousTestCase):
         self.revoked: list[bytes] = []
         self.policies: list[Policy] = []
         self.others: list[Holder] = []
+        self.errands: list[Errand] = []
         self.away = False
         self.silent = False
         self._at_home = at_home(self.office.enrolment, self.clock.seconds)
@@ -68,6 +71,7 @@ class UpkeepTests(SynchronousTestCase):
             self.used.append,
             self.use_revocations,
             self.policies.append,
+            lambda: self.errands,
         )
         self.addCleanup(self.upkeep.stop)
 
@@ -117,6 +121,41 @@ class UpkeepTests(SynchronousTestCase):
         self.assertEqual((True, 2), (self.knows("dave"), len(self.used)))
         self.clock.advance(HOUR_S)
         self.assertEqual(2, len(self.used))
+
+    async def errand(self, question: Callable[[str, Callable[[bytes], bytes]], Coroutine[Any, Any, bytes]]) -> None:
+        """
+        Something to tell, once.
+        """
+        await question(NEWS, self.news)
+        self.errands.clear()
+
+    def news(self, door: bytes) -> bytes:
+        """
+        A question that is always answered.
+        """
+        asked = AskNews(VERSION, door, int(self.clock.seconds()), 0, 0, ())
+        return sign_question(asked, self.bob.key, self.bob.chain)
+
+    def test_errand(self) -> None:
+        """
+        What there is to tell is told at once, and again and again as long as the authority is away: somebody waits for
+        it.
+        """
+        self.errands.append(self.errand)
+        self.upkeep.run_errands()
+        self.assertEqual(([], 1), (self.errands, len(self.asked)))
+        self.away = True
+        self.errands.append(self.errand)
+        self.upkeep.run_errands()
+        self.upkeep.run_errands()
+        self.assertEqual((2, "no way"), (len(self.asked), self.upkeep.trouble))
+        self.clock.advance(SOON_S)
+        self.assertEqual(3, len(self.asked))
+        self.away = False
+        self.clock.advance(RETRY_S)
+        self.assertEqual(([], 4, ""), (self.errands, len(self.asked), self.upkeep.trouble))
+        self.clock.advance(RETRY_S)
+        self.assertEqual(4, len(self.asked))
 
     def test_policy(self) -> None:
         """
