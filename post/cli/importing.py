@@ -180,13 +180,23 @@ def _run(
 ) -> None:
     settings = node_config(config)
     with linked(settings, account) as (link, address):
-        size_limit = link.ask("survey", Survey(1), Folders).size_limit
-        name = sha256(f"{address} {into} {what}".encode()).hexdigest()[:32]
-        ledger = Ledger(None if dry_run else settings.directory / "imports" / f"{name}.sqlite")
+        there = link.ask("survey", Survey(1), Folders)
+        size_limit = there.size_limit
+        name = ledger_name(address, there, into, what)
+        ledger = Ledger(None if dry_run else settings.directory / "imports" / name)
         try:
             _import(link, ledger, make(ledger, size_limit), address, into, dry_run)
         finally:
             ledger.close()
+
+
+def ledger_name(address: str, there: Folders, into: str, what: str) -> str:
+    """
+    The file that remembers what came from the source C{what} into the folder C{into} of this very mailbox: another one
+    that gets the same address later, and is empty, has another UIDVALIDITY.
+    """
+    (validity,) = (folder.uid_validity for folder in there.folders if folder.name == "INBOX")
+    return sha256(f"{address} {validity} {into} {what}".encode()).hexdigest()[:32] + ".sqlite"
 
 
 def _import(link: Link, ledger: Ledger, source: Source, address: str, into: str, dry_run: bool) -> None:

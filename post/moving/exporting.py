@@ -95,14 +95,12 @@ class Exporter:
 
     def _folder(self, folder: Folder) -> None:
         after = self._sink.begin(folder)
-        while True:
+        more = True
+        while more:
             asked = ListEntries(1, folder.name, folder.uid_validity, after)
-            page = self._link.ask("entries", asked, Entries).entries
-            if not page:
-                break
-            fresh = [entry for entry in page if not self._had(entry)]
-            self._write(folder, fresh)
-            after = page[-1].uid
+            page = self._link.ask("entries", asked, Entries)
+            self._write(folder, [entry for entry in page.entries if not self._had(entry)])
+            more, after = page.last > after, page.last
         self._sink.end()
 
     def _had(self, entry: Listed) -> bool:

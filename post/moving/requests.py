@@ -21,6 +21,8 @@ PIECE_LIMIT = 256 * 1024
 """Octets that are read at once."""
 PAGE_LIMIT = 500
 """Entries listed at once."""
+LOOK_LIMIT = 20_000
+"""UIDs looked at for that: where many are gone, a page may be short, and nobody else is kept waiting."""
 
 DONE, MESSAGE, LATER, WRONG = 0, 1, 2, 3
 """How a request ended: well; this message cannot be taken; the same may succeed later; the request makes no sense."""
@@ -143,11 +145,12 @@ class Listed(Document, frozen=True):
 
 class Entries(Document, frozen=True):
     """
-    By rising UID; none if there are no more.
+    By rising UID: all up to C{last}, which is 0 if these are all that there are.
     """
 
     version: int
     entries: tuple[Listed, ...]
+    last: int
 
 
 class ReadOctets(Document, frozen=True):

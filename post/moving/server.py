@@ -40,6 +40,7 @@ from post.mail.interfaces import (
 from post.moving.requests import (
     DONE,
     LATER,
+    LOOK_LIMIT,
     MESSAGE,
     PAGE_LIMIT,
     PIECE_LIMIT,
@@ -364,11 +365,16 @@ async def _entries(factory: MovingFactory, mailbox: IMailbox, body: bytes) -> tu
     folder = mailbox.folder(wanted.folder)
     if folder.uid_validity != wanted.uid_validity:
         raise NoSuchFolder(f"{wanted.folder} is another folder now")
-    page = [entry for entry in folder.entries() if entry.uid > wanted.after][:PAGE_LIMIT]
-    listed = (
-        Listed(e.uid, tuple(sorted(e.flags)), int(e.internal_date.timestamp() * 1000), e.size, e.key) for e in page
-    )
-    return Entries(1, tuple(listed)), b""
+    page, last = [], 0
+    for uid in range(wanted.after + 1, folder.uid_next):
+        entry = folder.entry(uid)
+        if entry is not None:
+            date = int(entry.internal_date.timestamp() * 1000)
+            page.append(Listed(uid, tuple(sorted(entry.flags)), date, entry.size, entry.key))
+        if len(page) == PAGE_LIMIT or uid - wanted.after == LOOK_LIMIT:
+            last = uid
+            break
+    return Entries(1, tuple(page), last), b""
 
 
 async def _read(factory: MovingFactory, mailbox: IMailbox, body: bytes) -> tuple[None, bytes]:

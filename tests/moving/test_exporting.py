@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from post.errors import ConfigError, Unreachable
+from post.moving import requests, server
 from post.moving.files import Exported
 from post.moving.flags import KEYWORDS_LIMIT, from_letters, read_keywords
 from tests.scratch import scratch
@@ -100,6 +101,22 @@ class MaildirSinkTests(SynchronousTestCase):
         self.desk.write_maildir(self.root)
         self.assertEqual(sorted(b"%d\n" % number for number in range(30)), sorted(self.files().values()))
         self.assertEqual([], list(self.root.glob("tmp/*")))
+
+    def test_pages(self) -> None:
+        """
+        However many there are, and however far apart their numbers: all are written.
+        """
+        for module in (server, requests):
+            self.patch(module, "PAGE_LIMIT", 3)
+            self.patch(module, "LOOK_LIMIT", 5)
+        for number in range(40):
+            self.append(b"%d\r\n" % number)
+        folder = self.desk.person.folder()
+        self.desk.place.run(folder.expunge([*range(2, 12), *range(20, 33), 40]))
+        tally, _ = self.desk.write_maildir(self.root)
+        left = [number for number in range(40) if number + 1 not in (*range(2, 12), *range(20, 33), 40)]
+        self.assertEqual(sorted(b"%d\n" % number for number in left), sorted(self.files().values()))
+        self.assertEqual(len(left), tally.written)
 
     def test_large(self) -> None:
         """

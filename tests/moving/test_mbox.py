@@ -256,7 +256,7 @@ class MboxTests(SynchronousTestCase):
         self.patch(mbox_sink, "SYNC_BYTES", 500)
         for number in range(40):
             self.append(b"%d\r\n" % number + b"x" * 90 + b"\r\n")
-        self.desk.breaks_after = 2200
+        self.desk.breaks_after = 2000
         self.assertRaises(Unreachable, self.desk.write_mbox, self.root / "out")
         part = self.root / "out" / "INBOX.mbox.part"
         self.assertEqual([False, True], [(self.root / "out" / "INBOX.mbox").exists(), part.exists()])

@@ -17,6 +17,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.moving.doubles import maildir
+from tests.programs import need
 from tests.system.dovecot import PASSWORD, Dovecot
 from tests.system.rings import Ring
 
@@ -49,6 +50,13 @@ def mailbox(client: imaplib.IMAP4) -> Mail:
                 found.setdefault(name, []).append((answer[1], kept, date[1]))
     client.logout()
     return {name: sorted(messages) for name, messages in found.items()}
+
+
+def system(flags: tuple[str, ...]) -> tuple[str, ...]:
+    """
+    Those that every program keeps.
+    """
+    return tuple(flag for flag in flags if flag.startswith("\\") or flag == "$Forwarded")
 
 
 class MovingTests(SynchronousTestCase):
@@ -95,6 +103,21 @@ class MovingTests(SynchronousTestCase):
             self.assertEqual("OK", client.append(folder, flags, date, text)[0])
         client.logout()
 
+    def synchronize(self, dovecot: Dovecot) -> None:
+        """
+        Let mbsync make a Maildir of it, with directories in directories.
+        """
+        (self.scratch / "mbsync").mkdir()
+        config = self.scratch / "mbsyncrc"
+        config.write_text(
+            f"IMAPAccount old\nHost localhost\nPort {dovecot.port}\nUser alice\nPass {PASSWORD}\nSSLType IMAPS\n"
+            f"CertificateFile {dovecot.authority}\n\nIMAPStore far\nAccount old\n\nMaildirStore near\n"
+            f"Path {self.scratch}/mbsync/\nInbox {self.scratch}/mbsync/INBOX\nSubFolders Verbatim\n\n"
+            "Channel all\nFar :far:\nNear :near:\nPatterns *\nCreate Near\nCopyArrivalDate yes\nSyncState *\n"
+        )
+        done = subprocess.run([need("mbsync"), "-c", config, "-a"], capture_output=True, timeout=TIMEOUT_S)
+        self.assertEqual(0, done.returncode, done.stderr)
+
     def test_dovecot(self) -> None:
         """
         Another server's mail comes over IMAP, or as the Maildir that it keeps, the same to the octet, with folders,
@@ -129,6 +152,21 @@ class MovingTests(SynchronousTestCase):
             self.assertIn("30 messages", said)
             expected["Sent Items"] = expected.pop("Sent")
             self.same(expected, mailbox(ring.imap("bob")))
+
+            self.synchronize(dovecot)
+            self.post("import", "maildir", self.scratch / "mbsync", "--into", "Copy", "--config", alice)
+            copied = mailbox(ring.imap("alice"))
+            # mbsync keeps no other keywords, and adds a field of its own.
+            synchronized = {
+                f"Copy/{name}": [(text, system(flags), date) for text, flags, date in messages]
+                for name, messages in expected.items()
+            }
+            found = {
+                name: sorted((re.sub(rb"X-TUID: [^\n]*\n", b"", text), *rest) for text, *rest in messages)
+                for name, messages in copied.items()
+                if name.startswith("Copy/")
+            }
+            self.same(synchronized, found)  # type: ignore[arg-type]
 
             self.post("export", "maildir", self.scratch / "out", "--config", bob)
             shutil.rmtree(dovecot.mail)
