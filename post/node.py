@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -29,6 +29,7 @@ from post.ids import Contact, NodeId
 from post.interfaces import Entropy, IBlockStore, IJournal, ITransport, Stored
 from post.journal import MemoryJournal
 from post.mail.arrival import MailArrival
+from post.mail.expansion import Expansion
 from post.mail.inbound import Inbound
 from post.mail.interfaces import IMailAccounts, IMailbox, ISubmission
 from post.mail.journeys import ShownJourney, shown
@@ -37,9 +38,12 @@ from post.mail.mailbox import Mailbox
 from post.mail.notice import MailNotice
 from post.mail.outbox import Outbox, Shown
 from post.mail.outside import Outside
+from post.mail.person import Person
+from post.mail.personal import Personal
 from post.mail.recipients import Recipients
 from post.mail.renewal import Renewal
 from post.mail.reports import Reports
+from post.mail.showing import Lists, Shelf
 from post.mail.submission import Submission
 from post.mail.tally import Counted, Tally
 from post.mail.tracking import Tracking
@@ -156,6 +160,7 @@ class _Opened:
     account: Account
     mailbox: Mailbox
     submission: Submission
+    person: Person
     counted: ISubmission
     tracking: Tracking
     log: Log
@@ -164,10 +169,19 @@ class _Opened:
     outbox: Outbox
     rest: Rest
     """Until it is tried again to open the mailbox."""
+    publishing: Publishing | None = None
     ready: bool = False
     published: bool = False
     trouble: str = ""
     tasks: Tasks = field(default_factory=Tasks)
+
+    def show(self) -> Deferred[None]:
+        """
+        Let the identity block say what the mailbox's log says now.
+        """
+        if self.publishing is None:
+            return fail(Unconfirmed(f"{self.account.address} is not published yet"))
+        return self.publishing.again()
 
 
 @implementer(IMailAccounts)
@@ -206,6 +220,12 @@ class Accounts:
 
     def submission(self, address: str) -> ISubmission:
         return self._ready(address).counted
+
+    def people(self) -> dict[str, Person]:
+        """
+        Those whose mailboxes are open, by address.
+        """
+        return {address: opened.person for address, opened in self.opened.items() if opened.ready}
 
     def _ready(self, address: str) -> _Opened:
         opened = self.opened.get(address)
@@ -267,6 +287,8 @@ class Node:
         )
         self.secure_store = SecureStore(self.past, clock, entropy, credentials.convergence)
         self.identities = Identities(self.past, clock, root, self.complaints, self._tasks)
+        recipients = Recipients(policy.domain, lambda: self.directory, self.identities, clock)
+        self.expansion = Expansion(recipients, lambda: self.directory, self.identities, self.secure_store)
         self.reception = Reception(self.rpc, clock, root)
         self.signer = Signer(credentials.key, tuple(credentials.chain))
         self.dispatch = Dispatch(
@@ -315,8 +337,7 @@ class Node:
         return Inbound(
             self._letters(),
             self.dispatch,
-            lambda: self.directory,
-            self.identities,
+            self.expansion,
             self.policy,
             self._credentials.convergence.secret,
             self._clock,
@@ -406,20 +427,23 @@ class Node:
             mailbox,
             letters,
             self.dispatch,
-            lambda: self.directory,
-            self.identities,
+            self.expansion,
             self.policy,
             self._clock,
             tracking,
             outbox,
         )
         counted = Counted(submission, self.tally)
+        account.public = lambda: mailbox.state.preferences.public()
+        shelf = Shelf(self.secure_store, self.policy.mail_s, lambda: opened.show())
+        person = Person(Personal(mailbox), Lists(account, mailbox, self.expansion, shelf))
         custody = Custody(self.past, self._clock, lambda: self.deposited())
         opened = _Opened(
             credentials,
             account,
             mailbox,
             submission,
+            person,
             counted,
             tracking,
             log,
@@ -532,6 +556,7 @@ class Node:
             opened.account, self._clock, self._random, lambda: self.pastry.local, self.policy.head_s, note
         )
         opened.log.rivaled = publishing.look
+        opened.publishing = publishing
         try:
             await publishing.run()
         except Superseded as error:

@@ -34,7 +34,7 @@ from post.crypto.entropy import system_entropy
 from post.crypto.passwords import check_password
 from post.errors import ConfigError, PostError
 from post.files import read_file
-from post.front import autoconfig
+from post.front import autoconfig, wishes
 from post.front.certificate import certificate_end, mail_certificate
 from post.front.service import MailServices
 from post.front.web.service import WebService
@@ -320,6 +320,7 @@ class NodeService(Service):
             "sent": lambda request: msgspec.to_builtins(self._node.sent(request.get("limit")) if self._node else {}),
         }
         verbs |= queue.verbs(lambda: self._node)
+        verbs |= wishes.verbs(lambda: self._node.accounts.people() if self._node else {})
         factory = control.ControlFactory(verbs)
         self._control = self._reactor.listenUNIX(str(path), factory, mode=0o600)
 

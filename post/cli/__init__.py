@@ -17,6 +17,7 @@ from post.errors import PostError
 
 VERBS = (
     "backup",
+    "block",
     "ca",
     "client-settings",
     "doctor",
@@ -25,11 +26,13 @@ VERBS = (
     "import",
     "init",
     "join",
+    "list",
     "node",
     "queue",
     "recover",
     "restore",
     "ring",
+    "rules",
     "sent",
     "status",
     "user",

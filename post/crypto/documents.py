@@ -7,6 +7,7 @@ the accounts and members: C{550 no such user} is said only on its strength, and 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, TypeVar
 
@@ -98,12 +99,19 @@ class Directory:
         self.entries = tuple(entries)
         self.members = tuple(members)
         self._accounts = {entry.address: entry.account for entry in self.entries}
+        self._names = Counter(self._accounts.values())
 
     def account(self, address: str) -> AccountId | None:
         """
         The account of a canonical address.
         """
         return self._accounts.get(address)
+
+    def has_more_names(self, account: AccountId) -> bool:
+        """
+        Whether several addresses lead to C{account}: beside its own, those of mailing lists.
+        """
+        return self._names[account] > 1
 
     def nodes_with(self, role: str) -> list[NodeId]:
         """

@@ -46,6 +46,13 @@ def canonical_domain(domain: str) -> str:
     return domain
 
 
+def tag_of(address: str) -> str:
+    """
+    What a sub-address has between the first C{+} and the C{@}, in the one spelling of it; empty for other addresses.
+    """
+    return unicodedata.normalize("NFKC", address).casefold().rpartition("@")[0].partition("+")[2]
+
+
 def split(address: str) -> tuple[str, str]:
     """
     Local part and domain of a canonical address.

@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from twisted.internet.defer import DeferredSemaphore
 from twisted.logger import Logger
 
-from post.crypto.certificates import NodeCertificate
+from post.crypto.certificates import IdentityCertificate, NodeCertificate
 from post.crypto.keys import SigningKey
 from post.crypto.names import canonical, split
 from post.crypto.sealing import SealingKey
 from post.errors import PeerError
 from post.mail.headers import addresses, all_fields, claims_results_of, field, results_host, spans
+from post.mail.judging import ACCEPTED, decide
 from post.mail.letter import Letter, LetterBox
 from post.mail.mailbox import Mailbox
 from post.mail.notice import APPLICATION, REPORT, MailNotice
+from post.mail.rules import Action, Described, Verdict
 from post.messaging.account import Account, entry_key, outside_key
 from post.messaging.reception import Arrival
 from post.wire import unpack
@@ -27,7 +29,10 @@ VERIFIED = "$Verified"
 UNVERIFIED = "$Unverified"
 ORIGIN = b"X-POST-Origin: internet; not verified by POST\r\n"
 ORIGIN_FIELD = b"x-post-origin"
-_TRACE = (b"Return-Path", b"Received")
+JUNK = "$Junk"
+"""What mail programs understand as unwanted (RFC 5788's registry)."""
+_TRACE = (b"Return-Path", b"Received", b"List-Id", b"List-Post")
+"""Header fields that a sender's node may put before a message."""
 FETCHES_LIMIT = 16
 """Messages being fetched at once; each holds a block of up to 256 KiB."""
 RESULTS_LIMIT = 100
@@ -92,6 +97,15 @@ class MailArrival:
         # Before it is fetched: what came long ago may be expunged, and its blocks gone.
         if await self._mailbox.has_filed(key):
             return
+        verified = arrival.sender.address if isinstance(arrival.sender, IdentityCertificate) else ""
+        verdict = ACCEPTED
+        if not is_report:
+            described = Described(notice.sender, verified, notice.recipient, notice.subject, notice.size)
+            verdict = decide(self._mailbox.state.preferences, described)
+        if verdict.action == Action.IGNORE:
+            # Nothing is fetched, and the receipt says no more than of what is filed: nothing bounces.
+            await self._mailbox.ignore_arrival(key, notice.sender or verified, verdict.reason)
+            return
         await self._fetches.acquire()
         try:
             # Fetched before it is filed: a message in the Inbox can be read, and From is the message's own.
@@ -106,9 +120,10 @@ class MailArrival:
             seen = from_outside(notice, letter, domain)
         else:
             seen = from_member(notice, letter, domain, sender.address)
-        await self._mailbox.file_arrival(
-            key, letter, arrival, seen.prefix, seen.omitted, frozenset({seen.flag} - {""}), seen.folder
-        )
+        if verdict is ACCEPTED and seen.junk:
+            verdict = Verdict(Action.QUARANTINE, "by the gateway")
+        flags = {seen.flag, JUNK if verdict.action == Action.QUARANTINE else ""} - {""}
+        await self._mailbox.file_arrival(key, letter, arrival, seen.prefix, seen.omitted, frozenset(flags), verdict)
         if self._filed is not None:
             self._filed(notice)
 
@@ -123,13 +138,13 @@ def _key(arrival: Arrival) -> bytes:
 class Seen:
     """
     How a message is shown: behind the lines C{prefix}, without the octets C{omitted} of its own header, with C{flag}
-    (perhaps none), in C{folder}.
+    (perhaps none), as C{junk} if no rule of the recipient's says where.
     """
 
     prefix: bytes
     omitted: tuple[tuple[int, int], ...]
     flag: str
-    folder: str = "INBOX"
+    junk: bool = False
 
 
 def from_member(notice: MailNotice, letter: Letter, domain: str, sender: str) -> Seen:
@@ -156,7 +171,7 @@ def from_outside(notice: MailNotice, letter: Letter, domain: str) -> Seen:
     # The gateway's host may be named outside the domain; then its name too is nobody else's to use.
     hosts = {host for value in all_fields(prefix, b"authentication-results") if (host := results_host(value))}
     omitted = forged_claims(letter.header, domain, *sorted(hosts))
-    return Seen(ORIGIN + prefix, omitted, UNVERIFIED, "Junk" if notice.junk else "INBOX")
+    return Seen(ORIGIN + prefix, omitted, UNVERIFIED, notice.junk)
 
 
 def _return_path(notice: MailNotice) -> bytes:

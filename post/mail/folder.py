@@ -18,6 +18,7 @@ from msgspec import Meta
 from post.errors import PeerError
 from post.mail.interfaces import SEPARATOR, Entry
 from post.mail.journeys import Journeys
+from post.mail.preferences import Preferences
 from post.mail.records import (
     AnyOperation,
     CertificateSeen,
@@ -29,6 +30,7 @@ from post.mail.records import (
     FolderDeleted,
     FolderRenamed,
     FolderSubscribed,
+    Ignored,
     Inserted,
     Moved,
     Proof,
@@ -108,7 +110,7 @@ class _FolderState(Document, frozen=True):
 class _Base(Document, frozen=True):
     """
     The first chunk of a snapshot: the counters, and how many of the chunks that follow are of folders, certificates,
-    keys seen and journeys; the rest are of entries.
+    keys seen, journeys and preferences; the rest are of entries.
     """
 
     version: int
@@ -119,6 +121,7 @@ class _Base(Document, frozen=True):
     certificates: int
     seen: int
     journeys: int = 0
+    preferences: int = 0
 
 
 _FOLDERS_IN_CHUNK = 200
@@ -158,6 +161,7 @@ class MailboxState:
         self.seen: dict[bytes, int] = {}
         """Keys of insertions that were expunged, with the time (seconds) until which they could come again."""
         self.journeys = Journeys()
+        self.preferences = Preferences()
         self.time = 0
         self.ordinal = 0
         self.modseq = 1
@@ -209,6 +213,10 @@ class MailboxState:
                 if operation.folder in self.folders:
                     folder = self.folders[operation.folder]
                     folder.uid_next = max(folder.uid_next, operation.uid_next)
+            case _:
+                if isinstance(operation, Ignored) and operation.key not in self.by_key:
+                    self.seen.setdefault(operation.key, operation.date // 1000)
+                self.preferences.apply(operation)
 
     def _insert(self, operation: Inserted, changed: set[int]) -> None:
         if operation.key in self.by_key or operation.key in self.seen:
@@ -368,13 +376,14 @@ class MailboxState:
             months.setdefault(at // SEEN_PERIOD_S, []).append((key, at))
         seen = [chunk for month in sorted(months) for chunk in _in_chunks(months[month], SEEN_IN_CHUNK)]
         journeys = self.journeys.chunks()
-        counts = (len(folders), len(certificates), len(seen), len(journeys))
+        preferences = self.preferences.chunks()
+        counts = (len(folders), len(certificates), len(seen), len(journeys), len(preferences))
         base = _Base(1, self.time, self.ordinal, self.uid_validity, *counts)
         groups: dict[int, list[MailEntry]] = {}
         for entry in self.by_key.values():
             groups.setdefault(entry.ordinal // CHUNK_ENTRIES, []).append(entry)
         entries = [chunk for index in sorted(groups) for chunk in _pack_entries(groups[index])]
-        return [pack(base), *folders, *certificates, *seen, *journeys, *entries]
+        return [pack(base), *folders, *certificates, *seen, *journeys, *preferences, *entries]
 
     @classmethod
     def from_chunks(cls, chunks: Sequence[bytes]) -> MailboxState:
@@ -387,7 +396,8 @@ class MailboxState:
         if not chunks:
             return state
         base = unpack(_Base, chunks[0])
-        if base.version != 1 or min(base.folders, base.certificates, base.seen, base.journeys) < 0:
+        counts = (base.folders, base.certificates, base.seen, base.journeys, base.preferences)
+        if base.version != 1 or min(counts) < 0:
             raise PeerError("a snapshot of no known form")
         state.time, state.ordinal, state.uid_validity = base.time, base.ordinal, base.uid_validity
         rest = iter(chunks[1:])
@@ -401,6 +411,8 @@ class MailboxState:
             state.seen.update(unpack(_Seen, chunk))
         for chunk in islice(rest, base.journeys):
             state.journeys.restore(chunk)
+        for chunk in islice(rest, base.preferences):
+            state.preferences.restore(chunk)
         for chunk in rest:
             for each in unpack(_Entries, chunk):
                 state._restore(each)

@@ -9,26 +9,26 @@ that did not see the C{250} tries again, perhaps at another gateway, and doubles
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from post.crypto.documents import Directory, Policy
+from post.crypto.documents import Policy
 from post.crypto.names import canonical, split
 from post.hashes import Purpose, keyed
 from post.ids import AccountId
+from post.mail.expansion import Expansion, Target
 from post.mail.headers import field
 from post.mail.interfaces import IInbound, MessageTooLarge, Octets
 from post.mail.letter import Letter, LetterBox
 from post.mail.mime import HEADER_LIMIT, header_end
 from post.mail.notice import APPLICATION, SUBJECT_LIMIT, TRACE_LIMIT, MailNotice
 from post.mail.parts import whole_hash
-from post.mail.recipients import Recipients
 from post.mail.sameness import Sameness
 from post.messaging.dispatch import Dispatch
-from post.messaging.identities import Identities
 from post.messaging.notification import Notification
 from post.tasks import gather
 from post.wire import pack
@@ -49,8 +49,7 @@ class Inbound:
         self,
         letters: LetterBox,
         dispatch: Dispatch,
-        directory: Callable[[], Directory],
-        identities: Identities,
+        expansion: Expansion,
         policy: Policy,
         secret: bytes,
         clock: IReactorTime,
@@ -60,7 +59,7 @@ class Inbound:
         """
         self._letters = letters
         self._dispatch = dispatch
-        self._recipients = Recipients(policy.domain, directory, identities, clock)
+        self._expansion = expansion
         self._sameness = Sameness(clock)
         self._secret = secret
         self._clock = clock
@@ -69,10 +68,17 @@ class Inbound:
         self.postmaster = ""
 
     async def check_recipient(self, address: str) -> None:
-        await self._find(address)
+        await self._expand([address])
 
-    async def _find(self, address: str) -> AccountId:
-        return await self._recipients.find(self.postmaster if self._is_postmaster(address) else address)
+    async def _expand(self, addresses: Sequence[str]) -> Sequence[Target]:
+        """
+        Whom it goes to; a list takes mail from outside only if anyone may write to it.
+        """
+        meant = {(self.postmaster if self._is_postmaster(address) else address): address for address in addresses}
+        return [
+            replace(target, address=meant.get(target.address, target.address))
+            for target in await self._expansion.expand(None, list(meant))
+        ]
 
     def _is_postmaster(self, address: str) -> bool:
         if not self.postmaster or not address.lower().startswith(POSTMASTER):
@@ -90,14 +96,14 @@ class Inbound:
         end = header_end(message)
         if end > HEADER_LIMIT:
             raise MessageTooLarge(f"a header of {end} octets or more")
-        accounts: dict[AccountId, str] = {}
-        for recipient in recipients:
-            accounts.setdefault(await self._find(recipient), recipient)
+        targets = await self._expand(recipients)
         content = self._sameness.identified(whole_hash(message), bytes(message[:end]))
         letter = await self._letters.store(message)
         notices = [
-            self._notify(account, self._notice(sender, recipient, letter, trace, junk), content)
-            for account, recipient in accounts.items()
+            self._notify(
+                target.account, self._notice(sender, target.address, letter, target.header + trace, junk), content
+            )
+            for target in targets
         ]
         await gather(notices)
         return content[:8].hex()

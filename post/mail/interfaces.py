@@ -289,6 +289,18 @@ class RecipientOutside(PostError):
     """
 
 
+class PostingRefused(PostError):
+    """
+    Only those whom its maintainer lets may write to this mailing list (SMTP 550 5.7.1).
+    """
+
+
+class ListTooLarge(PostError):
+    """
+    Lists within lists, or members, are too many for one message (SMTP 550 5.5.3).
+    """
+
+
 class SenderRefused(PostError):
     """
     The envelope sender, or From, is somebody else's than the account's that submits (SMTP 550 5.7.1).
@@ -329,7 +341,7 @@ class ISubmission(Interface):
 
     async def check_recipient(address: str) -> None:
         """
-        @raise RecipientUnknown, RecipientOutside, DirectoryUnavailable: as they say.
+        @raise RecipientUnknown, RecipientOutside, DirectoryUnavailable, PostingRefused, ListTooLarge: as they say.
         """
 
     async def submit(sender: str, recipients: Sequence[str], message: Octets, trace: bytes) -> str:

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from post.commit import DiskError
+from post.crypto.certificates import IdentityCertificate
 from post.hashes import Purpose, tagged
 from post.interfaces import Entropy, IJournal
 from post.mail.folder import MailboxState, MailEntry, MailFolder
@@ -34,10 +35,12 @@ from post.mail.interfaces import (
     NoSuchFolder,
     Octets,
 )
+from post.mail.judging import ACCEPTED
 from post.mail.letter import Letter, LetterBox
 from post.mail.parts import fingerprint
 from post.mail.records import (
     KEYS_LIMIT,
+    Acquainted,
     AnyOperation,
     CertificateSeen,
     Expunged,
@@ -46,6 +49,7 @@ from post.mail.records import (
     FolderDeleted,
     FolderRenamed,
     FolderSubscribed,
+    Ignored,
     Inserted,
     Moved,
     Proof,
@@ -55,6 +59,7 @@ from post.mail.records import (
     write_record,
 )
 from post.mail.records import Copied as CopiedRecord
+from post.mail.rules import Action, Verdict
 from post.messaging.account import Account
 from post.messaging.log import Log
 from post.messaging.reception import Arrival
@@ -297,6 +302,8 @@ class Mailbox:
             records.append(write_record(Record(1, self.state.time + len(records) + 1, tuple(operations))))
         for operation in self.state.journeys.missing(other.journeys):
             records.append(write_record(Record(1, self.state.time + len(records) + 1, (operation,))))
+        for preference in self.state.preferences.missing(other.preferences):
+            records.append(write_record(Record(1, self.state.time + len(records) + 1, (preference,))))
         return records
 
     def snapshot(self) -> Sequence[bytes]:
@@ -399,13 +406,6 @@ class Mailbox:
     def folder(self, name: str) -> Folder:
         return Folder(self, self._named(name))
 
-    def _for_use(self, name: str) -> MailFolder:
-        """
-        The folder that is used as C{name}, whatever it has been renamed to.
-        """
-        used = (folder for folder in self.state.folders.values() if folder.special_use == f"\\{name}")
-        return next(used, None) or self.state.by_name.get(name) or self._named("INBOX")
-
     def _named(self, name: str) -> MailFolder:
         folder = self.state.by_name.get(_spelled(name))
         if folder is None:
@@ -416,7 +416,7 @@ class Mailbox:
         name = _spelled(name.rstrip(SEPARATOR))
         if name in self.state.by_name:
             raise FolderExists(name)
-        _check_name(name)
+        check_folder_name(name)
         uses = {folder.special_use for folder in self.state.folders.values()}
         if len(special_use) > SPECIAL_USE_LIMIT:
             raise FolderRefused("not a use of a folder")
@@ -463,7 +463,7 @@ class Mailbox:
         new = _spelled(new.rstrip(SEPARATOR))
         if new in self.state.by_name:
             raise FolderExists(new)
-        _check_name(new)
+        check_folder_name(new)
         if folder.name == "INBOX":
             created = self._creations(new)
             keys = [entry.key for entry in folder.entries()]
@@ -476,7 +476,7 @@ class Mailbox:
             raise FolderRefused("a folder cannot be in itself")
         for name in self.state.by_name:
             if name.startswith(folder.name + SEPARATOR):
-                _check_name(new + name[len(folder.name) :])
+                check_folder_name(new + name[len(folder.name) :])
         parents = self._creations(new.rpartition(SEPARATOR)[0])
         await self._journaled(self._append((*parents, FolderRenamed(folder.id, new))))
 
@@ -631,11 +631,11 @@ class Mailbox:
         prefix: bytes,
         omitted: tuple[tuple[int, int], ...],
         flags: frozenset[str],
-        folder: str = "INBOX",
+        verdict: Verdict = ACCEPTED,
     ) -> None:
         """
-        File what has been sent to us, with the evidence of who sent it.  C{omitted} of its header is not shown.  Into
-        the Inbox if there is no C{folder} of that use or name.
+        File what has been sent to us, with the evidence of who sent it, where C{verdict} says.  C{omitted} of its
+        header is not shown.
 
         @raise PostError: if the ring does not keep it now.
         """
@@ -646,10 +646,16 @@ class Mailbox:
         also: tuple[AnyOperation, ...] = ()
         if named not in self.state.certificates:
             also = (CertificateSeen(named, signed.chain),)
+        known = self.state.preferences.heard_of
+        sender = arrival.sender
+        wanted = verdict.action != Action.QUARANTINE
+        if wanted and isinstance(sender, IdentityCertificate) and sender.account not in known:
+            also += (Acquainted(sender.account, False),)
         proof = Proof(1, signed.body, signed.signature, named)
         date = int(self._clock.seconds() * 1000)
+        folder, created = self._place_for(verdict)
         await self._file(
-            self._for_use(folder),
+            folder,
             key,
             letter,
             date,
@@ -657,7 +663,7 @@ class Mailbox:
             prefix=prefix,
             proof=proof,
             omitted=omitted,
-            also=also,
+            also=(*created, *also),
         )
 
     async def file_notice(self, key: bytes, letter: Letter, also: tuple[AnyOperation, ...]) -> None:
@@ -672,6 +678,42 @@ class Mailbox:
             await self._keep(self._append(also))
             return
         await self._file(self._named("INBOX"), key, letter, date, (), prefix=b"Return-Path: <>\r\n", also=also)
+
+    def _place_for(self, verdict: Verdict) -> tuple[MailFolder, tuple[FolderCreated, ...]]:
+        """
+        The folder that a verdict names, and what makes it if there is none: both are to be in one record.
+        """
+        name = "INBOX"
+        if verdict.action == Action.QUARANTINE:
+            junk = next((each for each in self.state.folders.values() if each.special_use == "\\Junk"), None)
+            if junk is not None:
+                return junk, ()
+            name = "Junk"
+        elif verdict.action == Action.FOLDER:
+            name = _spelled(verdict.folder)
+        folder = self.state.by_name.get(name)
+        if folder is not None:
+            return folder, ()
+        try:
+            check_folder_name(name)
+            created = self._creations(name, "\\Junk" if verdict.action == Action.QUARANTINE else "")
+        except FolderRefused as error:
+            # Too many folders: the message is not to be lost over that.
+            self.log.warn("no folder for a rule: {error}", error=error)
+            return self._named("INBOX"), ()
+        last = created[-1]
+        return MailFolder(last.folder, last.name, last.special_use, last.uid_validity, 1, True), created
+
+    async def ignore_arrival(self, key: bytes, sender: str, reason: str) -> None:
+        """
+        Note that what would have come as C{key} is ignored, so that it never comes again.
+
+        @raise PostError: if the ring does not keep that now.
+        """
+        if await self.has_filed(key):
+            return
+        date = int(self._clock.seconds() * 1000)
+        await self._keep(self._append((Ignored(key, date, sender[:320], reason[:1100]),)))
 
     async def has_filed(self, key: bytes) -> bool:
         """
@@ -716,7 +758,7 @@ def _spelled(name: str) -> str:
     return ("INBOX" if first.upper() == "INBOX" else first) + separator + rest
 
 
-def _check_name(name: str) -> None:
+def check_folder_name(name: str) -> None:
     """
     @raise FolderRefused: if no folder can have this name.
     """

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from post.errors import PeerError
-from post.ids import Handle
+from post.ids import AccountId, Handle
 from post.wire import Document, pack, unpack
 
 KEYS_LIMIT = 2000
@@ -242,6 +242,74 @@ class SenderWarned(Operation, frozen=True, tag=14):
     key: EntryKey
 
 
+# What a person wishes: see L{post.mail.preferences}.
+
+TEXTS_LIMIT = 100
+"""Addresses or patterns in one operation, of up to 320 characters each."""
+
+Address = Annotated[str, Meta(max_length=320)]
+Texts = Annotated[tuple[Address, ...], Meta(max_length=TEXTS_LIMIT)]
+
+
+class RulesSet(Operation, frozen=True, tag=20):
+    """
+    These are all rules now, as lines (L{post.mail.rules}), in this order.
+    """
+
+    rules: Annotated[tuple[Annotated[str, Meta(max_length=1000)], ...], Meta(max_length=200)]
+
+
+class Blocked(Operation, frozen=True, tag=21):
+    """
+    Patterns (L{post.mail.patterns}) that are on the block list now, and no longer.
+    """
+
+    added: Texts
+    removed: Texts
+
+
+class Ignored(Operation, frozen=True, tag=24):
+    """
+    What would have come as C{key} was ignored at C{date} (milliseconds): who sent it, and why.
+    """
+
+    key: EntryKey
+    date: int
+    sender: Address
+    reason: Annotated[str, Meta(max_length=1100)]
+
+
+class Acquainted(Operation, frozen=True, tag=25):
+    """
+    C{account} is no stranger: we have written to them (C{wrote}), or accepted what they wrote.
+    """
+
+    account: AccountId
+    wrote: bool
+
+
+class MailingListSet(Operation, frozen=True, tag=27):
+    """
+    We maintain the mailing list C{address}: its members now, and who may write to it (L{post.mail.lists.Posting}).  It
+    is in the ring under the packed L{post.crypto.convergent.Reference}.
+    """
+
+    address: Address
+    posting: Annotated[str, Meta(max_length=20)]
+    members: Annotated[tuple[Address, ...], Meta(max_length=500)]
+    reference: Annotated[bytes, Meta(max_length=512)]
+
+
+class MailingListDeleted(Operation, frozen=True, tag=28):
+    """
+    There is no mailing list C{address} any more.
+    """
+
+    address: Address
+
+
+Preference = RulesSet | Blocked | Ignored | Acquainted | MailingListSet | MailingListDeleted
+
 AnyOperation = (
     FolderCreated
     | FolderRenamed
@@ -257,6 +325,7 @@ AnyOperation = (
     | Dispatched
     | Settled
     | SenderWarned
+    | Preference
 )
 
 

@@ -14,6 +14,7 @@ from random import Random
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from post.crypto.convergent import Reference
 from post.errors import NotFound, PeerError, PostError
 from post.interfaces import IJournal
 from post.mail.letter import LetterBox
@@ -21,6 +22,7 @@ from post.mail.mailbox import Mailbox
 from post.messaging.log import Log
 from post.past.node import Past
 from post.tasks import sleep
+from post.wire import unpack
 
 WALKS_PER_LEASE = 4
 """A walk may fail, and a person may be away for half a year; with leases of 800 days, three walks may be missed."""
@@ -103,6 +105,8 @@ class Renewal:
         complete, wanting, count = True, 0, 0
         try:
             waiting = await self._log.handles()
+            shown = self._mailbox.state.preferences.references()
+            waiting += [unpack(Reference, reference).handle for reference in shown]
             for reference in dict.fromkeys(entry.message for entry in self._mailbox.state.by_key.values()):
                 try:
                     waiting += await self._letters.handles(reference)

@@ -9,17 +9,19 @@ arrives once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 
+from twisted.internet.defer import DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from post.crypto.documents import Directory, Policy
+from post.crypto.documents import Policy
 from post.crypto.names import canonical, split
 from post.hashes import Purpose, keyed
 from post.ids import AccountId
 from post.mail.authorship import is_authored
+from post.mail.expansion import Expansion, Target
 from post.mail.headers import addresses, all_fields, field
 from post.mail.interfaces import (
     AuthorRefused,
@@ -36,15 +38,16 @@ from post.mail.mime import HEADER_LIMIT, header_end
 from post.mail.notice import APPLICATION, SUBJECT_LIMIT, TRACE_LIMIT, MailNotice
 from post.mail.outbox import Outbox
 from post.mail.parts import blind_fields, fingerprint, whole_hash
-from post.mail.recipients import Recipients
-from post.mail.records import Passage, Standing
+from post.mail.records import Acquainted, Passage, Standing
 from post.mail.sameness import Sameness
 from post.mail.tracking import Tracking
 from post.messaging.account import Account
 from post.messaging.dispatch import Dispatch
-from post.messaging.identities import Identities
 from post.tasks import gather
 from post.wire import pack
+
+NOTICES_LIMIT = 64
+"""Notifications of this account on their way at once: a list has hundreds of members."""
 
 
 def _domain(address: str) -> str:
@@ -68,8 +71,7 @@ class Submission:
         mailbox: Mailbox,
         letters: LetterBox,
         dispatch: Dispatch,
-        directory: Callable[[], Directory],
-        identities: Identities,
+        expansion: Expansion,
         policy: Policy,
         clock: IReactorTime,
         tracking: Tracking,
@@ -79,7 +81,8 @@ class Submission:
         self._mailbox = mailbox
         self._letters = letters
         self._dispatch = dispatch
-        self._recipients = Recipients(policy.domain, directory, identities, clock)
+        self._expansion = expansion
+        self._notices = DeferredSemaphore(NOTICES_LIMIT)
         self._sameness = Sameness(clock)
         self._policy = policy
         self._clock = clock
@@ -137,7 +140,7 @@ class Submission:
         if self._outbox is not None and self._is_outside(address):
             self._outbox.check(address)
         else:
-            await self._recipients.find(address)
+            await self._expansion.expand(self._account.id, [address])
 
     def _is_outside(self, address: str) -> bool:
         domain = _domain(address)
@@ -155,22 +158,20 @@ class Submission:
         outside = [each for each in recipients if self._outbox is not None and self._is_outside(each)]
         if outside:
             self._check_outside(bytes(message[:header]), outside)
-        # Two addresses of one account get one notification, addressed as the first of them.
-        accounts: dict[AccountId, str] = {}
-        for recipient in recipients:
-            if recipient not in outside:
-                accounts.setdefault(await self._recipients.find(recipient), recipient)
+        inside = [each for each in recipients if each not in outside]
+        targets = await self._expansion.expand(self._account.id, inside)
         content = self._sameness.identified(whole_hash(message), bytes(message[:header]))
         letter = await self._letters.store(message)
         # What Bcc says is for nobody but the sender, whose own copy has it.
         shown = await self._letters.without(letter, blind_fields(bytes(message[:header])))
         notices = [
-            self._notify(account, self._notice(sender, recipient, shown, trace), content)
-            for account, recipient in accounts.items()
+            self._notify(target, self._notice(sender, target.address, shown, target.header, trace), content)
+            for target in targets
         ]
         key = keyed(self._account.naming, Purpose.NOTIFICATION_ID, b"sent", content)[:16]
         filing = self._file_sent(key, letter, message)
         done = await gather([*notices, self._send_out(sender, outside, shown, content), filing])
+        await self._acquaint(target.account for target in targets if not target.header)
         passages = [passage for each in done for passage in each]
         await self._tracking.note(key, sender, letter, passages)
         return content[:8].hex()
@@ -178,25 +179,37 @@ class Submission:
     def sent(self) -> Sequence[Journey]:
         return self._tracking.sent()
 
-    def _notice(self, sender: str, recipient: str, letter: Letter, trace: bytes) -> MailNotice:
+    async def _acquaint(self, accounts: Iterable[AccountId]) -> None:
+        """
+        Whom we have written to is no stranger when they answer.
+        """
+        known = self._mailbox.state.preferences.written_to
+        await self._mailbox.commit(Acquainted(account, True) for account in accounts if account not in known)
+
+    def _notice(self, sender: str, recipient: str, letter: Letter, header: bytes, trace: bytes) -> MailNotice:
         now_ms = int(self._clock.seconds() * 1000)
         subject = (field(letter.header, b"subject") or b"").decode("utf-8", "replace")[:SUBJECT_LIMIT]
-        return MailNotice(
-            1, sender[:320], recipient[:320], subject, now_ms, letter.size, letter.reference, trace[:TRACE_LIMIT]
-        )
+        # What a list is known by counts more than the way that the message has come.
+        lines = header + trace if len(header + trace) <= TRACE_LIMIT else header or trace[:TRACE_LIMIT]
+        return MailNotice(1, sender[:320], recipient[:320], subject, now_ms, letter.size, letter.reference, lines)
 
-    async def _notify(self, account: AccountId, notice: MailNotice, content: bytes) -> Sequence[Passage]:
-        notification = self._account.notification(APPLICATION, content, account, pack(notice))
-        outcome = await self._dispatch.notify(self._account.signer, notification)
+    async def _notify(self, target: Target, notice: MailNotice, content: bytes) -> Sequence[Passage]:
+        notification = self._account.notification(APPLICATION, content, target.account, pack(notice))
+        await self._notices.acquire()
+        try:
+            outcome = await self._dispatch.notify(self._account.signer, notification)
+        finally:
+            self._notices.release()
+        person = target.person[:320]
         self.log.debug(
             "notification {id}: {how}",
             id=notification.id[:4].hex(),
             how="delivered" if outcome.delivered else f"on {outcome.copies} nodes",
         )
         if outcome.delivered:
-            return (Passage(notice.recipient, Standing.DELIVERED, outcome.at, outcome.expires, outcome.copies),)
+            return (Passage(person, Standing.DELIVERED, outcome.at, outcome.expires, outcome.copies),)
         now = int(self._clock.seconds())
-        return (Passage(notice.recipient, Standing.WAITING, now, outcome.expires, outcome.copies, outcome.handle),)
+        return (Passage(person, Standing.WAITING, now, outcome.expires, outcome.copies, outcome.handle),)
 
     async def _send_out(
         self, sender: str, recipients: Sequence[str], letter: Letter, content: bytes

@@ -4,7 +4,7 @@ An account: what an application holds in its hand (POST, section 3.1).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from twisted.internet.interfaces import IReactorTime
@@ -18,7 +18,7 @@ from post.hashes import Purpose, keyed, tagged
 from post.ids import AccountId, Contact
 from post.messaging.dispatch import Signer
 from post.messaging.identities import Identities, identity_handle
-from post.messaging.identity import Card, Identity, PublishedKey, parse, render
+from post.messaging.identity import Card, Identity, Public, PublishedKey, parse, render
 from post.messaging.notification import Notification
 from post.messaging.sealed_copy import Deposit, PastKeys
 from post.past.blocks import (
@@ -112,6 +112,8 @@ class Account:
         self.masters = (credentials.master, *(keys.master for keys in credentials.past))
         """The present master, and those of lost machines: with these nothing new is sealed."""
         self.signer = Signer(credentials.key, credentials.chain)
+        self.public: Callable[[], Public] = Public
+        """What else the identity block says, when it is published next."""
 
     def renew(self, credentials: AccountCredentials) -> None:
         """
@@ -165,7 +167,7 @@ class Account:
         @raise PostError: if it cannot be written now.
         """
         handle = identity_handle(self.id)
-        card = Card(self.address, self.address, contact, self._published_keys())
+        card = Card(self.address, self.address, contact, self._published_keys(), lists=self.public().lists)
         newest = await self._look(contact)
         number, parent = 0, b"\0" * 32
         data = newest.data

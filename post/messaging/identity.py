@@ -27,6 +27,9 @@ SIZE_LIMIT = 32 * 1024
 KEYS_LIMIT = 8
 KEY_ID_BYTES = 8
 ADDRESSES_LIMIT = 4
+LISTS_LIMIT = 16
+"""Mailing lists of one maintainer: each takes some 400 octets of the block."""
+REFERENCE_LIMIT = 512
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,19 @@ class PublishedKey:
 
 
 @dataclass(frozen=True)
+class Public:
+    """
+    What somebody shows beside who and where they are; of metadata only such references as are public (POST, section
+    3.1).  C{lists} has the packed references of the mailing lists that they maintain, by address.
+    """
+
+    lists: tuple[tuple[str, bytes], ...] = ()
+
+
+@dataclass(frozen=True)
 class Card:
     """
-    What an identity block says.
+    What an identity block says; C{lists} as in L{Public}.
     """
 
     name: str
@@ -51,6 +64,13 @@ class Card:
     contact: Contact
     keys: tuple[PublishedKey, ...]
     puzzle_bits: int = 0
+    lists: tuple[tuple[str, bytes], ...] = ()
+
+    def list_named(self, address: str) -> bytes | None:
+        """
+        The packed reference of the mailing list with this address, if it is one of theirs.
+        """
+        return dict(self.lists).get(address)
 
 
 @dataclass(frozen=True)
@@ -93,6 +113,8 @@ def render(card: Card) -> bytes:
         attributes = {"id": key.key_id.hex(), "expires": str(key.expires)}
         SubElement(vcard, f"{{{OURS}}}sealing-key", attributes).text = b64encode(key.public).decode()
     SubElement(vcard, f"{{{OURS}}}puzzle", {"bits": str(card.puzzle_bits)})
+    for address, reference in card.lists:
+        SubElement(vcard, f"{{{OURS}}}mailing-list", {"address": address}).text = b64encode(reference).decode()
     return bytes(ElementTree.tostring(root, encoding="utf-8"))
 
 
@@ -120,6 +142,7 @@ def parse(data: bytes) -> Card:
             _contact(vcard.find(f"{{{OURS}}}contact")),
             tuple(_key(key) for key in vcard.findall(f"{{{OURS}}}sealing-key")[:KEYS_LIMIT]),
             _puzzle(vcard.find(f"{{{OURS}}}puzzle")),
+            tuple(_list(element) for element in vcard.findall(f"{{{OURS}}}mailing-list")[:LISTS_LIMIT]),
         )
     except (ElementTree.ParseError, ValueError, LookupError, binascii.Error) as error:
         raise PeerError(f"no identity: {error}") from None
@@ -154,3 +177,14 @@ def _puzzle(element: Element | None) -> int:
     if not 0 <= bits <= 64:
         raise PeerError("a puzzle of no difficulty")
     return bits
+
+
+def _reference(text: str) -> bytes:
+    reference = b64decode(text, validate=True)
+    if len(reference) > REFERENCE_LIMIT:
+        raise PeerError("a reference of no known form")
+    return reference
+
+
+def _list(element: Element) -> tuple[str, bytes]:
+    return element.get("address", "")[:320], _reference(element.text or "")

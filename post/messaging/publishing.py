@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -51,12 +52,23 @@ class Publishing:
         self._note = note
         self._rest = Rest(clock)
         self._renew_at = 0.0
+        self._waiting: list[Deferred[None]] = []
 
     def look(self) -> None:
         """
         Look now: somebody else seems to write in this account's name.
         """
         self._rest.wake()
+
+    def again(self) -> Deferred[None]:
+        """
+        Publish now what has changed.  Fires when the ring has it; fails as L{Account.publish} does, and then it is
+        tried again by itself.
+        """
+        done: Deferred[None] = Deferred()
+        self._waiting.append(done)
+        self._rest.wake()
+        return done
 
     async def run(self) -> None:
         """
@@ -67,6 +79,9 @@ class Publishing:
         retry_s = RETRY_FIRST_S
         while True:
             pause_s = LOOK_S * self._random.uniform(0.8, 1.0)
+            waiting, self._waiting = self._waiting, []
+            if waiting:
+                self._renew_at = 0.0
             try:
                 if self._clock.seconds() >= self._renew_at:
                     await self._account.publish(self._contact(), self._lease_s)
@@ -75,10 +90,17 @@ class Publishing:
                 else:
                     await self._account.look(self._contact())
                 retry_s = RETRY_FIRST_S
-            except Superseded:
+                for each in waiting:
+                    each.callback(None)
+            except Superseded as error:
+                for each in waiting:
+                    each.errback(error)
                 raise
             except PostError as error:
+                for each in waiting:
+                    each.errback(error)
                 self.log.info("{address} not published: {error}", address=self._account.address, error=error)
                 pause_s = retry_s
                 retry_s = min(2 * retry_s, RETRY_MOST_S)
-            await self._rest.pause(pause_s)
+            if not self._waiting:  # Something may have changed while this was being published.
+                await self._rest.pause(pause_s)

@@ -10,7 +10,9 @@ from post.errors import Conflict, NotFound, Overloaded, PostError, TooFewReplica
 from post.mail.interfaces import (
     AuthorRefused,
     DirectoryUnavailable,
+    ListTooLarge,
     MessageTooLarge,
+    PostingRefused,
     RecipientOutside,
     RecipientUnknown,
     SenderRefused,
@@ -33,6 +35,8 @@ _REPLIES: tuple[tuple[type[PostError], Reply], ...] = (
     (SenderRevoked, (550, "5.7.1", "This account has been revoked: ask whoever runs the authority.")),
     (AuthorRefused, (550, "5.7.1", "To other domains you may send only with your own address in From.")),
     (SenderRefused, (550, "5.7.1", "You may send only as yourself (From too, unless Sender is you).")),
+    (PostingRefused, (550, "5.7.1", "Only those whom its maintainer lets may write to that mailing list.")),
+    (ListTooLarge, (550, "5.5.3", "That mailing list leads to more lists, or people, than one message may go to.")),
     (DirectoryUnavailable, (450, "4.3.0", "Whether that person exists cannot be known now.")),
     (MessageTooLarge, (552, "5.3.4", "The message is too large.")),
     (TooFewReplicas, (451, "4.3.1", f"Too few other machines answer to keep the message safely. {LATER}")),

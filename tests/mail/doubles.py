@@ -16,8 +16,12 @@ from post.complaints import Complaints
 from post.crypto.entropy import SeededEntropy
 from post.journal import MemoryJournal
 from post.mail.arrival import MailArrival
+from post.mail.expansion import Expansion
 from post.mail.letter import LetterBox
 from post.mail.mailbox import Folder, Mailbox
+from post.mail.personal import Personal
+from post.mail.recipients import Recipients
+from post.mail.showing import Lists, Shelf
 from post.mail.submission import Submission
 from post.mail.tracking import Tracking
 from post.messaging.account import Account
@@ -135,6 +139,12 @@ class Person:
             self.tasks,
         )
         place.run(self.mailbox.open(self.log))
+        self.personal = Personal(self.mailbox)
+        recipients = Recipients(place.authority.domain, place.authority.directory, place.identities, place.clock)
+        self.expansion = Expansion(recipients, place.authority.directory, place.identities, self.store)
+        self.account.public = lambda: self.mailbox.state.preferences.public()
+        shelf = Shelf(self.store, 86400, lambda: Deferred.fromCoroutine(self.account.publish(BOB_NODE, 86400)))
+        self.lists = Lists(self.account, self.mailbox, self.expansion, shelf)
         self.arrival = MailArrival(self.account, self.mailbox, self.letters)
         place.reception.open(self.account.id, self.arrival)
         self.tracking = Tracking(
@@ -152,8 +162,7 @@ class Person:
             self.mailbox,
             self.letters,
             place.dispatch,
-            place.authority.directory,
-            place.identities,
+            self.expansion,
             place.authority.policy,
             place.clock,
             self.tracking,

@@ -16,6 +16,7 @@ from post.commit import DiskError
 from post.crypto.documents import DAY_S
 from post.ids import RING, Handle
 from post.interfaces import IJournal
+from post.mail.preferences import Preferences
 from post.mail.renewal import WALKS_PER_LEASE, Renewal
 from post.messaging.pending import LIFE_LIMIT_S
 from post.messaging.storage import Lease
@@ -63,6 +64,7 @@ class NoMail:
     def __init__(self) -> None:
         self.state = self
         self.by_key: dict[int, object] = {}
+        self.preferences = Preferences()
         self.walks = 0
 
     async def handles(self) -> list[Handle]:

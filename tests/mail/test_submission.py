@@ -326,7 +326,7 @@ class SubmissionTests(SynchronousTestCase):
         """
         old = self.place.authority.directory()
         carol = Person(self.place, "carol")
-        self.alice.submission._recipients._directory = lambda: old
+        self.alice.expansion._recipients._directory = lambda: old
         self.alice.send(MAIL, "carol")
         self.assertEqual(1, len(carol.texts()))
         self.assertRaises(RecipientUnknown, self.place.run, self.alice.submission.check_recipient("dave@example.org"))

@@ -29,7 +29,8 @@ from post.home import Home
 from post.node import WRITER
 from post.past.blocks import PUBLIC_KEY
 
-SECRETS = {"alice": "alice-secret", "bob": "bob:secret"}
+SECRETS = {"alice": "alice-secret", "bob": "bob:secret", "carol": "carol's secret"}
+USERS = ("alice", "bob")
 PATIENCE_S = 60.0
 """For what has to happen, on a machine that does much else."""
 GRACE_S = 60.0
@@ -60,7 +61,9 @@ class Ring:
     A running ring; use it in a C{with} statement.
     """
 
-    def __init__(self, nodes: int = 5, directory: Path | None = None, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self, nodes: int = 5, directory: Path | None = None, options: Sequence[str] = (), users: Sequence[str] = USERS
+    ) -> None:
         """
         @param options: what else C{post ring} is told when the ring is made.
         """
@@ -70,6 +73,7 @@ class Ring:
         self.path = self.directory / "r"
         self._nodes = nodes
         self._options = options
+        self._users = users
         self._process: subprocess.Popen[bytes] | None = None
 
     def command(self, *arguments: str) -> list[str]:
@@ -107,7 +111,7 @@ class Ring:
         """
         Start it, or start it again, and wait until it serves.
         """
-        users = [argument for name, secret in SECRETS.items() for argument in ("--user", f"{name}:{secret}")]
+        users = [argument for name in self._users for argument in ("--user", f"{name}:{SECRETS[name]}")]
         arguments = (
             ["--nodes", str(self._nodes), *users, *self._options] if not (self.path / "plan.json").exists() else []
         )

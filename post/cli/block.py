@@ -1,0 +1,68 @@
+"""
+C{post block}: whose messages a person does not want.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from post.cli.asking import account_option, ask_node, json_option
+from post.cli.status import config_option
+
+
+@click.group()
+def block() -> None:
+    """
+    Whose messages you do not want: they are ignored, and the sender is not told.
+
+    \b
+    A PATTERN is an address, a domain, *@domain, or *@*.domain for all domains below one.
+    """
+
+
+@block.command("list")
+@config_option
+@account_option
+@json_option
+def show(config: Path | None, account: str, as_json: bool) -> None:
+    """
+    Show who is blocked.
+    """
+    found = ask_node(config, "block", account, do="list")
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+    else:
+        _print(found)
+
+
+@block.command()
+@config_option
+@account_option
+@click.argument("patterns", nargs=-1, required=True, metavar="PATTERN...")
+def add(config: Path | None, account: str, patterns: tuple[str, ...]) -> None:
+    """
+    Block these senders.
+    """
+    _print(ask_node(config, "block", account, do="add", patterns=list(patterns)))
+
+
+@block.command()
+@config_option
+@account_option
+@click.argument("patterns", nargs=-1, required=True, metavar="PATTERN...")
+def remove(config: Path | None, account: str, patterns: tuple[str, ...]) -> None:
+    """
+    Block them no longer.
+    """
+    _print(ask_node(config, "block", account, do="remove", patterns=list(patterns)))
+
+
+def _print(found: dict[str, Any]) -> None:
+    for each in found["blocked"]:
+        click.echo(each)
+    if not found["blocked"]:
+        click.echo("nobody is blocked")
