@@ -29,6 +29,7 @@ from post.ids import Contact, NodeId
 from post.interfaces import Entropy, IBlockStore, IJournal, ITransport, Stored
 from post.journal import MemoryJournal
 from post.mail.arrival import MailArrival
+from post.mail.blocklists import BlockLists
 from post.mail.expansion import Expansion
 from post.mail.inbound import Inbound
 from post.mail.interfaces import IMailAccounts, IMailbox, ISubmission
@@ -436,7 +437,8 @@ class Node:
         counted = Counted(submission, self.tally)
         account.public = lambda: mailbox.state.preferences.public()
         shelf = Shelf(self.secure_store, self.policy.mail_s, lambda: opened.show())
-        person = Person(Personal(mailbox), Lists(account, mailbox, self.expansion, shelf))
+        blocking = BlockLists(account, mailbox, journal, self.expansion, self.identities, shelf, self._clock)
+        person = Person(Personal(mailbox, blocking.others), Lists(account, mailbox, self.expansion, shelf), blocking)
         custody = Custody(self.past, self._clock, lambda: self.deposited())
         opened = _Opened(
             credentials,
@@ -526,7 +528,7 @@ class Node:
         if self.revoked.taken(opened.credentials.key.public) is not None:
             self._look_revoked()  # What is in the mailbox can be read, and nothing more comes.
             return
-        arrival = MailArrival(opened.account, opened.mailbox, letters, self._filed)
+        arrival = MailArrival(opened.account, opened.mailbox, letters, self._filed, opened.person.blocking.others)
         self.reception.open(opened.account.id, arrival)
         self.announcer.open(opened.account)
         renewal = Renewal(
@@ -541,6 +543,7 @@ class Node:
         )
         opened.tasks.spawn(renewal.run())
         opened.tasks.spawn(opened.tracking.run())
+        opened.tasks.spawn(opened.person.blocking.run())
         await self._publish(opened)
 
     async def _publish(self, opened: _Opened) -> None:

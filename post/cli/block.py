@@ -61,8 +61,45 @@ def remove(config: Path | None, account: str, patterns: tuple[str, ...]) -> None
     _print(ask_node(config, "block", account, do="remove", patterns=list(patterns)))
 
 
+@block.command()
+@config_option
+@account_option
+@click.option("--off", is_flag=True, help="No longer.")
+def share(config: Path | None, account: str, off: bool) -> None:
+    """
+    Let others subscribe to your list: every member of the organisation can then see it.
+    """
+    _print(ask_node(config, "block", account, do="unshare" if off else "share"))
+
+
+@block.command()
+@config_option
+@account_option
+@click.argument("address")
+def subscribe(config: Path | None, account: str, address: str) -> None:
+    """
+    Put into Junk what comes from senders whom ADDRESS blocks, who has to share that list.
+    """
+    _print(ask_node(config, "block", account, do="subscribe", address=address))
+
+
+@block.command()
+@config_option
+@account_option
+@click.argument("address")
+def unsubscribe(config: Path | None, account: str, address: str) -> None:
+    """
+    No longer.
+    """
+    _print(ask_node(config, "block", account, do="unsubscribe", address=address))
+
+
 def _print(found: dict[str, Any]) -> None:
     for each in found["blocked"]:
         click.echo(each)
     if not found["blocked"]:
         click.echo("nobody is blocked")
+    if found["shared"]:
+        click.echo("this list is shared: others can subscribe to it")
+    for address, count in found["subscribed"].items():
+        click.echo(f"subscribed to the list of {address}, with {count} on it: what they send goes to Junk")

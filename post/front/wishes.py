@@ -136,11 +136,27 @@ async def _block(person: Person, request: Request) -> Answer:
             pass
         case "add":
             await person.wishes.block(texts(request, "patterns"))
+            await person.blocking.changed()
         case "remove":
             await person.wishes.unblock(texts(request, "patterns"))
+            await person.blocking.changed()
+        case "share":
+            await person.blocking.share(True)
+        case "unshare":
+            await person.blocking.share(False)
+        case "subscribe":
+            await person.blocking.follow(text(request, "address"))
+        case "unsubscribe":
+            await person.blocking.give_up(text(request, "address"))
         case _:
             raise Declined("no such request", EXIT_FAILED)
-    return {"blocked": sorted(person.wishes.preferences.blocked)}
+    preferences = person.wishes.preferences
+    others = person.blocking.others()
+    return {
+        "blocked": sorted(preferences.blocked),
+        "shared": bool(preferences.shared),
+        "subscribed": {address: len(others.get(address, ())) for address in preferences.followed},
+    }
 
 
 async def _list(person: Person, request: Request) -> Answer:

@@ -4,7 +4,7 @@ Receiving mail (POST, section 4.3): what happens to an authentic notification be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from twisted.internet.defer import DeferredSemaphore
@@ -47,12 +47,19 @@ class MailArrival:
     log = Logger()
 
     def __init__(
-        self, account: Account, mailbox: Mailbox, letters: LetterBox, filed: Callable[[MailNotice], None] | None = None
+        self,
+        account: Account,
+        mailbox: Mailbox,
+        letters: LetterBox,
+        filed: Callable[[MailNotice], None] | None = None,
+        others: Callable[[], Mapping[str, frozenset[str]]] = dict,
     ) -> None:
         """
         @param filed: told of each message that has been filed.
+        @param others: the block lists that this person follows, by the address of whoever publishes them.
         """
         self._filed = filed
+        self._others = others
         self._account = account
         self._mailbox = mailbox
         self._letters = letters
@@ -101,7 +108,7 @@ class MailArrival:
         verdict = ACCEPTED
         if not is_report:
             described = Described(notice.sender, verified, notice.recipient, notice.subject, notice.size)
-            verdict = decide(self._mailbox.state.preferences, described)
+            verdict = decide(self._mailbox.state.preferences, self._others(), described)
         if verdict.action == Action.IGNORE:
             # Nothing is fetched, and the receipt says no more than of what is filed: nothing bounces.
             await self._mailbox.ignore_arrival(key, notice.sender or verified, verdict.reason)

@@ -1,10 +1,13 @@
 """
 What becomes of a message that is announced: rules and block lists together (POST, sections 4.3 and 4.5).  Pure.
 
-In this order: the person's block list (ignored), their rules, and for all the rest the Inbox.
+In this order: the person's own block list (ignored), their rules, the block lists of others that they follow (put into
+quarantine, never ignored: somebody else's list must not make mail vanish), and for all the rest the Inbox.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from post.mail.patterns import first_match
 from post.mail.preferences import Preferences
@@ -13,12 +16,19 @@ from post.mail.rules import Action, Described, Verdict, judge
 ACCEPTED = Verdict(Action.ACCEPT, "no rule")
 
 
-def decide(preferences: Preferences, message: Described) -> Verdict:
+def decide(preferences: Preferences, others: Mapping[str, frozenset[str]], message: Described) -> Verdict:
     """
-    What C{preferences} say of C{message}.
+    What C{preferences} say of C{message}; C{others} has the patterns that somebody followed blocks, by their address.
     """
     senders = (message.verified, message.sender)
     found = first_match(senders, preferences.blocked)
     if found is not None:
         return Verdict(Action.IGNORE, f"blocked: {found}")
-    return judge(preferences.rules, message) or ACCEPTED
+    verdict = judge(preferences.rules, message)
+    if verdict is not None:
+        return verdict
+    for address in preferences.followed:
+        found = first_match(senders, others.get(address, frozenset()))
+        if found is not None:
+            return Verdict(Action.QUARANTINE, f"blocked by {address}: {found}")
+    return ACCEPTED

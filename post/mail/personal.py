@@ -5,7 +5,7 @@ log, and promised when the ring keeps it, so that it survives the machine.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from post.errors import PostError
 from post.mail.interfaces import FolderRefused
@@ -55,8 +55,12 @@ class Personal:
     One person's preferences, for commands and pages.
     """
 
-    def __init__(self, mailbox: Mailbox) -> None:
+    def __init__(self, mailbox: Mailbox, others: Callable[[], Mapping[str, frozenset[str]]]) -> None:
+        """
+        @param others: the block lists that this person follows, by the address of whoever publishes them.
+        """
         self._mailbox = mailbox
+        self._others = others
 
     @property
     def preferences(self) -> Preferences:
@@ -108,7 +112,7 @@ class Personal:
         """
         What would become of C{message}.
         """
-        return decide(self.preferences, message)
+        return decide(self.preferences, self._others(), message)
 
     # The block list.
 

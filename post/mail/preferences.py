@@ -1,7 +1,8 @@
 """
 What a person wishes of their mailbox, beside folders and flags: a fold of the same log's records.  Pure.
 
-Rules and the block list, who is no stranger, and the mailing lists that the person maintains.
+Rules and the block list, the block lists of others that count too, who is no stranger, and the mailing lists that the
+person maintains.
 Because they are in the log, they survive the machine as the folders do.  Operations are idempotent as all of the log
 are; of what can only be said as a whole (the rules), the last word counts.
 """
@@ -19,6 +20,8 @@ from post.mail.records import (
     TEXTS_LIMIT,
     Acquainted,
     Blocked,
+    BlockListFollowed,
+    BlockListShared,
     Ignored,
     MailingListDeleted,
     MailingListSet,
@@ -49,6 +52,10 @@ class Preferences:
         self.lines: tuple[str, ...] = ()
         self.rules: tuple[Rule, ...] = ()
         self.blocked: set[str] = set()
+        self.followed: dict[str, None] = {}
+        """Whose block lists count here too, in the order in which they were added."""
+        self.shared = b""
+        """The packed reference of our own, if others may use it."""
         self.ignored: deque[Ignored] = deque(maxlen=IGNORED_SHOWN)
         self.written_to: set[AccountId] = set()
         self.heard_of: set[AccountId] = set()
@@ -66,6 +73,12 @@ class Preferences:
             case Blocked():
                 self.blocked.difference_update(operation.removed)
                 self.blocked.update(operation.added)
+            case BlockListFollowed():
+                self.followed.pop(operation.address, None)
+                if operation.followed:
+                    self.followed[operation.address] = None
+            case BlockListShared():
+                self.shared = operation.reference
             case Ignored():
                 if all(each.key != operation.key for each in self.ignored):
                     self.ignored.append(operation)
@@ -83,12 +96,14 @@ class Preferences:
         What of this the identity block shows to everybody.
         """
         lists = tuple((address, each.reference) for address, each in sorted(self.lists.items()))
-        return Public(lists)
+        return Public(self.shared, lists)
 
     def references(self) -> Iterator[bytes]:
         """
         The packed references of what was stored for others to see, each one block.
         """
+        if self.shared:
+            yield self.shared
         yield from (each.reference for each in self.lists.values())
 
     def is_stranger(self, account: AccountId) -> bool:
@@ -108,6 +123,10 @@ class Preferences:
         blocked = sorted(self.blocked)
         for start in range(0, len(blocked), TEXTS_LIMIT):
             yield Blocked(tuple(blocked[start : start + TEXTS_LIMIT]), ())
+        for address in self.followed:
+            yield BlockListFollowed(address, True)
+        if self.shared:
+            yield BlockListShared(self.shared)
         yield from self.ignored
         for accounts, wrote in ((self.written_to, True), (self.heard_of, False)):
             for account in sorted(accounts):
@@ -139,6 +158,8 @@ class Preferences:
             match operation:
                 case RulesSet():
                     news = not self.lines
+                case BlockListShared():
+                    news = not self.shared
                 case MailingListSet():
                     news = operation.address not in self.lists
                 case _:

@@ -268,6 +268,23 @@ class Blocked(Operation, frozen=True, tag=21):
     removed: Texts
 
 
+class BlockListFollowed(Operation, frozen=True, tag=22):
+    """
+    The block list that C{address} publishes counts here too, or no longer.
+    """
+
+    address: Address
+    followed: bool
+
+
+class BlockListShared(Operation, frozen=True, tag=23):
+    """
+    Our block list is in the ring under the packed L{post.crypto.convergent.Reference}; nowhere, if that is empty.
+    """
+
+    reference: Annotated[bytes, Meta(max_length=512)]
+
+
 class Ignored(Operation, frozen=True, tag=24):
     """
     What would have come as C{key} was ignored at C{date} (milliseconds): who sent it, and why.
@@ -308,7 +325,16 @@ class MailingListDeleted(Operation, frozen=True, tag=28):
     address: Address
 
 
-Preference = RulesSet | Blocked | Ignored | Acquainted | MailingListSet | MailingListDeleted
+Preference = (
+    RulesSet
+    | Blocked
+    | BlockListFollowed
+    | BlockListShared
+    | Ignored
+    | Acquainted
+    | MailingListSet
+    | MailingListDeleted
+)
 
 AnyOperation = (
     FolderCreated

@@ -167,7 +167,9 @@ class Account:
         @raise PostError: if it cannot be written now.
         """
         handle = identity_handle(self.id)
-        card = Card(self.address, self.address, contact, self._published_keys(), lists=self.public().lists)
+        public = self.public()
+        keys = self._published_keys()
+        card = Card(self.address, self.address, contact, keys, block_list=public.block_list, lists=public.lists)
         newest = await self._look(contact)
         number, parent = 0, b"\0" * 32
         data = newest.data

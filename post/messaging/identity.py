@@ -47,16 +47,18 @@ class PublishedKey:
 class Public:
     """
     What somebody shows beside who and where they are; of metadata only such references as are public (POST, section
-    3.1).  C{lists} has the packed references of the mailing lists that they maintain, by address.
+    3.1).  C{block_list} is the packed reference of a block list that others may use, or empty; C{lists} has those of
+    the mailing lists that they maintain, by address.
     """
 
+    block_list: bytes = b""
     lists: tuple[tuple[str, bytes], ...] = ()
 
 
 @dataclass(frozen=True)
 class Card:
     """
-    What an identity block says; C{lists} as in L{Public}.
+    What an identity block says; C{block_list} and C{lists} as in L{Public}.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Card:
     contact: Contact
     keys: tuple[PublishedKey, ...]
     puzzle_bits: int = 0
+    block_list: bytes = b""
     lists: tuple[tuple[str, bytes], ...] = ()
 
     def list_named(self, address: str) -> bytes | None:
@@ -113,6 +116,8 @@ def render(card: Card) -> bytes:
         attributes = {"id": key.key_id.hex(), "expires": str(key.expires)}
         SubElement(vcard, f"{{{OURS}}}sealing-key", attributes).text = b64encode(key.public).decode()
     SubElement(vcard, f"{{{OURS}}}puzzle", {"bits": str(card.puzzle_bits)})
+    if card.block_list:
+        SubElement(vcard, f"{{{OURS}}}block-list").text = b64encode(card.block_list).decode()
     for address, reference in card.lists:
         SubElement(vcard, f"{{{OURS}}}mailing-list", {"address": address}).text = b64encode(reference).decode()
     return bytes(ElementTree.tostring(root, encoding="utf-8"))
@@ -142,6 +147,7 @@ def parse(data: bytes) -> Card:
             _contact(vcard.find(f"{{{OURS}}}contact")),
             tuple(_key(key) for key in vcard.findall(f"{{{OURS}}}sealing-key")[:KEYS_LIMIT]),
             _puzzle(vcard.find(f"{{{OURS}}}puzzle")),
+            _reference(vcard.findtext(f"{{{OURS}}}block-list") or ""),
             tuple(_list(element) for element in vcard.findall(f"{{{OURS}}}mailing-list")[:LISTS_LIMIT]),
         )
     except (ElementTree.ParseError, ValueError, LookupError, binascii.Error) as error:

@@ -16,6 +16,7 @@ from post.complaints import Complaints
 from post.crypto.entropy import SeededEntropy
 from post.journal import MemoryJournal
 from post.mail.arrival import MailArrival
+from post.mail.blocklists import BlockLists
 from post.mail.expansion import Expansion
 from post.mail.letter import LetterBox
 from post.mail.mailbox import Folder, Mailbox
@@ -139,13 +140,16 @@ class Person:
             self.tasks,
         )
         place.run(self.mailbox.open(self.log))
-        self.personal = Personal(self.mailbox)
         recipients = Recipients(place.authority.domain, place.authority.directory, place.identities, place.clock)
         self.expansion = Expansion(recipients, place.authority.directory, place.identities, self.store)
         self.account.public = lambda: self.mailbox.state.preferences.public()
         shelf = Shelf(self.store, 86400, lambda: Deferred.fromCoroutine(self.account.publish(BOB_NODE, 86400)))
         self.lists = Lists(self.account, self.mailbox, self.expansion, shelf)
-        self.arrival = MailArrival(self.account, self.mailbox, self.letters)
+        self.blocking = BlockLists(
+            self.account, self.mailbox, self.journal, self.expansion, place.identities, shelf, place.clock
+        )
+        self.personal = Personal(self.mailbox, self.blocking.others)
+        self.arrival = MailArrival(self.account, self.mailbox, self.letters, others=self.blocking.others)
         place.reception.open(self.account.id, self.arrival)
         self.tracking = Tracking(
             self.account,
