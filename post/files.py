@@ -73,9 +73,10 @@ def read_secret(path: Path) -> bytes:
     return data
 
 
-def lock(path: Path) -> int:
+def lock(path: Path, patient: bool = False) -> int:
     """
-    Lock C{path} until the descriptor that is returned is closed, which the end of the process does too.
+    Lock C{path} until the descriptor that is returned is closed, which the end of the process does too.  Who is
+    C{patient} blocks until nobody else has it.
 
     @raise ConfigError: if another process has it, or it cannot be made.
     """
@@ -84,7 +85,7 @@ def lock(path: Path) -> int:
     except OSError as error:
         raise ConfigError(str(path), error.strerror or "cannot be opened") from None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX if patient else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(descriptor)
         busy = isinstance(error, BlockingIOError)

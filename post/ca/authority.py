@@ -118,6 +118,7 @@ class Authority:
         self._key = key
         self._secrets = secrets
         self._entropy = entropy
+        self._patient = False
 
     @classmethod
     def create(cls, path: Path, domain: str, entropy: Entropy, now: int, **policy: int) -> Authority:
@@ -150,8 +151,11 @@ class Authority:
         return authority
 
     @classmethod
-    def open(cls, path: Path, entropy: Entropy) -> Authority:
+    def open(cls, path: Path, entropy: Entropy, patient: bool = False) -> Authority:
         """
+        A C{patient} one waits for its turn when another process issues something, and blocks meanwhile: right for a
+        command.  A node, which has others to answer, is refused.
+
         @raise ConfigError: if there is no authority in C{path}, or it is damaged.
         """
         if not (path / "root.der").exists():
@@ -166,7 +170,9 @@ class Authority:
             raise ConfigError(str(path), f"is damaged: {error}") from None
         if secrets.version != 1:
             raise ConfigError(str(path / "secrets"), f"is of version {secrets.version}; this program knows 1")
-        return cls(path, key, root, issuing, secrets, entropy)
+        authority = cls(path, key, root, issuing, secrets, entropy)
+        authority._patient = patient
+        return authority
 
     @property
     def convergence(self) -> Convergence:
@@ -314,7 +320,7 @@ class Authority:
         """
         Two that issue at once would each write a directory without the other's member.
         """
-        descriptor = lock(self.path / "lock")
+        descriptor = lock(self.path / "lock", self._patient)
         try:
             yield
         finally:

@@ -134,7 +134,7 @@ def issue_node(
     """
     Certify a node: write the certificates for REQUEST to CHAIN.
     """
-    authority = Authority.open(where, system_entropy)
+    authority = Authority.open(where, system_entropy, patient=True)
     asked = _request(request)
     if not replace and authority.replaces(asked, owner, index):
         raise ConfigError(
@@ -157,7 +157,7 @@ def issue_user(where: Path, request: Path, chain: Path, address: str, replace: b
     """
     Certify a person: write the certificates for REQUEST to CHAIN.
     """
-    authority = Authority.open(where, system_entropy)
+    authority = Authority.open(where, system_entropy, patient=True)
     asked = _request(request)
     try:
         taken = authority.replaces(asked, address=address)
@@ -183,7 +183,7 @@ def export(where: Path, membership: Path) -> None:
 
     It is for members only.  Members who have joined earlier need it again, to know of whoever came later.
     """
-    authority = Authority.open(where, system_entropy)
+    authority = Authority.open(where, system_entropy, patient=True)
     write_secret(membership, authority.membership(int(time.time())).to_bytes())
     click.echo(f"Wrote {membership}, for members only.  The authority's fingerprint is")
     click.echo(f"  {fingerprint(authority.root)}")
@@ -201,7 +201,7 @@ def policy(where: Path, **changes: int | None) -> None:
     Members fetch it, or are given it anew (export), and use it when their nodes are started again.
     """
     given = {name: value for name, value in changes.items() if value is not None}
-    authority = Authority.open(where, system_entropy)
+    authority = Authority.open(where, system_entropy, patient=True)
     now = int(time.time())
     found = authority.change_policy(now, **given) if given else open_policy(authority.policy(), authority.root, now)
     click.echo(f"{found.domain}: {found.k} copies, at least {found.minimum} on other nodes; ", nl=False)
@@ -267,7 +267,7 @@ def list_issued(config: Path | None, where: Path | None, as_json: bool) -> None:
     List people, nodes and join codes, with the ends of their certificates.
     """
     # Any: what JSON shows.
-    authority = Authority.open(where or _directory(node_config(config)), system_entropy)
+    authority = Authority.open(where or _directory(node_config(config)), system_entropy, patient=True)
     now = int(time.time())
     directory, newest = authority.members(now), authority.all_newest()
     people: list[dict[str, Any]] = [
@@ -309,7 +309,7 @@ def serve(config: Path | None, where: Path, listen: str, address: str) -> None:
     settings = node_config(config)
     home = Home(settings.directory, settings.settings.files)
     home.check()
-    authority = Authority.open(where.resolve(), system_entropy)
+    authority = Authority.open(where.resolve(), system_entropy, patient=True)
     if authority.root != home.credentials(int(time.time())).root:
         raise ConfigError(str(where), "is not the authority of this node")
     text = settings.file.read_text()
@@ -340,7 +340,7 @@ def _served(config: Path | None, where: Path | None, door: str | None) -> tuple[
     assert door is not None
     if not check_where(door):
         raise ConfigError("--door", f"{door!r} is not host:port")
-    return Authority.open(where, system_entropy), door
+    return Authority.open(where, system_entropy, patient=True), door
 
 
 def _directory(settings: Config) -> Path:

@@ -99,7 +99,7 @@ def _authority(path: Path, address: str, machines: int) -> Authority:
     now, domain = int(time.time()), address.rpartition("@")[2]
     if not (path / "root.der").exists():
         return Authority.create(path, domain, system_entropy, now, k=min(3, machines), minimum=min(2, machines - 1))
-    authority = Authority.open(path, system_entropy)
+    authority = Authority.open(path, system_entropy, patient=True)
     if authority.directory_domain(now) != domain:
         raise ConfigError(str(path), f"is the authority of {authority.directory_domain(now)}, not of {domain}")
     return authority

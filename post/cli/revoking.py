@@ -40,7 +40,7 @@ def opened(config: Path | None, where: Path | None) -> Authority:
         if not settings.settings.authority.directory:
             raise ConfigError(f"{settings.file}: authority.directory", "is not set: this node serves no authority")
         where = settings.directory / settings.settings.authority.directory
-    return Authority.open(where, system_entropy)
+    return Authority.open(where, system_entropy, patient=True)
 
 
 def _node(authority: Authority, name: str, now: int) -> str | None:

@@ -8,6 +8,7 @@ import json
 import os
 import stat
 from pathlib import Path
+from threading import Thread
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -178,6 +179,20 @@ class AuthorityTests(SynchronousTestCase):
         self.assertRaises(ConfigError, self.authority.issue_user, REQUEST, "alice@example.org", NOW)
         os.close(held)
         self.authority.issue_user(REQUEST, "alice@example.org", NOW)
+
+    def test_patient(self) -> None:
+        """
+        A command waits until the node has issued what it is about to.
+        """
+        held = lock(self.path / "lock")
+        patient = Authority.open(self.path, ENTROPY, patient=True)
+        issued: list[tuple[bytes, bytes]] = []
+        command = Thread(target=lambda: issued.append(patient.issue_user(REQUEST, "alice@example.org", NOW)))
+        command.start()
+        self.assertEqual([], issued)
+        os.close(held)
+        command.join()
+        self.assertEqual(1, len(issued))
 
 
 class MembershipTests(SynchronousTestCase):

@@ -266,6 +266,8 @@ class SocketTests(MailServicesCase):
                         socket.create_connection(bound, timeout=10).close()
                     except ConnectionRefusedError:
                         break
+                    except ConnectionResetError:
+                        continue  # It was in the queue of the port that was closed.
                 client.sendall(b"\r\nrest\r\n.\r\n")
                 return [lines.readline()[:9], lines.readline()[:9], lines.readline()]
 
