@@ -9,7 +9,7 @@ from enum import StrEnum
 import msgspec
 
 from post.health.durability import Durability
-from post.health.journeys import Journey
+from post.health.journeys import Sent
 from post.node import Status
 
 
@@ -78,7 +78,7 @@ class Mailbox(msgspec.Struct, frozen=True):
     """Records of the log that the ring does not keep yet."""
     durability: Durability | None = None
     surveying: bool = False
-    journeys: tuple[Journey, ...] = ()
+    sent: tuple[Sent, ...] = ()
 
 
 class Facts(msgspec.Struct, frozen=True):

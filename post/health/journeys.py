@@ -1,49 +1,93 @@
 """
-Where each message that a person sent stands, recipient by recipient (pure).
+What a person sent lately, as it is shown: where each message stands (L{post.mail.journeys}), and its subject.
+
+The record of a journey has no subject; it is in the message's header, which is read from the ring once, in the
+background, and remembered.
 """
 
 from __future__ import annotations
 
-from enum import StrEnum
+from collections import OrderedDict
+from collections.abc import Sequence
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
 
 import msgspec
 
+from post.errors import PostError
+from post.mail.headers import field
+from post.mail.journeys import Journey, ShownJourney, shown
+from post.mail.letter import LetterBox
+from post.mail.mime import HEADER_LIMIT
+from post.tasks import Tasks
 
-class Stage(StrEnum):
+SHOWN_LIMIT = 15
+"""Messages shown: those of the last days, for most people."""
+RECIPIENTS_LIMIT = 20
+"""Of one message; of more it is counted how many stand how."""
+SUBJECT_LIMIT = 120
+"""Characters of a subject."""
+KNOWN_LIMIT = 500
+"""Subjects remembered."""
+GONE = "(no copy in Sent)"
+"""Where there is no message, or none any more, whose subject could be read."""
+
+
+class Sent(msgspec.Struct, frozen=True):
     """
-    How far a message has come on its way to one recipient.
-    """
-
-    WAITING = "waiting"
-    """The ring keeps the notification; its delegates offer it to the recipient."""
-    DELIVERED = "delivered"
-    """The recipient has signed that it is filed on k nodes."""
-    REFUSED = "refused"
-    EXPIRED = "expired"
-
-
-class Leg(msgspec.Struct, frozen=True):
-    """
-    The way to one recipient.
-
-    @ivar copies: how many nodes keep the notification while it waits; 0 if that is not known.
-    @ivar at: since when it stands so, unix seconds.
-    @ivar until: how long it waits at most, unix seconds; 0 if it does not wait.
-    """
-
-    recipient: str
-    stage: Stage
-    at: float
-    copies: int = 0
-    until: float = 0.0
-    why: str = ""
-
-
-class Journey(msgspec.Struct, frozen=True):
-    """
-    One message.  C{subject} is for nobody but its sender.
+    One message.  C{subject} is for nobody but its sender, and C{None} while it is not known.
     """
 
-    sent: float
-    subject: str
-    legs: tuple[Leg, ...]
+    journey: ShownJourney
+    subject: str | None
+
+
+class Subjects:
+    """
+    Those of one account's messages.
+    """
+
+    def __init__(self, letters: LetterBox, tasks: Tasks) -> None:
+        self._letters = letters
+        self._tasks = tasks
+        self._known: OrderedDict[bytes, str | None] = OrderedDict()
+        self._reading = False
+
+    def of(self, journeys: Sequence[Journey]) -> tuple[Sent, ...]:
+        """
+        The newest of C{journeys}, which are in that order.  What is not known yet is read, to be known next time.
+        """
+        newest = journeys[:SHOWN_LIMIT]
+        unknown = [journey for journey in newest if journey.message and journey.message not in self._known]
+        if unknown and not self._reading:
+            self._reading = True
+            self._tasks.spawn(self._read(unknown))
+        return tuple(
+            Sent(shown(journey), self._known.get(journey.message) if journey.message else GONE) for journey in newest
+        )
+
+    async def _read(self, journeys: Sequence[Journey]) -> None:
+        try:
+            for journey in journeys:
+                try:
+                    header = await self._letters.read(journey.message, 0, min(journey.size, HEADER_LIMIT))
+                except PostError:
+                    continue  # Asked again when the page is.
+                self._known[journey.message] = subject(header)
+                if len(self._known) > KNOWN_LIMIT:
+                    self._known.popitem(last=False)
+        finally:
+            self._reading = False
+
+
+def subject(header: bytes) -> str:
+    """
+    What stands in the Subject field of a header (RFC 2047), on one line; empty if there is none.
+    """
+    value = (field(header, b"subject") or b"").decode("utf-8", "replace")
+    try:
+        text = str(make_header(decode_header(value)))
+    except (HeaderParseError, LookupError, ValueError):
+        text = value  # Of an unknown charset, or broken: as it was written.
+    line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
+    return line if len(line) <= SUBJECT_LIMIT else f"{line[: SUBJECT_LIMIT - 1]}…"

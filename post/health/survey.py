@@ -37,6 +37,8 @@ REST_S = 10.0
 """At least, between the end of one look and the next."""
 NEWEST, OTHERS = 200, 300
 """Messages looked at in one go: what people worry about, and a sample that shows a fault of one in a hundred."""
+PENDING_LIMIT = 500
+"""Notifications that wait for somebody, the newest."""
 BATCH = 500
 """Handles asked about at a time: 10 KB to each of those who may have them."""
 PAUSE_S = 0.5

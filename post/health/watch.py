@@ -5,6 +5,8 @@ Keeps an eye on a node: looks at the copies of its people's mail, and puts toget
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from itertools import islice
 from random import Random
 
 from twisted.internet.interfaces import IReactorTime
@@ -14,9 +16,11 @@ from zope.interface import implementer
 from post.crypto.certificates import read_identity
 from post.errors import PostError
 from post.health.facts import Certificate, Disk, Facts, Mailbox, Peer, Presence
-from post.health.survey import Survey
-from post.ids import Contact, Key, NodeId
+from post.health.journeys import Subjects
+from post.health.survey import PENDING_LIMIT, Survey
+from post.ids import Contact, Handle, Key, NodeId
 from post.interfaces import IApplication
+from post.mail.interfaces import ISubmission
 from post.node import Node
 from post.tasks import Tasks
 from post.wire import Message
@@ -59,6 +63,7 @@ class Watch:
         self._started = clock.seconds()
         self._tasks = Tasks()
         self._surveys: dict[str, Survey] = {}
+        self._subjects: dict[str, Subjects] = {}
         node.pastry.add_application(self)
 
     def start(self) -> None:
@@ -84,13 +89,14 @@ class Watch:
                     opened.account,
                     opened.mailbox,
                     opened.log,
-                    lambda: (),
+                    partial(_pending, opened.submission),
                     node.policy.k,
                     self._clock,
                     self._random,
                     self._tasks,
                 )
                 survey.start()
+                self._subjects[address] = Subjects(opened.mailbox.letters, self._tasks)
 
     # What Pastry tells.
 
@@ -179,7 +185,8 @@ class Watch:
     def _mailboxes(self) -> list[Mailbox]:
         found = []
         for status in self._node.status().accounts:
-            survey = self._surveys.get(status.address)
+            survey, subjects = self._surveys.get(status.address), self._subjects.get(status.address)
+            journeys = self._node.accounts.opened[status.address].submission.sent() if subjects is not None else ()
             found.append(
                 Mailbox(
                     status.address,
@@ -191,6 +198,15 @@ class Watch:
                     max(0, status.log_records - status.log_kept),
                     survey.found if survey is not None else None,
                     survey is not None and survey.looking,
+                    subjects.of(journeys) if subjects is not None else (),
                 )
             )
         return found
+
+
+def _pending(submission: ISubmission) -> list[Handle]:
+    """
+    Of what waits for somebody, the newest.
+    """
+    waiting = (passage.handle for journey in submission.sent() for passage in journey.waiting() if passage.handle)
+    return list(islice(waiting, PENDING_LIMIT))

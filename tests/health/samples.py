@@ -10,7 +10,8 @@ import msgspec
 
 from post.health.durability import Durability, Kind, Loss
 from post.health.facts import Certificate, Disk, Facts, Mailbox, Peer, Presence
-from post.health.journeys import Journey, Leg, Stage
+from post.health.journeys import Sent
+from post.mail.journeys import ShownJourney, ShownPassage
 from post.node import AccountStatus, Status
 
 NOW = 1_700_000_000.0
@@ -41,19 +42,24 @@ DURABILITY = Durability(
     12,
 )
 
-JOURNEYS = (
-    Journey(
-        NOW - 120,
-        "Minutes <of the meeting>",
-        (
-            Leg(BOB, Stage.DELIVERED, NOW - 119),
-            Leg("carol@example.org", Stage.WAITING, NOW - 120, 3, NOW + 30 * DAY_S),
-            Leg("dave@example.org", Stage.EXPIRED, NOW - 5, why="never came back"),
+SENT = (
+    Sent(
+        ShownJourney(
+            "ab" * 16,
+            int(NOW - 120),
+            4500,
+            3,
+            (
+                ShownPassage(BOB, "delivered", int(NOW - 119), 0, 0),
+                ShownPassage("carol@example.org", "waiting", int(NOW - 120), int(NOW + 30 * DAY_S), 3),
+                ShownPassage("dave@example.org", "expired", int(NOW - 5), int(NOW - 5), 3),
+            ),
         ),
+        "Minutes <of the meeting>",
     ),
 )
 
-MAILBOX = Mailbox(ALICE, True, True, "", 12, 5, 0, DURABILITY, False, JOURNEYS)
+MAILBOX = Mailbox(ALICE, True, True, "", 12, 5, 0, DURABILITY, False, SENT)
 
 STATUS = Status(
     "node1",

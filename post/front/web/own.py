@@ -4,15 +4,17 @@ The parts of the page that are for one person: how safe their mail is, and where
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from twisted.web.template import Tag
 
 from post.front.web.sections import card, definitions, pill, table
-from post.front.web.words import Child, ago, count, el, listed, short, span
+from post.front.web.words import Child, ago, count, el, listed, short, size, span
 from post.health.durability import Durability, Kind, Loss
 from post.health.facts import Facts, Mailbox
-from post.health.journeys import Journey, Leg, Stage
+from post.health.journeys import RECIPIENTS_LIMIT, Sent
+from post.mail.journeys import ShownPassage
 
 NUMBERS = {1: "one", 2: "two", 3: "three"}
 KINDS = {
@@ -23,6 +25,15 @@ KINDS = {
     "pending mail": "On its way to others",
 }
 """By the survey's names for its classes."""
+STANDINGS = {
+    "waiting": ("waiting", "note"),
+    "delivered": ("delivered", "good"),
+    "handed_on": ("handed on", "good"),
+    "expired": ("not delivered", "alarm"),
+    "refused": ("refused", "alarm"),
+    "unknown": ("not known", "warning"),
+}
+"""How a message stands with one recipient: what it is called, and how it is shown."""
 
 
 def mail(facts: Facts, mailbox: Mailbox) -> Tag:
@@ -109,24 +120,36 @@ def sent(facts: Facts, mailbox: Mailbox) -> Tag:
     """
     Where each message that somebody sent stands.
     """
-    if not mailbox.journeys:
+    if not mailbox.sent:
         return card("Sent", "sent", el("p", "Nothing was sent from here lately.", class_="quiet"))
-    items = [el("li", _journey(journey, facts)) for journey in mailbox.journeys]
+    items = [el("li", _message(each, facts)) for each in mailbox.sent]
     return card("Sent", "sent", el("ol", items, class_="journeys"))
 
 
-def _journey(journey: Journey, facts: Facts) -> Sequence[Child]:
-    subject = journey.subject or "(no subject)"
-    head = el("p", el("strong", subject), " ", el("span", ago(facts.now - journey.sent), class_="quiet"))
-    return [head, el("ul", [el("li", *_leg(leg, facts), data_stage=leg.stage.value) for leg in journey.legs])]
+def _message(message: Sent, facts: Facts) -> Sequence[Child]:
+    journey = message.journey
+    subject = "…" if message.subject is None else message.subject or "(no subject)"
+    kept = f"stored on {count(journey.copies, 'node')}, " if journey.copies else ""
+    when = f"{kept}{size(journey.size)}, {ago(facts.now - journey.at)}"
+    head = el("p", el("strong", subject), " ", el("span", when, class_="quiet"))
+    shown = journey.recipients[:RECIPIENTS_LIMIT]
+    items = [el("li", *_way(each, facts), data_stage=each.standing) for each in shown]
+    if rest := journey.recipients[RECIPIENTS_LIMIT:]:
+        standings = Counter(each.standing for each in rest)
+        said = listed(f"{number} {STANDINGS.get(name, (name, ''))[0]}" for name, number in standings.items())
+        items.append(el("li", f"{count(len(rest), 'more recipient')}: {said}", class_="quiet"))
+    return [head, el("ul", items)]
 
 
-def _leg(leg: Leg, facts: Facts) -> tuple[Child, ...]:
-    if leg.stage is Stage.DELIVERED:
-        said: Child = f"filed and receipted {ago(facts.now - leg.at)}"
-        return pill("delivered", "good"), " ", leg.recipient, " ", el("span", said, class_="quiet")
-    if leg.stage is Stage.WAITING:
-        kept = f"kept by {count(leg.copies, 'node')}" if leg.copies else "kept by the ring"
-        until = f", {span(leg.until - facts.now)} more at most" if leg.until else ""
-        return pill("waiting", "note"), " ", leg.recipient, " ", el("span", kept + until, class_="quiet")
-    return pill(leg.stage.value, "alarm"), " ", leg.recipient, " ", el("span", leg.why, class_="quiet")
+def _way(passage: ShownPassage, facts: Facts) -> tuple[Child, ...]:
+    word, how = STANDINGS.get(passage.standing, (passage.standing, "note"))
+    said = ago(facts.now - passage.since)
+    if passage.standing == "waiting":
+        kept = f"the notification is on {count(passage.copies, 'node')}" if passage.copies else "the ring keeps it"
+        until = f", for {span(passage.expires - facts.now)} at most" if passage.expires else ""
+        said = f"until they are back: {kept}{until}"
+    elif passage.standing == "unknown":
+        said = "it waited to the end; nobody knows whether it was fetched"
+    elif passage.standing == "expired":
+        said = "they were not there for all the time that it waited"
+    return pill(word, how), " ", passage.address, " ", el("span", said, class_="quiet")

@@ -160,7 +160,7 @@ class LoginTests(SiteTestCase):
         One sees one's own mail, and nothing of what concerns others who live here.
         """
         theirs = msgspec.structs.replace(MAILBOX, address="bob@example.org", trouble="a secret of bob's")
-        ours = msgspec.structs.replace(MAILBOX, journeys=())
+        ours = msgspec.structs.replace(MAILBOX, sent=())
         self.facts = facts(mailboxes=(ours, theirs))
         self.log_in()
         page = self.get().text
