@@ -39,7 +39,7 @@ from post.front.certificate import certificate_end, mail_certificate
 from post.front.service import MailServices
 from post.front.web.service import WebService
 from post.gateway.outgoing import OutgoingService
-from post.gateway.service import check_role
+from post.gateway.service import InboundService, check_role
 from post.health.facts import Certificate
 from post.health.summary import summary
 from post.health.watch import Watch
@@ -131,6 +131,7 @@ class NodeService(Service):
         self._mail: MailServices | None = None
         self._watch: Watch | None = None
         self._web: WebService | None = None
+        self._inbound: InboundService | None = None
         self._control: Any = None  # A listening port.
         self._moving: MovingService | None = None
         self._supervisor = Supervisor()
@@ -199,6 +200,9 @@ class NodeService(Service):
         mail.listen()
         self._moving = MovingService(self._reactor, self._config.directory, node.accounts, self._policy.size_limit)
         self._show(node, watch)
+        if node.inbound is not None and settings.mail.smtp:
+            self._inbound = InboundService(self._reactor, self._config, node.inbound, self._tls)
+            self._inbound.listen()
         self._watch_directory()
         self.log.info("{name} serves", name=settings.name)
         self._supervisor.tell(READY)
@@ -389,6 +393,8 @@ class NodeService(Service):
             await self._mail.stop()
         if self._moving is not None:
             await self._moving.stop()
+        if self._inbound is not None:
+            await self._inbound.stop()
         await self._affiliation.stop()
         if self._control is not None:
             await self._control.stopListening()

@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from twisted.internet.ssl import CertificateOptions, TLSVersion
 
@@ -36,14 +37,21 @@ def mail_certificate(directory: Path, now: int) -> CertificateOptions:
     if not key_file.exists() and not certificate_file.exists():
         # The key first: a key without a certificate is what a crash may leave, and is enough to go on from.
         write_secret(key_file, SigningKey.generate(system_entropy).to_pem())
-    try:
-        key = serialization.load_pem_private_key(read_secret(key_file), None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise ConfigError(str(key_file), f"cannot be used: {error}") from None
     if not certificate_file.exists():
+        key = _load_key(key_file)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise ConfigError(str(certificate_file), f"is missing, and {key_file.name} is not one of ours")
         write_file(certificate_file, _make(key, now).public_bytes(serialization.Encoding.PEM))
+    return load_certificate(key_file, certificate_file)
+
+
+def load_certificate(key_file: Path, certificate_file: Path) -> CertificateOptions:
+    """
+    TLS with this key, and this certificate with those that lead to its authority behind it (both PEM).
+
+    @raise ConfigError: if they cannot be used.
+    """
+    key = _load_key(key_file)
     try:
         certificate, *above = x509.load_pem_x509_certificates(read_file(certificate_file))
         public = certificate.public_key()
@@ -71,6 +79,13 @@ def certificate_end(directory: Path) -> int:
         return int(x509.load_pem_x509_certificates(read_file(file))[0].not_valid_after_utc.timestamp())
     except ValueError as error:
         raise ConfigError(str(file), f"cannot be used: {error}") from None
+
+
+def _load_key(key_file: Path) -> PrivateKeyTypes:
+    try:
+        return serialization.load_pem_private_key(read_secret(key_file), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ConfigError(str(key_file), f"cannot be used: {error}") from None
 
 
 def _make(key: ec.EllipticCurvePrivateKey, now: int) -> x509.Certificate:

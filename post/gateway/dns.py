@@ -8,10 +8,10 @@ forger, because a resolver was slow.  Libraries that wait for answers in threads
 from __future__ import annotations
 
 import concurrent.futures
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, TypeVar
 
 import idna
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
@@ -38,6 +38,8 @@ UNDER_WAY_LIMIT = 500
 """Questions at once: each has a socket."""
 
 RESOLV_CONF = "/etc/resolv.conf"
+
+_T = TypeVar("_T")
 
 
 class NoSuchName(NotFound):
@@ -166,9 +168,19 @@ class Dns:
         """
         The names that an IP address says it has.  It may say anything: see whether they lead back.
         """
-        return [
-            _text(record.name.name) for record in await self._records(reverse_name(address), dns.PTR, "lookupPointer")
-        ]
+        return await self.reverse(reverse_name(address))
+
+    async def reverse(self, name: str) -> list[str]:
+        """
+        The same by the name under which it is recorded.
+        """
+        return [_text(record.name.name) for record in await self._records(name, dns.PTR, "lookupPointer")]
+
+    async def listed(self, address: str, zone: str) -> list[str]:
+        """
+        What the block list C{zone} has on an IP address (RFC 5782).
+        """
+        return await self.a(f"{reverse_name(address).rpartition('.')[0].rpartition('.')[0]}.{zone}")
 
     async def _records(self, name: str, kind: int, method: str) -> list[Any]:
         """
@@ -241,30 +253,36 @@ class BlockingDns:
     The same for code that waits in a thread.  Never to be used in the reactor's own.
     """
 
-    def __init__(self, reactor: Any, asked: Dns, deadline_s: float = DEADLINE_S) -> None:  # Any: threads and time.
+    def __init__(self, reactor: Any, asked: Dns, until: float | None = None) -> None:  # Any: threads and time.
+        """
+        @param until: when (unix seconds) no question is answered any more; C{None}: each has the usual deadline.
+        """
         self._reactor = reactor
-        self._deadline_s = deadline_s
+        self._until = until
         self.asked = asked
 
-    def call(self, question: Callable[[], Any]) -> Any:  # A coroutine function of L{Dns} with its argument.
+    def call(self, question: Callable[[Dns], Coroutine[Any, Any, _T]]) -> _T:
         """
-        The result of C{question()}, which runs in the reactor.
+        The result of C{question}, such as C{lambda dns: dns.a("example.net")}, which runs in the reactor.
 
-        @raise NoSuchName, NoRecords, DnsUnavailable: as it does, or the last if the reactor does not answer.
+        @raise NoSuchName, NoRecords, DnsUnavailable: as it does, or the last if there is no time left.
         """
-        answer: concurrent.futures.Future[Any] = concurrent.futures.Future()
-        self._reactor.callFromThread(self._begin, question, answer)
+        left_s = DEADLINE_S + 1 if self._until is None else self._until - self._reactor.seconds()
+        if left_s <= 0:
+            raise DnsUnavailable("no time left")
+        answer: concurrent.futures.Future[_T] = concurrent.futures.Future()
+        self._reactor.callFromThread(self._begin, question(self.asked), answer)
         try:
-            return answer.result(self._deadline_s + 1)
+            return answer.result(left_s)
         except concurrent.futures.TimeoutError:
             raise DnsUnavailable("no answer") from None
 
     @staticmethod
-    def _begin(question: Callable[[], Any], answer: concurrent.futures.Future[Any]) -> None:
+    def _begin(question: Coroutine[Any, Any, _T], answer: concurrent.futures.Future[_T]) -> None:
         def failed(failure: Failure) -> None:
             error = failure.value
             if failure.check(CancelledError) or not isinstance(error, Exception):
                 error = DnsUnavailable("stopped")
             answer.set_exception(error)
 
-        Deferred.fromCoroutine(question()).addCallbacks(answer.set_result, failed)
+        Deferred.fromCoroutine(question).addCallbacks(answer.set_result, failed)

@@ -14,7 +14,7 @@ APPLICATION = "mail"
 REPORT = "report"
 """The application of what a gateway says itself about mail that it relays."""
 SUBJECT_LIMIT = 256
-TRACE_LIMIT = 2048
+TRACE_LIMIT = 4096
 
 
 class MailNotice(Document, frozen=True):

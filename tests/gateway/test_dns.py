@@ -123,9 +123,9 @@ class RealDnsTests(TestCase):
         """
 
         def ask() -> list[object]:
-            found: list[object] = [self.blocking.call(lambda: self.dns.a("four.example"))]
+            found: list[object] = [self.blocking.call(lambda dns: dns.a("four.example"))]
             try:
-                self.blocking.call(lambda: self.dns.a("nothing.example"))
+                self.blocking.call(lambda dns: dns.a("nothing.example"))
             except NoSuchName as error:
                 found.append(type(error))
             return found

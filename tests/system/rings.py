@@ -171,6 +171,15 @@ class Ring:
         """
         subprocess.run(self.command("--start", name), check=True, timeout=150)
 
+    def configure(self, name: str, settings: str) -> None:
+        """
+        Add lines to the last section of a node's settings, and start it anew.
+        """
+        self.stop_node(name)
+        with (self.home(name) / "node.toml").open("a") as file:
+            file.write(f"{settings}\n")
+        self.start_node(name)
+
     def kill(self, name: str, wipe: bool = False) -> None:
         """
         SIGKILL, and with C{wipe} its disk goes too.
