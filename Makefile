@@ -26,10 +26,11 @@ format: $(VENV)/installed-for-tests
 	$(BIN)/ruff format post tests benchmarks twisted
 	$(BIN)/ruff check --fix post tests benchmarks twisted
 
-bench: $(VENV)/installed
+bench: $(VENV)/installed-for-tests
 	$(BIN)/python benchmarks/mail.py
 	$(BIN)/python benchmarks/pending.py
 	$(BIN)/python benchmarks/recovery.py
+	$(BIN)/python benchmarks/mx.py
 
 # Long campaigns with fresh seeds.  A seed that fails is printed with the command that repeats it.
 soak: $(VENV)/installed-for-tests
