@@ -31,6 +31,7 @@ bench: $(VENV)/installed-for-tests
 	$(BIN)/python benchmarks/pending.py
 	$(BIN)/python benchmarks/recovery.py
 	$(BIN)/python benchmarks/mx.py
+	$(BIN)/python benchmarks/page.py
 
 # Long campaigns with fresh seeds.  A seed that fails is printed with the command that repeats it.
 soak: $(VENV)/installed-for-tests
