@@ -12,7 +12,9 @@ One package per layer, each importing only what stands above it here:
   - L{post.node}: a whole node, composed from transport, clock, chance, disk and keys
   - L{post.net} and L{post.sim}: the transport of the real world, and that of the imaginary one
   - L{post.smtp} and L{post.front}: what mail programs talk to
+  - L{post.gateway}: mail servers of the Internet (POST, section 5)
   - L{post.ca}: the authority
+  - L{post.daemon}: a node on the real network and disk
   - L{post.tap} and L{post.cli}: C{twistd post} and C{post}
 
 Read next: C{ids.py}, C{pastry/leafset.py}, C{past/blocks.py}, C{messaging/log.py}, C{mail/folder.py}, C{node.py},

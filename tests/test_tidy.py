@@ -37,6 +37,7 @@ RANKS: tuple[tuple[str, ...], ...] = (
     ("health",),
     ("net", "sim", "front", "home"),
     ("gateway", "ca", "moving"),
+    ("daemon",),
     ("tap", "cli"),
 )
 """Each row may import the rows above it.  Of one row, only the first and second may import one another (downward)."""
@@ -46,7 +47,7 @@ SIBLINGS_APART = frozenset(
     {"past", "scribe", "notices", "mail", "im", "net", "sim", "front", "gateway", "ca", "moving"}
 )
 
-WORLDLY = frozenset({"tap", "cli", "lifeline", "sim", "control", "process", "supervision"})
+WORLDLY = frozenset({"daemon", "tap", "cli", "lifeline", "sim", "control", "process", "supervision"})
 """Where the real world is touched (or, for the simulator, imitated)."""
 
 FORBIDDEN_CALLS = frozenset(
