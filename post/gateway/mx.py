@@ -24,7 +24,7 @@ from post.gateway.verification import Advice, Verdict, Verifier
 from post.mail.headers import raw_fields
 from post.mail.interfaces import IInbound, Octets, RecipientOutside, RecipientUnknown
 from post.mail.mime import header_end
-from post.smtp.grammar import Syntax, path
+from post.smtp.grammar import Syntax, host_name, path
 from post.smtp.replies import Reply
 from post.smtp.server import COMMANDS, CONNECTIONS_LIMIT, RECIPIENTS_LIMIT, SmtpFactory, SmtpServer
 
@@ -96,7 +96,8 @@ class MxProtocol(SmtpServer):
         try:
             for name in (await dns.ptr(self._source))[:3]:
                 if self._source in await dns.addresses(name):
-                    self._named = name
+                    # Whoever has an address has its name: any octets.
+                    self._named = host_name(name.encode("utf-8", "replace"))
                     return
         except (NotFound, DnsUnavailable, ValueError):
             pass

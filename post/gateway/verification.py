@@ -115,7 +115,7 @@ class Verifier:
         if len(domains) > AUTHORS_LIMIT:
             authors.append(_Author("permerror", "", advice=Advice.JUNK))
         worst = max(authors, key=lambda each: each.advice, default=_Author("none", ""))
-        uncertain = any(found.result == "temperror" for found in (spf, *dkim))
+        uncertain = any(found.result == "temperror" for found in (spf, *dkim)) or worst.result == "temperror"
         return Verdict(
             self._field(spf, bool(sender), dkim, authors), worst.advice, uncertain and worst.advice > 0, worst.domain
         )
@@ -129,7 +129,9 @@ class Verifier:
         try:
             policy, own = await self._policy(domain)
         except DnsUnavailable:
-            return _Author("temperror", domain)
+            # Aligned under any policy, or it has to come again: what a failing name server hides may be "reject".
+            spoken_for = domain in (*sent, *signed)
+            return _Author("temperror", domain, advice=Advice.ACCEPT if spoken_for else Advice.REJECT)
         except (Error, NotFound):
             return _Author("none", domain)
         wish = _wish(policy, own)

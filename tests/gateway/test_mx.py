@@ -86,6 +86,7 @@ class FakeDns:
     """
 
     listed_addresses: tuple[str, ...] = ()
+    name = "mx.b.example"
 
     async def ptr(self, address: str) -> list[str]:
         """
@@ -93,7 +94,7 @@ class FakeDns:
         """
         if address != "192.0.2.1":
             raise NoSuchName(address)
-        return ["mx.b.example"]
+        return [self.name]
 
     async def addresses(self, name: str) -> list[str]:
         """
@@ -184,6 +185,18 @@ class MxTests(SynchronousTestCase):
         self.assertEqual(("eve@b.example", ["alice@example.org"], False), (sender, recipients, junk))
         self.assertEqual(b"From: eve@b.example\r\n\r\nHello.\r\n", message)
         self.assertTrue(trace.startswith(RESULTS + b"Received: from mx.b.example (mx.b.example [192.0.2.1])"), trace)
+
+    def test_reverse_name(self) -> None:
+        """
+        What a stranger's DNS calls their machine is no more than a name in the Received field.
+        """
+        for name in ("x) by bank (y.example", "b\u00fc.example", "a\r\nSubject: forged"):
+            self.dns.name = name
+            self.assertEqual("250 2.0.0", self.talk(ENVELOPE, LETTER)[-1])
+            trace = self.inbound.taken[-1][3]
+            self.assertNotIn(b"by bank", trace)
+            self.assertEqual(2, trace.count(b"("), trace)  # The other says what we are.
+            self.assertNotIn(b"\nSubject", trace)
 
     def test_no_relay(self) -> None:
         """

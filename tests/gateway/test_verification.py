@@ -43,6 +43,8 @@ ZONE: Zone = {
     "loop.example": {"TXT": ["v=spf1 include:loop.example -all"]},
     "broken.example": {"FAIL": True},
     "_dmarc.broken.example": {"TXT": ["v=DMARC1; p=reject"]},
+    "_dmarc.silent.example": {"FAIL": True},
+    "silent.example": {"TXT": ["v=spf1 ip4:192.0.2.1 -all"]},
 }
 
 
@@ -154,6 +156,11 @@ class VerifierTests(TestCase):
             verdict = await self.examine(letter("x@broken.example"), "192.0.2.9", "x@broken.example")
             self.assertIn(b"spf=temperror", verdict.results)
             self.assertEqual((Advice.REJECT, True), (verdict.advice, verdict.uncertain))
+            # The same if it is the policy that cannot be had, but for mail that any policy would let in.
+            for source, advice in (("192.0.2.9", Advice.REJECT), ("192.0.2.1", Advice.ACCEPT)):
+                verdict = await self.examine(letter("x@silent.example"), source, "x@silent.example")
+                self.assertIn(b"dmarc=temperror", verdict.results)
+                self.assertEqual((advice, advice > 0), (verdict.advice, verdict.uncertain))
             # What our name server says of its own failure.
             self.flushLoggedErrors(ResolverError)
 
