@@ -24,7 +24,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))  # Postfix and the name server are those of the tests.
 
 from tests.gateway.names import NameServer, Zone
-from tests.system.postfix import Postfix, free_port
+from tests.system.ports import free_ports
+from tests.system.postfix import Postfix
 from tests.system.rings import Ring, place
 
 ZONE: Zone = {
@@ -69,7 +70,7 @@ def measure(messages: int, rounds: int) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     with (
         tempfile.TemporaryDirectory() as scratch,
-        NameServer(Path(scratch), free_port(), ZONE) as names,
+        NameServer(Path(scratch), free_ports(1)[0], ZONE) as names,
         Ring(options=("--gateway", "--dns", names.place)) as ring,
         Postfix("other.example") as postfix,
     ):

@@ -16,13 +16,16 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # Free ports are chosen as in the tests.
+
+from tests.system.ports import free_ports
 
 ROOT = Path(__file__).parent.parent
 POST = (sys.executable, "-m", "post.cli")
@@ -132,20 +135,6 @@ def post(*arguments: str, stdin: str | None = None) -> str:
     if result.returncode:
         raise SystemExit(f"post {' '.join(arguments)}: {result.stdout}{result.stderr}")
     return result.stdout
-
-
-def free_ports(count: int) -> list[int]:
-    """
-    Ports that nobody has.
-    """
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
 
 
 def fill(machine: Machine, messages: int) -> None:

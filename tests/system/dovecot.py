@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.programs import need
-from tests.system.machines import free_ports
+from tests.system.ports import free_ports
 from tests.system.rings import GRACE_S, wait_for
 
 PASSWORD = "old-secret"

@@ -8,7 +8,6 @@ import imaplib
 import os
 import re
 import smtplib
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,24 +19,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from post import control
 from post.errors import PostError
 from tests.cli.commands import post
+from tests.system.ports import free_ports
 from tests.system.rings import GRACE_S, mail, wait_for
 
 ROOT = Path(__file__).parent.parent.parent
 TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
-
-
-def free_ports(count: int) -> list[int]:
-    """
-    Ports that nobody has.
-    """
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
 
 
 class Machine:

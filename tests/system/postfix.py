@@ -17,6 +17,7 @@ from types import TracebackType
 from unittest import SkipTest
 
 from tests.programs import EVERYTHING, need
+from tests.system.ports import free_ports
 from tests.system.rings import wait_for
 
 SERVICES = """\
@@ -42,16 +43,6 @@ scache unix - - n - 1 scache
 """
 
 
-def free_port() -> int:
-    """
-    A port that nobody has.
-    """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 class Postfix:
     """
     A running Postfix; use it in a C{with} statement.
@@ -70,7 +61,7 @@ class Postfix:
             raise SkipTest("Postfix has to be started by root")
         self._program = need("postfix", {"PATH": f"{os.environ.get('PATH', '')}:/usr/sbin"})
         self.domain = domain
-        self.port = port or free_port()
+        self.port = port or free_ports(1)[0]
         self.place = f"127.0.0.1:{self.port}"
         self.directory = Path(tempfile.mkdtemp(prefix="postfix-"))
         self.directory.chmod(0o755)

@@ -23,7 +23,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.gateway.names import NameServer, Zone
 from tests.programs import need
-from tests.system.postfix import Postfix, free_port
+from tests.system.ports import free_ports
+from tests.system.postfix import Postfix
 from tests.system.rings import PATIENCE_S, Ring, place, wait_for
 
 ORIGIN = b"X-POST-Origin: internet; not verified by POST\r\n"
@@ -130,7 +131,7 @@ class GatewayTests(SynchronousTestCase):
         What Postfix sends is in Alice's Inbox to the octet, below lines that say where it came from and what was
         verified; greylisted at first, when Postfix comes again.  Who is nobody here is refused, and forged mail too.
         """
-        with NameServer(self.scratch, free_port(), self.elsewhere.zone) as names, self.ring(names) as ring:
+        with NameServer(self.scratch, free_ports(1)[0], self.elsewhere.zone) as names, self.ring(names) as ring:
             ring.configure("node5", "greylist_s = 2")
             with self.postfix(ring) as postfix:
                 message = self.elsewhere.signed(letter("from outside"))
@@ -197,7 +198,7 @@ class GatewayTests(SynchronousTestCase):
         The gateway is killed and its disk wiped as soon as Postfix has its 250, while the recipient is away: the
         message arrives, once.
         """
-        with NameServer(self.scratch, free_port(), self.elsewhere.zone) as names, self.ring(names) as ring:
+        with NameServer(self.scratch, free_ports(1)[0], self.elsewhere.zone) as names, self.ring(names) as ring:
             ring.configure("node5", "greylist_s = 0")
             ring.stop_node("node1")
             with self.postfix(ring) as postfix:

@@ -18,7 +18,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.gateway.names import NameServer
 from tests.gateway.trust import Trust, WebServer
 from tests.programs import need
-from tests.system.postfix import Postfix, free_port
+from tests.system.ports import free_ports
+from tests.system.postfix import Postfix
 from tests.system.rings import Ring, wait_for
 
 GATEWAYS = ("node4", "node5")
@@ -59,7 +60,7 @@ class OutboundTests(SynchronousTestCase):
             "null.example": {"MX": [[0, ""]]},
             "example.org": {"MX": [[10, "node4.example.org"], [10, "node5.example.org"]]},
         }
-        names = NameServer(self.scratch, free_port(), self.zone)
+        names = NameServer(self.scratch, free_ports(1)[0], self.zone)
         names.__enter__()
         self.addCleanup(names.__exit__, None, None, None)
         self.names = names
