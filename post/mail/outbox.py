@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from post.crypto.names import canonical, canonical_domain, split
-from post.errors import BadSignature, Conflict, NotFound, PostError
+from post.errors import BadSignature, Conflict, NotFound, Overloaded, PostError
 from post.ids import Handle, NodeId
 from post.interfaces import Entropy
 from post.mail.gateways import Gateways
@@ -45,6 +45,8 @@ from post.wire import StorageClass, pack
 
 LISTED_LIMIT = 1000
 """Entries shown at once."""
+AGAIN_LIMIT = 100
+"""How often the same message is sent again to somebody who has been given up: each time is another entry to look at."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,32 @@ class Outbox:
         return [passage for each in done for passage in each]
 
     async def _send(self, sender: str, parcel: _Parcel, letter: Letter) -> list[Passage]:
-        handle = outbound_handle(self._node_id, parcel.slot)
+        """
+        Have it kept.  If it was sent before, it is the same entry; but for whom that has been given up, by whichever
+        gateway, it is another one: their notice says that it may be sent once more.
+        """
+        passages: dict[str, Passage] = {}
+        for _ in range(AGAIN_LIMIT):
+            handle = outbound_handle(self._node_id, parcel.slot)
+            data, expires = pack(Queued(1, await self._entry(sender, parcel, letter), b"")), parcel.accepted + LIFE_S
+            copies, failed = self._past.k, tuple[str, ...]()
+            try:
+                copies = (await self._past.insert(OUTBOUND, handle, data, StorageClass.PENDING, expires)).copies
+            except Conflict:
+                # A gateway is or was at it already.  That it is about the same follows from the handle.
+                progress, said = await self._stage(handle)
+                if progress is not None and said is not None and progress.state == ENDED:
+                    failed = said.failed
+            for each in parcel.recipients:
+                passages[each] = Passage(each, Standing.WAITING, parcel.accepted, expires, copies, handle)
+            again = tuple(each for each in parcel.recipients if each in failed)
+            if not again:
+                return list(passages.values())
+            slot = slot_of(self._account.naming, handle.packed(), sender, again)
+            parcel = replace(parcel, slot=slot, recipients=again)
+        raise Overloaded("the same message too often")
+
+    async def _entry(self, sender: str, parcel: _Parcel, letter: Letter) -> bytes:
         outgoing = Outgoing(
             1,
             self._account.address,
@@ -149,23 +176,15 @@ class Outbox:
             parcel.accepted,
             parcel.slot,
         )
-        entry = make_entry(
+        return make_entry(
             outgoing,
             self._account.signer,
             self._secret(parcel.slot),
-            await self._gateways.keys(handle),
+            await self._gateways.keys(outbound_handle(self._node_id, parcel.slot)),
             self._node_id,
             self._signer(),
             self._entropy,
         )
-        data, expires = pack(Queued(1, entry, b"")), parcel.accepted + LIFE_S
-        copies = self._past.k
-        try:
-            copies = (await self._past.insert(OUTBOUND, handle, data, StorageClass.PENDING, expires)).copies
-        except Conflict:
-            # It was sent before, and a gateway is at it already.  That it is about the same follows from the handle.
-            pass
-        return [Passage(each, Standing.WAITING, parcel.accepted, expires, copies, handle) for each in parcel.recipients]
 
     def _secret(self, slot: bytes) -> bytes:
         return secret_of(self._account.masters[0], slot)

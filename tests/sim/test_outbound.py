@@ -175,6 +175,25 @@ class OutboundTests(SynchronousTestCase):
         self.assertNotIn(b"yvonne", report.partition(b"text/rfc822-headers")[0])
         self.assertEqual({"yvonne@example.net": 1}, dict(story.internet.taken))
 
+    def test_sent_once_more(self) -> None:
+        """
+        What was given up for somebody, and is sent once more as the notice suggests, is tried once more for them: the
+        same octets are accepted again, and that means something.  Whoever has got it gets it no second time.
+        """
+        story = Story(4)
+        story.internet.says = lambda recipient: refused(recipient) if recipient == XAVIER else None
+        for expected in (1, 2):
+            story.send(XAVIER, "yvonne@example.net")
+            story.settle()
+            self.assertEqual(expected, len(story.world.folder("alice")))
+        story.internet.says = lambda recipient: None
+        for _ in range(2):
+            story.send(XAVIER, "yvonne@example.net")
+            story.settle()
+        self.assertEqual({XAVIER: 1, "yvonne@example.net": 1}, dict(story.internet.taken))
+        [journey] = story.world.node("node1").accounts.submission("alice@example.org").sent()
+        self.assertEqual({Standing.HANDED_ON}, {passage.standing for passage in journey.passages})
+
     def test_told_once(self) -> None:
         """
         A gateway that is lost when it has told the sender, and before it has written that: the next one finds the same,
