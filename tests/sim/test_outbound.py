@@ -12,11 +12,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from post.crypto.trust import Taken, Trust
-from post.errors import PostError
+from post.errors import PostError, Unreachable
 from post.mail.interfaces import RecipientOutside, SenderRefused
 from post.mail.outbound import DONE, OUTBOUND
 from post.mail.records import Standing
-from post.mail.relay import IRelay, Outcome, Verdict
+from post.mail.relay import IRelay, Outcome, Tell, Told, Verdict
 from post.sim.world import World
 from tests.sim.outside import SCHEDULE, Internet, Relay
 
@@ -210,6 +210,40 @@ class OutboundTests(SynchronousTestCase):
         story.settle()
         self.assertEqual(2, len({name for name, _ in story.internet.tried}))
         self.assertEqual(1, len(story.world.folder("alice")))
+
+    def test_told_late(self) -> None:
+        """
+        A gateway that cannot tell the sender for a while still says that it is at it: no other one takes it up, and
+        whoever has got it gets it no second time.
+        """
+        story = Story(8)
+        story.internet.says = lambda recipient: refused(recipient) if recipient == XAVIER else None
+        until = story.world.clock.seconds() + 1000
+        for name in GATEWAYS:
+            relaying = story.world.node(name).outside.relaying
+            assert relaying is not None
+            relaying._tell = self.telling(story, relaying._tell, until)
+        story.send(XAVIER, "yvonne@example.net")
+        [handle] = {item.handle for m in story.world.machines.values() for item in m.store.of_kind(OUTBOUND)}
+        for name in GATEWAYS:  # Both know of it, as when one was not heard for a moment.
+            outside = story.world.node(name).outside
+            assert outside.relaying is not None
+            story.world.do(outside.relaying.offered(handle))
+        story.settle()
+        self.assertEqual(({"yvonne@example.net": 1}, 1), (dict(story.internet.taken), len(story.internet.tried)))
+        self.assertEqual(1, len(story.world.folder("alice")))
+
+    def telling(self, story: Story, tell: Tell, until: float) -> Tell:
+        """
+        C{tell}, which does not succeed before C{until}.
+        """
+
+        async def late(told: Told) -> None:
+            if story.world.clock.seconds() < until:
+                raise Unreachable("nobody")
+            await tell(told)
+
+        return late
 
     def test_followed(self) -> None:
         """
