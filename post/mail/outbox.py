@@ -5,13 +5,14 @@ on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from post.crypto.names import canonical, canonical_domain, split
+from post.crypto.trust import Revoked, check_revoked
 from post.errors import BadSignature, Conflict, NotFound, Overloaded, PostError
 from post.ids import Handle, NodeId
 from post.interfaces import Entropy
@@ -30,21 +31,25 @@ from post.mail.outbound import (
     Queued,
     Said,
     make_entry,
+    open_entry,
     open_said,
     outbound_handle,
     progress_in,
     secret_of,
     slot_of,
+    waybill_in,
 )
 from post.mail.records import Passage, Standing
 from post.messaging.account import Account
 from post.messaging.dispatch import Signer
 from post.past.node import Past
 from post.tasks import gather
-from post.wire import StorageClass, pack
+from post.wire import StorageClass, pack, unpack
 
 LISTED_LIMIT = 1000
 """Entries shown at once."""
+SETTLED_S = 600
+"""After the key that signed an entry was revoked: every gateway that is there knows by then, and sends it no more."""
 AGAIN_LIMIT = 100
 """How often the same message is sent again to somebody who has been given up: each time is another entry to look at."""
 
@@ -92,10 +97,12 @@ class Outbox:
         gateways: Gateways,
         node_id: NodeId,
         signer: Callable[[], Signer],
+        root: bytes,
         clock: IReactorTime,
         entropy: Entropy,
     ) -> None:
         self._account = account
+        self._root = root
         self._past = past
         self._gateways = gateways
         self._node_id = node_id
@@ -188,6 +195,46 @@ class Outbox:
 
     def _secret(self, slot: bytes) -> bytes:
         return secret_of(self._account.masters[0], slot)
+
+    async def renew(self, passages: Sequence[Passage]) -> list[Passage]:
+        """
+        Of C{passages}, what has been signed by a machine of ours that is lost: no gateway sends it any longer, since
+        its key is revoked.  It was accepted all the same, so it is handed over again under the present key; returns
+        where that waits.  Doing it again changes nothing.
+
+        @raise PostError: if that cannot be done now.
+        """
+        if len(self._account.masters) == 1:
+            return []  # No machine has been lost.
+        found: list[Passage] = []
+        for handle in dict.fromkeys(passage.handle for passage in passages if passage.handle is not None):
+            found += await self._renew(handle, {each.address for each in passages if each.handle == handle})
+        return found
+
+    async def _renew(self, handle: Handle, waiting: Container[str]) -> list[Passage]:
+        try:
+            data = await self._past.furthest(OUTBOUND, handle)
+        except NotFound:
+            return []
+        entry, progress, now = unpack(Queued, data).entry, progress_in(data), int(self._clock.seconds())
+        if not entry or (progress is not None and progress.state == TRYING and progress.due > now):
+            return []
+        waybill = waybill_in(entry)
+        for master in self._account.masters:
+            secret = secret_of(master, waybill.slot)
+            try:
+                outgoing, author = open_entry(waybill, secret, self._root)
+            except BadSignature:
+                continue
+            try:
+                check_revoked(self._root, author.public_key, now - SETTLED_S)
+            except Revoked:
+                left = open_said(progress, secret, outgoing.recipients).left
+                again = tuple(each for each in left if each in waiting)
+                slot = slot_of(self._account.naming, handle.packed(), outgoing.sender, again)
+                letter = Letter(outgoing.message, outgoing.size, b"")
+                return await self._send(outgoing.sender, _Parcel(slot, now, again), letter) if again else []
+        return []
 
     # How it goes on.
 

@@ -291,6 +291,10 @@ class Tracking:
         await turns.acquire()
         try:
             await self._settle(await self._whereabouts.handed_on(journey))
+            renewed = await self._whereabouts.renewed(journey)
+            if renewed:
+                again = msgspec.structs.replace(journey, passages=tuple(renewed))
+                await self._mailbox.keep(again.operations())
             now = self._clock.seconds()
             for group in self._whereabouts.groups(journey):
                 if now >= _end_of(group):

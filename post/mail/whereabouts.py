@@ -105,6 +105,15 @@ class Whereabouts:
             self.log.debug("where {key} stands is not known now: {error}", key=journey.key[:4].hex(), error=error)
             return []
 
+    async def renewed(self, journey: Journey) -> list[Passage]:
+        """
+        Where it waits for people outside from now on, as far as it had to be handed over anew.
+
+        @raise PostError: if that cannot be done now.
+        """
+        outside = self.outside(journey)
+        return await self._outbox.renew(outside) if outside and self._outbox is not None else []
+
     async def became(self, passage: Passage, late: bool) -> tuple[Standing, int]:
         """
         How it stands for one recipient whose time is over, and since when; still waiting if that cannot be known yet,

@@ -45,6 +45,9 @@ class FakeOutbox:
     async def became(self, passages: Sequence[Passage]) -> list[tuple[str, Standing, int]]:
         return self.gone
 
+    async def renew(self, passages: Sequence[Passage]) -> list[Passage]:
+        return []
+
 
 class TrackingTests(SynchronousTestCase):
     """

@@ -17,8 +17,10 @@ from post.mail.interfaces import RecipientOutside, SenderRefused
 from post.mail.outbound import DONE, OUTBOUND
 from post.mail.records import Standing
 from post.mail.relay import IRelay, Outcome, Tell, Told, Verdict
-from post.sim.world import World
+from post.node import Node
+from post.sim.world import Machine, World
 from tests.sim.outside import SCHEDULE, Internet, Relay
+from tests.sim.test_recovery import recovered
 
 MESSAGE = (
     b"From: alice@example.org\r\nTo: xavier@example.net\r\nSubject: hello\r\n"
@@ -419,6 +421,39 @@ class OutboundTests(SynchronousTestCase):
         story.internet.says = lambda recipient: None
         story.settle()
         self.assertEqual({}, dict(story.internet.taken))
+
+    def test_recovered(self) -> None:
+        """
+        What the other side would not take yet when alice's machine was lost leaves all the same, once, although the key
+        that signed it is revoked by her recovery: her new machine signs it anew.  What had left leaves no second time.
+        """
+        story = Story(27)
+        world = story.world
+        story.internet.says = lambda recipient: later(recipient) if recipient == XAVIER else None
+        story.send(XAVIER, "yvonne@example.net", "z@example.com")
+        world.clock.advance(30)
+        lost = world.machines["node1"]
+        lost.crash(wipe=True)
+        old, lost.accounts = lost.accounts[0], []
+        world.machines["node7"] = Machine(world, "node7", [recovered(world, old)], 0.0)
+        world.start("node7")
+        for machine in world.machines.values():
+            if machine.node is not None:
+                self.revoke(machine.node, old.key.public)
+        world.clock.advance(200)
+        story.internet.says = lambda recipient: None
+        world.clock.advance(3000)
+        self.assertEqual({XAVIER: 1, "yvonne@example.net": 1, "z@example.com": 1}, dict(story.internet.taken))
+        [journey] = world.node("node7").accounts.submission("alice@example.org").sent()
+        self.assertEqual({Standing.HANDED_ON}, {passage.standing for passage in journey.passages})
+
+    def revoke(self, node: Node, key: bytes) -> None:
+        """
+        Let C{node} know that C{key} is revoked.
+        """
+        root, now = node.outside._root, int(node.outside._clock.seconds())
+        assert isinstance(root, Trust)
+        root.revoke({key: Taken(now)}, now)
 
     def test_slow(self) -> None:
         """
