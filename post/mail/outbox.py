@@ -242,7 +242,7 @@ class Outbox:
         """
         Whether C{address}, of somebody to whom something was sent, is of another domain.
         """
-        return split(address)[1].lower() != split(self._account.address)[1]
+        return canonical_domain(split(address)[1]) != split(canonical(self._account.address))[1]
 
     async def became(self, passages: Sequence[Passage]) -> list[tuple[str, Standing, int]]:
         """

@@ -269,6 +269,20 @@ class OutboundTests(SynchronousTestCase):
             standings,
         )
 
+    def test_inside(self) -> None:
+        """
+        Whoever is in the organisation is so however their address is written: that nobody but their own node has to
+        fetch it is known while it waits.
+        """
+        story = Story(6)
+        story.world.machines["node2"].crash()
+        story.world.clock.advance(60)
+        story.send("bob@EXAMPLE.org.", XAVIER)
+        submission = story.world.node("node1").accounts.submission("alice@example.org")
+        [journey] = submission.sent()
+        tracking = story.world.node("node1").accounts.opened["alice@example.org"].tracking
+        self.assertEqual(["bob@EXAMPLE.org."], [each.address for each in tracking._whereabouts.inside(journey)])
+
     def test_from_nobody(self) -> None:
         """
         What became of a message from nobody, such as a receipt of reading, is told to nobody.
