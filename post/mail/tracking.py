@@ -243,7 +243,8 @@ class Tracking:
 
     def _watch(self, key: bytes) -> None:
         journey = self._mailbox.state.journeys.by_key.get(key)
-        if journey is not None:
+        # Nobody may be waited for: what has arrived before has arrived, although this time they do not answer.
+        if journey is not None and journey.waiting():
             self._by_handle.update(_handles(journey))
             self._later(journey, FIRST_S)
 

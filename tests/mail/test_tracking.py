@@ -329,6 +329,17 @@ class TrackingTests(SynchronousTestCase):
             failed = [each for each in self.notices() if "could not" in each["subject"]]
             self.assertEqual(count, len(failed))
 
+    def test_sent_again_to_nobody(self) -> None:
+        """
+        The same bytes, sent again to somebody who has got them and is away now, are accepted, and nobody is waited for.
+        """
+        self.bob.open()
+        self.alice.send(MAIL, "bob")
+        self.later(FLUSH_S + 1)
+        self.bob.leave()
+        self.alice.send(MAIL, "bob")
+        self.assertEqual([Standing.DELIVERED], self.standings())
+
     def test_outside(self) -> None:
         """
         What a gateway has handed on is noted; where no gateway says anything, the sender is told when the time of these
