@@ -152,6 +152,16 @@ class Tracking:
             else:
                 await self._mailbox.commit([operation])
 
+    async def refuse(self, key: bytes, addresses: Sequence[str]) -> None:
+        """
+        Of these recipients of a message that was accepted it is known that they cannot get it: tell its sender.
+
+        @raise PostError: if the ring does not keep that now.
+        """
+        journey = self._mailbox.state.journeys.by_key.get(key)
+        if addresses and journey is not None:
+            await self._give_up(journey, dict.fromkeys(addresses, Standing.REFUSED))
+
     async def _flush(self) -> None:
         await sleep(self._clock, FLUSH_S)
         fresh, self._fresh = list(self._fresh.values()), {}
@@ -336,7 +346,7 @@ class Tracking:
         for start in range(0, len(lost), PASSAGES_LIMIT):
             batch, now = lost[start : start + PASSAGES_LIMIT], self._now()
             operations: list[AnyOperation] = []
-            for standing in (Standing.EXPIRED, Standing.UNKNOWN):
+            for standing in (Standing.EXPIRED, Standing.UNKNOWN, Standing.REFUSED):
                 addresses = tuple(passage.address for passage in batch if fates[passage.address] == standing)
                 if addresses:
                     operations.append(Settled(journey.key, addresses, standing, now))
