@@ -30,6 +30,7 @@ from post.mail.outbound import (
     Progress,
     Queued,
     Said,
+    Waybill,
     make_entry,
     open_entry,
     open_said,
@@ -49,7 +50,8 @@ from post.wire import StorageClass, pack, unpack
 LISTED_LIMIT = 1000
 """Entries shown at once."""
 SETTLED_S = 600
-"""After the key that signed an entry was revoked: every gateway that is there knows by then, and sends it no more."""
+"""After a key was revoked: every gateway that is there knows by then, and sends nothing more that it has signed.  And
+after an attempt was due: a gateway that can make it has begun by then."""
 AGAIN_LIMIT = 100
 """How often the same message is sent again to somebody who has been given up: each time is another entry to look at."""
 
@@ -198,14 +200,12 @@ class Outbox:
 
     async def renew(self, passages: Sequence[Passage]) -> list[Passage]:
         """
-        Of C{passages}, what has been signed by a machine of ours that is lost: no gateway sends it any longer, since
-        its key is revoked.  It was accepted all the same, so it is handed over again under the present key; returns
-        where that waits.  Doing it again changes nothing.
+        Of C{passages}, what no gateway sends on any longer: it was signed by a machine of ours that is lost, whose key
+        is revoked, or sealed to gateways of which none is left.  It was accepted all the same, so it is handed over
+        again; returns where that waits.  Doing it again changes nothing.
 
         @raise PostError: if that cannot be done now.
         """
-        if len(self._account.masters) == 1:
-            return []  # No machine has been lost.
         found: list[Passage] = []
         for handle in dict.fromkeys(passage.handle for passage in passages if passage.handle is not None):
             found += await self._renew(handle, {each.address for each in passages if each.handle == handle})
@@ -226,15 +226,33 @@ class Outbox:
                 outgoing, author = open_entry(waybill, secret, self._root)
             except BadSignature:
                 continue
-            try:
-                check_revoked(self._root, author.public_key, now - SETTLED_S)
-            except Revoked:
-                left = open_said(progress, secret, outgoing.recipients).left
-                again = tuple(each for each in left if each in waiting)
-                slot = slot_of(self._account.naming, handle.packed(), outgoing.sender, again)
-                letter = Letter(outgoing.message, outgoing.size, b"")
-                return await self._send(outgoing.sender, _Parcel(slot, now, again), letter) if again else []
+            again = tuple(each for each in open_said(progress, secret, outgoing.recipients).left if each in waiting)
+            due = progress.due if progress is not None else waybill.stamp
+            if not again or not (
+                self._is_revoked(author.public_key) or (due + SETTLED_S < now and await self._is_orphaned(waybill))
+            ):
+                return []
+            slot = slot_of(self._account.naming, handle.packed(), outgoing.sender, again)
+            letter = Letter(outgoing.message, outgoing.size, b"")
+            return await self._send(outgoing.sender, _Parcel(slot, now, again), letter)
         return []
+
+    def _is_revoked(self, key: bytes) -> bool:
+        """
+        Whether all gateways know that C{key} is revoked.
+        """
+        try:
+            check_revoked(self._root, key, self._clock.seconds() - SETTLED_S)
+        except Revoked:
+            return True
+        return False
+
+    async def _is_orphaned(self, waybill: Waybill) -> bool:
+        """
+        Whether there are gateways, and none of them can open it.
+        """
+        known = await self._gateways.keys(outbound_handle(waybill.node, waybill.slot))
+        return not {each.key_id for each in waybill.epoch.secrets} & {key_id for key_id, _ in known}
 
     # How it goes on.
 

@@ -107,12 +107,16 @@ class Whereabouts:
 
     async def renewed(self, journey: Journey) -> list[Passage]:
         """
-        Where it waits for people outside from now on, as far as it had to be handed over anew.
-
-        @raise PostError: if that cannot be done now.
+        Where it waits for people outside from now on, as far as it had to be handed over anew and that could be done.
         """
         outside = self.outside(journey)
-        return await self._outbox.renew(outside) if outside and self._outbox is not None else []
+        if not outside or self._outbox is None:
+            return []
+        try:
+            return await self._outbox.renew(outside)
+        except PostError as error:
+            self.log.info("{key} is not handed over anew: {error}", key=journey.key[:4].hex(), error=error)
+            return []
 
     async def became(self, passage: Passage, late: bool) -> tuple[Standing, int]:
         """

@@ -461,6 +461,31 @@ class OutboundTests(SynchronousTestCase):
         [journey] = world.node("node7").accounts.submission("alice@example.org").sent()
         self.assertEqual({Standing.HANDED_ON}, {passage.standing for passage in journey.passages})
 
+    def test_gateway_recovered(self) -> None:
+        """
+        The only gateway is lost for good, with the key to all that waits; mail is accepted on.  When another one is in
+        its place, which can read nothing of it, everything leaves all the same: its senders' nodes seal it anew.
+        """
+        world = World(28, machines=6, gateways=1)
+        internet = Internet(world)
+        world.start()
+        internet.connect("node6")
+        world.clock.advance(10)
+        internet.says = lambda recipient: later(recipient) if recipient == XAVIER else None
+        submission = world.node("node1").accounts.submission("alice@example.org")
+        world.do(submission.submit("alice@example.org", [XAVIER, "yvonne@example.net"], MESSAGE, b""))
+        world.clock.advance(100)
+        world.machines["node6"].crash(wipe=True)
+        world.clock.advance(100)
+        second = MESSAGE.replace(b"<1@", b"<2@")
+        world.do(submission.submit("alice@example.org", [XAVIER, "z@example.com"], second, b""))
+        world.machines["node6"] = Machine(world, "node6", [], 0.0, gateway=True)
+        internet.says = lambda recipient: None
+        world.start("node6")
+        internet.connect("node6")
+        world.clock.advance(3 * 3600)
+        self.assertEqual({XAVIER: 2, "yvonne@example.net": 1, "z@example.com": 1}, dict(internet.taken))
+
     def revoke(self, node: Node, key: bytes) -> None:
         """
         Let C{node} know that C{key} is revoked.
