@@ -79,6 +79,16 @@ class Expansion:
         """
         return await self._recipients.find(address)
 
+    async def receives(self, target: Target) -> bool:
+        """
+        Whether C{target} can be notified.  Of whoever is addressed themselves that is assumed: if not, the message is
+        not taken.  But a list is not to be out of order for all because of one who has never been here, or has been
+        away for too long.
+
+        @raise PostError: if that cannot be known now.
+        """
+        return not target.header or await self._identities.receives(target.account)
+
     async def list_at(self, address: str) -> MailingList | None:
         """
         The mailing list with C{address}; C{None} if that is somebody's own.

@@ -8,6 +8,7 @@ handle that follows from its id, signed by its node: so mail can be sealed to a 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated
 
 from cryptography.hazmat.primitives import hashes, serialization
@@ -16,11 +17,12 @@ from msgspec import Meta
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from post.crypto.certificates import verify_node
+from post.crypto.certificates import read_node, verify_node
 from post.crypto.documents import Directory
 from post.crypto.groups import MEMBERS_LIMIT
 from post.crypto.keys import SigningKey, verify
 from post.crypto.sealing import SealingKey, key_id
+from post.crypto.trust import Revoked, check_revoked
 from post.errors import NotFound, PeerError, PostError, Unreachable
 from post.hashes import Purpose, handle_of
 from post.ids import Handle, Id, NodeId
@@ -141,6 +143,17 @@ class GatewayKeyKind:
         """
 
 
+@dataclass(frozen=True)
+class _Known:
+    """
+    A gateway's key as it was read C{at} some time: its id and public key, and the key of the node that signed it.
+    """
+
+    at: float
+    key: tuple[bytes, bytes]
+    node_key: bytes
+
+
 class Gateways:
     """
     The gateways of the organisation, as a node sees them.
@@ -153,7 +166,7 @@ class Gateways:
         self._directory = directory
         self._root = root
         self._clock = clock
-        self._known: dict[NodeId, tuple[float, tuple[bytes, bytes]]] = {}
+        self._known: dict[NodeId, _Known] = {}
         past.register(GatewayKeyKind(root))
 
     def all(self) -> list[NodeId]:
@@ -181,19 +194,27 @@ class Gateways:
         return found
 
     async def _key(self, node: NodeId) -> tuple[bytes, bytes] | None:
-        at, known = self._known.get(node, (float("-inf"), None))
-        now = self._clock.seconds()
-        if known is not None and now - at <= FRESH_S:
-            return known
+        known, now = self._known.get(node), self._clock.seconds()
+        if known is None or now - known.at > FRESH_S or self._is_revoked(known):
+            try:
+                data = await self._past.furthest(GATEWAY_KEY, key_handle(node))
+                public = check_key(data, self._root, now).public
+                node_key = read_node(unpack(SignedKey, data).chain[0]).public_key
+                known = self._known[node] = _Known(now, (key_id(public), public), node_key)
+            except PostError as error:
+                if not isinstance(error, NotFound):
+                    self.log.info("the key of gateway {node} cannot be had: {error}", node=node, error=error)
+        return known.key if known is not None and not self._is_revoked(known) else None
+
+    def _is_revoked(self, known: _Known) -> bool:
+        """
+        Whether somebody else may have the key: whoever is in the place of that gateway has not said theirs yet.
+        """
         try:
-            key = check_key(await self._past.furthest(GATEWAY_KEY, key_handle(node)), self._root, now)
-            public = (key_id(key.public), key.public)
-        except PostError as error:
-            if not isinstance(error, NotFound):
-                self.log.info("the key of gateway {node} cannot be had: {error}", node=node, error=error)
-            return known
-        self._known[node] = (now, public)
-        return public
+            check_revoked(self._root, known.node_key, self._clock.seconds())
+        except Revoked:
+            return True
+        return False
 
     async def publish(self, node: NodeId, signer: Signer) -> None:
         """

@@ -22,7 +22,7 @@ from post.hashes import Purpose, keyed
 from post.ids import AccountId
 from post.mail.expansion import Expansion, Target
 from post.mail.headers import field
-from post.mail.interfaces import IInbound, MessageTooLarge, Octets
+from post.mail.interfaces import DirectoryUnavailable, IInbound, MessageTooLarge, Octets
 from post.mail.letter import Letter, LetterBox
 from post.mail.mime import HEADER_LIMIT, header_end
 from post.mail.notice import APPLICATION, SUBJECT_LIMIT, TRACE_LIMIT, MailNotice
@@ -80,6 +80,12 @@ class Inbound:
             for target in await self._expansion.expand(None, list(meant))
         ]
 
+    async def _receives(self, target: Target) -> bool:
+        if await self._expansion.receives(target):
+            return True
+        self.log.info("a member of a mailing list cannot be notified: {account}", account=target.account)
+        return False
+
     def _is_postmaster(self, address: str) -> bool:
         if not self.postmaster or not address.lower().startswith(POSTMASTER):
             return False
@@ -96,7 +102,9 @@ class Inbound:
         end = header_end(message)
         if end > HEADER_LIMIT:
             raise MessageTooLarge(f"a header of {end} octets or more")
-        targets = await self._expand(recipients)
+        targets = [target for target in await self._expand(recipients) if await self._receives(target)]
+        if not targets:
+            raise DirectoryUnavailable("a list of people of whom none can be reached")
         content = self._sameness.identified(whole_hash(message), bytes(message[:end]))
         letter = await self._letters.store(message)
         notices = [

@@ -24,7 +24,7 @@ from post.messaging.account import Account
 
 def ended(passage: Passage, standing: Standing) -> Fate:
     """
-    Its time is over, and it was not fetched, or nobody knows whether it was.
+    Its time is over, and it was not fetched, or nobody knows whether it was; or it could not even be kept.
     """
     if standing == Standing.EXPIRED:
         return Fate(
@@ -33,6 +33,14 @@ def ended(passage: Passage, standing: Standing) -> Fate:
             "5.4.7",
             "their computer was not there to fetch your message in all that time.",
             until=passage.expires,
+        )
+    if standing == Standing.REFUSED:
+        return Fate(
+            passage.address,
+            Action.FAILED,
+            "5.2.1",
+            "they are on a mailing list to which you wrote, but their computer has never been there, or has been away"
+            " for so long that nothing can be kept for it.",
         )
     return Fate(
         passage.address,

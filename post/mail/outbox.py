@@ -5,14 +5,15 @@ on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from post.crypto.names import canonical, canonical_domain, split
-from post.errors import BadSignature, Conflict, NotFound, PostError
+from post.crypto.trust import Revoked, check_revoked
+from post.errors import BadSignature, Conflict, NotFound, Overloaded, PostError
 from post.ids import Handle, NodeId
 from post.interfaces import Entropy
 from post.mail.gateways import Gateways
@@ -29,22 +30,30 @@ from post.mail.outbound import (
     Progress,
     Queued,
     Said,
+    Waybill,
     make_entry,
+    open_entry,
     open_said,
     outbound_handle,
     progress_in,
     secret_of,
     slot_of,
+    waybill_in,
 )
 from post.mail.records import Passage, Standing
 from post.messaging.account import Account
 from post.messaging.dispatch import Signer
 from post.past.node import Past
 from post.tasks import gather
-from post.wire import StorageClass, pack
+from post.wire import StorageClass, pack, unpack
 
 LISTED_LIMIT = 1000
 """Entries shown at once."""
+SETTLED_S = 600
+"""After a key was revoked: every gateway that is there knows by then, and sends nothing more that it has signed.  And
+after an attempt was due: a gateway that can make it has begun by then."""
+AGAIN_LIMIT = 100
+"""How often the same message is sent again to somebody who has been given up: each time is another entry to look at."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +99,12 @@ class Outbox:
         gateways: Gateways,
         node_id: NodeId,
         signer: Callable[[], Signer],
+        root: bytes,
         clock: IReactorTime,
         entropy: Entropy,
     ) -> None:
         self._account = account
+        self._root = root
         self._past = past
         self._gateways = gateways
         self._node_id = node_id
@@ -137,7 +148,32 @@ class Outbox:
         return [passage for each in done for passage in each]
 
     async def _send(self, sender: str, parcel: _Parcel, letter: Letter) -> list[Passage]:
-        handle = outbound_handle(self._node_id, parcel.slot)
+        """
+        Have it kept.  If it was sent before, it is the same entry; but for whom that has been given up, by whichever
+        gateway, it is another one: their notice says that it may be sent once more.
+        """
+        passages: dict[str, Passage] = {}
+        for _ in range(AGAIN_LIMIT):
+            handle = outbound_handle(self._node_id, parcel.slot)
+            data, expires = pack(Queued(1, await self._entry(sender, parcel, letter), b"")), parcel.accepted + LIFE_S
+            copies, failed = self._past.k, tuple[str, ...]()
+            try:
+                copies = (await self._past.insert(OUTBOUND, handle, data, StorageClass.PENDING, expires)).copies
+            except Conflict:
+                # A gateway is or was at it already.  That it is about the same follows from the handle.
+                progress, said = await self._stage(handle)
+                if progress is not None and said is not None and progress.state == ENDED:
+                    failed = said.failed
+            for each in parcel.recipients:
+                passages[each] = Passage(each, Standing.WAITING, parcel.accepted, expires, copies, handle)
+            again = tuple(each for each in parcel.recipients if each in failed)
+            if not again:
+                return list(passages.values())
+            slot = slot_of(self._account.naming, handle.packed(), sender, again)
+            parcel = replace(parcel, slot=slot, recipients=again)
+        raise Overloaded("the same message too often")
+
+    async def _entry(self, sender: str, parcel: _Parcel, letter: Letter) -> bytes:
         outgoing = Outgoing(
             1,
             self._account.address,
@@ -149,26 +185,74 @@ class Outbox:
             parcel.accepted,
             parcel.slot,
         )
-        entry = make_entry(
+        return make_entry(
             outgoing,
             self._account.signer,
             self._secret(parcel.slot),
-            await self._gateways.keys(handle),
+            await self._gateways.keys(outbound_handle(self._node_id, parcel.slot)),
             self._node_id,
             self._signer(),
             self._entropy,
         )
-        data, expires = pack(Queued(1, entry, b"")), parcel.accepted + LIFE_S
-        copies = self._past.k
-        try:
-            copies = (await self._past.insert(OUTBOUND, handle, data, StorageClass.PENDING, expires)).copies
-        except Conflict:
-            # It was sent before, and a gateway is at it already.  That it is about the same follows from the handle.
-            pass
-        return [Passage(each, Standing.WAITING, parcel.accepted, expires, copies, handle) for each in parcel.recipients]
 
     def _secret(self, slot: bytes) -> bytes:
         return secret_of(self._account.masters[0], slot)
+
+    async def renew(self, passages: Sequence[Passage]) -> list[Passage]:
+        """
+        Of C{passages}, what no gateway sends on any longer: it was signed by a machine of ours that is lost, whose key
+        is revoked, or sealed to gateways of which none is left.  It was accepted all the same, so it is handed over
+        again; returns where that waits.  Doing it again changes nothing.
+
+        @raise PostError: if that cannot be done now.
+        """
+        found: list[Passage] = []
+        for handle in dict.fromkeys(passage.handle for passage in passages if passage.handle is not None):
+            found += await self._renew(handle, {each.address for each in passages if each.handle == handle})
+        return found
+
+    async def _renew(self, handle: Handle, waiting: Container[str]) -> list[Passage]:
+        try:
+            data = await self._past.furthest(OUTBOUND, handle)
+        except NotFound:
+            return []
+        entry, progress, now = unpack(Queued, data).entry, progress_in(data), int(self._clock.seconds())
+        if not entry or (progress is not None and progress.state == TRYING and progress.due > now):
+            return []
+        waybill = waybill_in(entry)
+        for master in self._account.masters:
+            secret = secret_of(master, waybill.slot)
+            try:
+                outgoing, author = open_entry(waybill, secret, self._root)
+            except BadSignature:
+                continue
+            again = tuple(each for each in open_said(progress, secret, outgoing.recipients).left if each in waiting)
+            due = progress.due if progress is not None else waybill.stamp
+            if not again or not (
+                self._is_revoked(author.public_key) or (due + SETTLED_S < now and await self._is_orphaned(waybill))
+            ):
+                return []
+            slot = slot_of(self._account.naming, handle.packed(), outgoing.sender, again)
+            letter = Letter(outgoing.message, outgoing.size, b"")
+            return await self._send(outgoing.sender, _Parcel(slot, now, again), letter)
+        return []
+
+    def _is_revoked(self, key: bytes) -> bool:
+        """
+        Whether all gateways know that C{key} is revoked.
+        """
+        try:
+            check_revoked(self._root, key, self._clock.seconds() - SETTLED_S)
+        except Revoked:
+            return True
+        return False
+
+    async def _is_orphaned(self, waybill: Waybill) -> bool:
+        """
+        Whether there are gateways, and none of them can open it.
+        """
+        known = await self._gateways.keys(outbound_handle(waybill.node, waybill.slot))
+        return not {each.key_id for each in waybill.epoch.secrets} & {key_id for key_id, _ in known}
 
     # How it goes on.
 
@@ -176,7 +260,7 @@ class Outbox:
         """
         Whether C{address}, of somebody to whom something was sent, is of another domain.
         """
-        return split(address)[1].lower() != split(self._account.address)[1]
+        return canonical_domain(split(address)[1]) != split(canonical(self._account.address))[1]
 
     async def became(self, passages: Sequence[Passage]) -> list[tuple[str, Standing, int]]:
         """

@@ -67,6 +67,7 @@ class Outside:
         self._pastry = pastry
         self._past = past
         self._node_id = certificate.node_id
+        self._root = root
         self._signer = signer
         self._clock = clock
         self._random = random
@@ -132,7 +133,16 @@ class Outside:
         """
         Where mail of an account that lives here goes.
         """
-        return Outbox(account, self._past, self.gateways, self._node_id, self._signer, self._clock, self._entropy)
+        return Outbox(
+            account,
+            self._past,
+            self.gateways,
+            self._node_id,
+            self._signer,
+            self._root,
+            self._clock,
+            self._entropy,
+        )
 
     async def prompt(self, handle: Handle, what: int) -> None:
         """

@@ -295,12 +295,12 @@ class Relaying:
         finally:
             if is_large:
                 self._large.release()
-        work.tries += 1
+        tries = work.tries + 1
         work.verdicts |= {verdict.recipient: verdict for verdict in verdicts}
         said = noted(said, verdicts, int(self._clock.seconds()))
         now = int(self._clock.seconds())
         schedule, until = self._schedule, outgoing.accepted + self._schedule.give_up_s
-        due = now + int(schedule.pause_s(work.tries) * self._random.uniform(1.0, 1.05))
+        due = now + int(schedule.pause_s(tries) * self._random.uniform(1.0, 1.05))
         over = said.left if work.dropped or due > until else ()
         failed = [each for each in verdicts if each.outcome is Outcome.REFUSED]
         if not work.dropped:
@@ -316,6 +316,8 @@ class Relaying:
             late = tuple(latest(work, said, each) for each in said.left)
             await self._tell_surely(Told(work.handle, outgoing, late, False, now, until, header))
             said = structs.replace(said, warned=True)
+        # Only now does L{Stages.hold} end: however long it took to tell the sender, nobody else has tried meanwhile.
+        work.tries = tries
         work.said, work.due = await self._stages.write(work, said, due), due
         said = work.said
         self.log.info(

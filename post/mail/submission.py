@@ -57,6 +57,13 @@ def _domain(address: str) -> str:
         return ""
 
 
+def _is_refused(passage: Passage) -> bool:
+    """
+    Whether nothing waits anywhere: the sender is to be told at once.
+    """
+    return passage.standing == Standing.WAITING and passage.handle is None
+
+
 @implementer(ISubmission)
 class Submission:
     """
@@ -174,6 +181,7 @@ class Submission:
         await self._acquaint(target.account for target in targets if not target.header)
         passages = [passage for each in done for passage in each]
         await self._tracking.note(key, sender, letter, passages)
+        await self._tracking.refuse(key, [each.address for each in passages if _is_refused(each)])
         return content[:8].hex()
 
     def sent(self) -> Sequence[Journey]:
@@ -194,13 +202,16 @@ class Submission:
         return MailNotice(1, sender[:320], recipient[:320], subject, now_ms, letter.size, letter.reference, lines)
 
     async def _notify(self, target: Target, notice: MailNotice, content: bytes) -> Sequence[Passage]:
+        person = target.person[:320]
+        if not await self._expansion.receives(target):
+            now = int(self._clock.seconds())
+            return (Passage(person, Standing.WAITING, now, now, 0),)
         notification = self._account.notification(APPLICATION, content, target.account, pack(notice))
         await self._notices.acquire()
         try:
             outcome = await self._dispatch.notify(self._account.signer, notification)
         finally:
             self._notices.release()
-        person = target.person[:320]
         self.log.debug(
             "notification {id}: {how}",
             id=notification.id[:4].hex(),

@@ -152,6 +152,16 @@ class Tracking:
             else:
                 await self._mailbox.commit([operation])
 
+    async def refuse(self, key: bytes, addresses: Sequence[str]) -> None:
+        """
+        Of these recipients of a message that was accepted it is known that they cannot get it: tell its sender.
+
+        @raise PostError: if the ring does not keep that now.
+        """
+        journey = self._mailbox.state.journeys.by_key.get(key)
+        if addresses and journey is not None:
+            await self._give_up(journey, dict.fromkeys(addresses, Standing.REFUSED))
+
     async def _flush(self) -> None:
         await sleep(self._clock, FLUSH_S)
         fresh, self._fresh = list(self._fresh.values()), {}
@@ -243,7 +253,8 @@ class Tracking:
 
     def _watch(self, key: bytes) -> None:
         journey = self._mailbox.state.journeys.by_key.get(key)
-        if journey is not None:
+        # Nobody may be waited for: what has arrived before has arrived, although this time they do not answer.
+        if journey is not None and journey.waiting():
             self._by_handle.update(_handles(journey))
             self._later(journey, FIRST_S)
 
@@ -291,6 +302,10 @@ class Tracking:
         await turns.acquire()
         try:
             await self._settle(await self._whereabouts.handed_on(journey))
+            renewed = await self._whereabouts.renewed(journey)
+            if renewed:
+                again = msgspec.structs.replace(journey, passages=tuple(renewed))
+                await self._mailbox.keep(again.operations())
             now = self._clock.seconds()
             for group in self._whereabouts.groups(journey):
                 if now >= _end_of(group):
@@ -331,7 +346,7 @@ class Tracking:
         for start in range(0, len(lost), PASSAGES_LIMIT):
             batch, now = lost[start : start + PASSAGES_LIMIT], self._now()
             operations: list[AnyOperation] = []
-            for standing in (Standing.EXPIRED, Standing.UNKNOWN):
+            for standing in (Standing.EXPIRED, Standing.UNKNOWN, Standing.REFUSED):
                 addresses = tuple(passage.address for passage in batch if fates[passage.address] == standing)
                 if addresses:
                     operations.append(Settled(journey.key, addresses, standing, now))

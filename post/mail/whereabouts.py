@@ -105,6 +105,19 @@ class Whereabouts:
             self.log.debug("where {key} stands is not known now: {error}", key=journey.key[:4].hex(), error=error)
             return []
 
+    async def renewed(self, journey: Journey) -> list[Passage]:
+        """
+        Where it waits for people outside from now on, as far as it had to be handed over anew and that could be done.
+        """
+        outside = self.outside(journey)
+        if not outside or self._outbox is None:
+            return []
+        try:
+            return await self._outbox.renew(outside)
+        except PostError as error:
+            self.log.info("{key} is not handed over anew: {error}", key=journey.key[:4].hex(), error=error)
+            return []
+
     async def became(self, passage: Passage, late: bool) -> tuple[Standing, int]:
         """
         How it stands for one recipient whose time is over, and since when; still waiting if that cannot be known yet,

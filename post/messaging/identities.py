@@ -74,6 +74,19 @@ class Identities:
             self._tasks.spawn(self._ask(account))
         return await answer
 
+    async def receives(self, account: AccountId) -> bool:
+        """
+        Whether anything can be sealed to C{account}: it has published an identity, and has not been away for so long
+        that certificate and keys have run out.
+
+        @raise PostError: if that cannot be known now.
+        """
+        try:
+            (await self.find(account)).sealing_key(self._clock.seconds())
+        except (NotFound, PeerError):
+            return False
+        return True
+
     def _revoked(self, known: _Known) -> bool:
         """
         Whether somebody else may have what was sealed to these keys: then it is not for C{FRESH_S} that they are used.

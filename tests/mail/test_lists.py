@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from post.crypto.documents import DirectoryEntry
-from post.errors import PeerError, TooFewReplicas
+from post.errors import NotFound, PeerError, TooFewReplicas
 from post.ids import AccountId, Id
 from post.mail.expansion import LISTS_LIMIT, PEOPLE_LIMIT
+from post.mail.inbound import Inbound
 from post.mail.interfaces import DirectoryUnavailable, ListTooLarge, PostingRefused, RecipientUnknown
 from post.mail.lists import MEMBERS_LIMIT, MailingList, Posting, header_lines, read_list, write_list
 from post.mail.personal import Unacceptable, Unfinished
+from post.mail.records import Standing
 from post.messaging.identity import Public
 from post.past.blocks import CONTENT, PUBLIC_KEY
 from post.tasks import gather
@@ -127,6 +129,40 @@ class ListTests(SynchronousTestCase):
         self.assertEqual(["alice"], self.expand(self.bob, "alice+team"))
         self.assertEqual(["alice"], self.expand(self.dave, "alice+other"))
         self.assertRaises(RecipientUnknown, self.expand, self.bob, "nobody+team")
+
+    def test_absent(self) -> None:
+        """
+        A list works for the others when somebody on it has never been on-line, or has been away until their certificate
+        ran out: whoever writes to it is told that it did not come to these, once, and also if they send it again.
+        """
+        erin = self.place.authority.account("erin")
+        self.place.run(self.alice.lists.add("team", [erin.address]))
+        for _ in range(2):
+            self.bob.send(MAIL, "alice+team")
+        (notice,) = (text for text in self.bob.texts() if text != MAIL and b"multipart/report" in text)
+        self.assertIn(b"Final-Recipient: rfc822; erin@example.org\r\nAction: failed", notice)
+        self.assertNotIn(b"carol@", notice)
+        self.assertEqual([0, 2, 1, 0], self.counts())
+        [journey] = self.bob.submission.sent()
+        standings = {passage.address: passage.standing for passage in journey.passages}
+        self.assertEqual(Standing.REFUSED, standings["erin@example.org"])
+        self.assertEqual(Standing.DELIVERED, standings["carol@example.org"])
+        self.assertRaises(NotFound, self.bob.send, MAIL, "erin")
+
+    def test_absent_from_outside(self) -> None:
+        """
+        The same for mail from outside, whose sender is told nothing; but if nobody on the list can be reached, it is
+        not taken.
+        """
+        erin, place, alice = self.place.authority.account("erin"), self.place, self.alice
+        place.run(alice.lists.create("alice+all@example.org", "anyone", ["carol@example.org", erin.address]))
+        place.run(alice.lists.create("alice+none@example.org", "anyone", [erin.address]))
+        policy = place.authority.policy
+        inbound = Inbound(alice.letters, place.dispatch, alice.expansion, policy, b"s" * 32, place.clock)
+        place.run(inbound.accept("x@example.net", ["alice+all@example.org"], MAIL, b""))
+        self.assertEqual(1, len(place.waiting()))  # For carol; this node is no gateway, so she does not take it.
+        taken = inbound.accept("x@example.net", ["alice+none@example.org"], MAIL, b"")
+        self.assertRaises(DirectoryUnavailable, place.run, taken)
 
     def test_unavailable(self) -> None:
         """

@@ -14,10 +14,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from post.crypto.entropy import SeededEntropy
 from post.crypto.groups import MEMBERS_LIMIT, open_epoch, seal_epoch
 from post.crypto.sealing import SealingKey
-from post.errors import BadSignature, PeerError
+from post.crypto.trust import Taken, Trust
+from post.errors import BadSignature, PeerError, Unreachable
 from post.ids import Handle, Id, NodeId
 from post.interfaces import Stored
-from post.mail.gateways import GATEWAY_KEY, GatewayKeyKind, key_handle, make_key, sealing_key
+from post.mail.gateways import GATEWAY_KEY, GatewayKeyKind, Gateways, key_handle, make_key, sealing_key
 from post.mail.outbound import (
     DONE,
     ENDED,
@@ -49,6 +50,7 @@ from post.messaging.dispatch import Signer
 from post.messaging.notification import CLOCK_SKEW_S
 from post.sim.authority import Authority
 from post.wire import StorageClass, pack, unpack
+from tests.mail.doubles import Place
 
 NOW = 1_800_000_000
 NAMES = ("x@example.net", "y@example.net")
@@ -281,3 +283,22 @@ class GatewayKeyTests(SynchronousTestCase):
         self.assertRaises(PeerError, kind.check, key_handle(other_certificate.node_id), plain, NOW)
         stolen = make_key(certificate.node_id, Signer(other, other_chain), NOW)
         self.assertRaises(PeerError, kind.check, handle, stolen, NOW)
+
+    def test_revoked(self) -> None:
+        """
+        Nothing is sealed to a gateway whose keys are revoked, before that one, recovered, has said its new key: neither
+        by whoever knows the old one already nor by whoever asks.
+        """
+        place = Place(b"revoked")
+        authority, root = place.authority, Trust(place.authority.root)
+        gateways = Gateways(place.ring, authority.directory, root, place.clock)
+        old, chain, certificate = authority.node("gateway", roles=("gateway",))
+        place.run(gateways.publish(certificate.node_id, Signer(old, chain)))
+        self.assertEqual([sealing_key(old).public], [key for _, key in place.run(gateways.keys(Id(1)))])
+        root.revoke({old.public: Taken(int(place.clock.seconds()))}, int(place.clock.seconds()))
+        for each in (gateways, Gateways(place.ring, authority.directory, root, place.clock)):
+            self.assertRaises(Unreachable, place.run, each.keys(Id(1)))
+        place.clock.advance(1)
+        new, chain, certificate = authority.node("gateway", roles=("gateway",))
+        place.run(gateways.publish(certificate.node_id, Signer(new, chain)))
+        self.assertIn(sealing_key(new).public, [key for _, key in place.run(gateways.keys(Id(1)))])

@@ -45,6 +45,9 @@ class FakeOutbox:
     async def became(self, passages: Sequence[Passage]) -> list[tuple[str, Standing, int]]:
         return self.gone
 
+    async def renew(self, passages: Sequence[Passage]) -> list[Passage]:
+        return []
+
 
 class TrackingTests(SynchronousTestCase):
     """
@@ -325,6 +328,17 @@ class TrackingTests(SynchronousTestCase):
             self.later(LIFE_S + MARGIN_S + AGAIN_S)
             failed = [each for each in self.notices() if "could not" in each["subject"]]
             self.assertEqual(count, len(failed))
+
+    def test_sent_again_to_nobody(self) -> None:
+        """
+        The same bytes, sent again to somebody who has got them and is away now, are accepted, and nobody is waited for.
+        """
+        self.bob.open()
+        self.alice.send(MAIL, "bob")
+        self.later(FLUSH_S + 1)
+        self.bob.leave()
+        self.alice.send(MAIL, "bob")
+        self.assertEqual([Standing.DELIVERED], self.standings())
 
     def test_outside(self) -> None:
         """

@@ -12,13 +12,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from post.crypto.trust import Taken, Trust
-from post.errors import PostError
+from post.errors import PostError, Unreachable
 from post.mail.interfaces import RecipientOutside, SenderRefused
 from post.mail.outbound import DONE, OUTBOUND
 from post.mail.records import Standing
-from post.mail.relay import IRelay, Outcome, Verdict
-from post.sim.world import World
+from post.mail.relay import IRelay, Outcome, Tell, Told, Verdict
+from post.node import Node
+from post.sim.world import Machine, World
 from tests.sim.outside import SCHEDULE, Internet, Relay
+from tests.sim.test_recovery import recovered
 
 MESSAGE = (
     b"From: alice@example.org\r\nTo: xavier@example.net\r\nSubject: hello\r\n"
@@ -175,6 +177,25 @@ class OutboundTests(SynchronousTestCase):
         self.assertNotIn(b"yvonne", report.partition(b"text/rfc822-headers")[0])
         self.assertEqual({"yvonne@example.net": 1}, dict(story.internet.taken))
 
+    def test_sent_once_more(self) -> None:
+        """
+        What was given up for somebody, and is sent once more as the notice suggests, is tried once more for them: the
+        same octets are accepted again, and that means something.  Whoever has got it gets it no second time.
+        """
+        story = Story(4)
+        story.internet.says = lambda recipient: refused(recipient) if recipient == XAVIER else None
+        for expected in (1, 2):
+            story.send(XAVIER, "yvonne@example.net")
+            story.settle()
+            self.assertEqual(expected, len(story.world.folder("alice")))
+        story.internet.says = lambda recipient: None
+        for _ in range(2):
+            story.send(XAVIER, "yvonne@example.net")
+            story.settle()
+        self.assertEqual({XAVIER: 1, "yvonne@example.net": 1}, dict(story.internet.taken))
+        [journey] = story.world.node("node1").accounts.submission("alice@example.org").sent()
+        self.assertEqual({Standing.HANDED_ON}, {passage.standing for passage in journey.passages})
+
     def test_told_once(self) -> None:
         """
         A gateway that is lost when it has told the sender, and before it has written that: the next one finds the same,
@@ -191,6 +212,40 @@ class OutboundTests(SynchronousTestCase):
         story.settle()
         self.assertEqual(2, len({name for name, _ in story.internet.tried}))
         self.assertEqual(1, len(story.world.folder("alice")))
+
+    def test_told_late(self) -> None:
+        """
+        A gateway that cannot tell the sender for a while still says that it is at it: no other one takes it up, and
+        whoever has got it gets it no second time.
+        """
+        story = Story(8)
+        story.internet.says = lambda recipient: refused(recipient) if recipient == XAVIER else None
+        until = story.world.clock.seconds() + 1000
+        for name in GATEWAYS:
+            relaying = story.world.node(name).outside.relaying
+            assert relaying is not None
+            relaying._tell = self.telling(story, relaying._tell, until)
+        story.send(XAVIER, "yvonne@example.net")
+        [handle] = {item.handle for m in story.world.machines.values() for item in m.store.of_kind(OUTBOUND)}
+        for name in GATEWAYS:  # Both know of it, as when one was not heard for a moment.
+            outside = story.world.node(name).outside
+            assert outside.relaying is not None
+            story.world.do(outside.relaying.offered(handle))
+        story.settle()
+        self.assertEqual(({"yvonne@example.net": 1}, 1), (dict(story.internet.taken), len(story.internet.tried)))
+        self.assertEqual(1, len(story.world.folder("alice")))
+
+    def telling(self, story: Story, tell: Tell, until: float) -> Tell:
+        """
+        C{tell}, which does not succeed before C{until}.
+        """
+
+        async def late(told: Told) -> None:
+            if story.world.clock.seconds() < until:
+                raise Unreachable("nobody")
+            await tell(told)
+
+        return late
 
     def test_followed(self) -> None:
         """
@@ -213,6 +268,20 @@ class OutboundTests(SynchronousTestCase):
             },
             standings,
         )
+
+    def test_inside(self) -> None:
+        """
+        Whoever is in the organisation is so however their address is written: that nobody but their own node has to
+        fetch it is known while it waits.
+        """
+        story = Story(6)
+        story.world.machines["node2"].crash()
+        story.world.clock.advance(60)
+        story.send("bob@EXAMPLE.org.", XAVIER)
+        submission = story.world.node("node1").accounts.submission("alice@example.org")
+        [journey] = submission.sent()
+        tracking = story.world.node("node1").accounts.opened["alice@example.org"].tracking
+        self.assertEqual(["bob@EXAMPLE.org."], [each.address for each in tracking._whereabouts.inside(journey)])
 
     def test_from_nobody(self) -> None:
         """
@@ -366,6 +435,64 @@ class OutboundTests(SynchronousTestCase):
         story.internet.says = lambda recipient: None
         story.settle()
         self.assertEqual({}, dict(story.internet.taken))
+
+    def test_recovered(self) -> None:
+        """
+        What the other side would not take yet when alice's machine was lost leaves all the same, once, although the key
+        that signed it is revoked by her recovery: her new machine signs it anew.  What had left leaves no second time.
+        """
+        story = Story(27)
+        world = story.world
+        story.internet.says = lambda recipient: later(recipient) if recipient == XAVIER else None
+        story.send(XAVIER, "yvonne@example.net", "z@example.com")
+        world.clock.advance(30)
+        lost = world.machines["node1"]
+        lost.crash(wipe=True)
+        old, lost.accounts = lost.accounts[0], []
+        world.machines["node7"] = Machine(world, "node7", [recovered(world, old)], 0.0)
+        world.start("node7")
+        for machine in world.machines.values():
+            if machine.node is not None:
+                self.revoke(machine.node, old.key.public)
+        world.clock.advance(200)
+        story.internet.says = lambda recipient: None
+        world.clock.advance(3000)
+        self.assertEqual({XAVIER: 1, "yvonne@example.net": 1, "z@example.com": 1}, dict(story.internet.taken))
+        [journey] = world.node("node7").accounts.submission("alice@example.org").sent()
+        self.assertEqual({Standing.HANDED_ON}, {passage.standing for passage in journey.passages})
+
+    def test_gateway_recovered(self) -> None:
+        """
+        The only gateway is lost for good, with the key to all that waits; mail is accepted on.  When another one is in
+        its place, which can read nothing of it, everything leaves all the same: its senders' nodes seal it anew.
+        """
+        world = World(28, machines=6, gateways=1)
+        internet = Internet(world)
+        world.start()
+        internet.connect("node6")
+        world.clock.advance(10)
+        internet.says = lambda recipient: later(recipient) if recipient == XAVIER else None
+        submission = world.node("node1").accounts.submission("alice@example.org")
+        world.do(submission.submit("alice@example.org", [XAVIER, "yvonne@example.net"], MESSAGE, b""))
+        world.clock.advance(100)
+        world.machines["node6"].crash(wipe=True)
+        world.clock.advance(100)
+        second = MESSAGE.replace(b"<1@", b"<2@")
+        world.do(submission.submit("alice@example.org", [XAVIER, "z@example.com"], second, b""))
+        world.machines["node6"] = Machine(world, "node6", [], 0.0, gateway=True)
+        internet.says = lambda recipient: None
+        world.start("node6")
+        internet.connect("node6")
+        world.clock.advance(3 * 3600)
+        self.assertEqual({XAVIER: 2, "yvonne@example.net": 1, "z@example.com": 1}, dict(internet.taken))
+
+    def revoke(self, node: Node, key: bytes) -> None:
+        """
+        Let C{node} know that C{key} is revoked.
+        """
+        root, now = node.outside._root, int(node.outside._clock.seconds())
+        assert isinstance(root, Trust)
+        root.revoke({key: Taken(now)}, now)
 
     def test_slow(self) -> None:
         """
