@@ -208,9 +208,9 @@ class Overlay:
 
     # Who comes and goes.
 
-    def found(self, count: int) -> None:
+    def found(self, count: int) -> list[NodeId]:
         """
-        Put a ring of C{count} nodes together from global knowledge.  Nobody may be there yet.
+        Put a ring of C{count} nodes together from global knowledge; who is in it.  Nobody may be there yet.
         """
         assert not self.members
         for _ in range(count):
@@ -225,6 +225,7 @@ class Overlay:
                 ring.tabulate(self.members[other].pastry.local)
         for member in self.members.values():
             member.pastry.begin()
+        return list(self._active)
 
     def _table(self, node: NodeId) -> Iterator[NodeId]:
         """

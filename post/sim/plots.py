@@ -14,6 +14,7 @@ matplotlib.use("agg")  # Into files only; no display is looked for.
 
 from matplotlib.figure import Figure
 
+from post.sim.churn import ChurnReport
 from post.sim.routing import RoutingReport
 
 
@@ -43,6 +44,21 @@ def routing(reports: Sequence[RoutingReport], path: Path) -> None:
             axes.set_xlabel("nodes")
             axes.set_ylabel(what)
             axes.grid(alpha=0.3)
+    figure.savefig(path)
+
+
+def churn(reports: Sequence[ChurnReport], path: Path) -> None:
+    """
+    What became of lookups.
+    """
+    report = reports[0]
+    figure, (axes,) = _figure(1)
+    names = ("lost", "lost with\ntheir origin", "at a wrong\nnode", "delivered\ntwice")
+    values = (report.lost, report.orphaned, report.incorrect, report.doubled)
+    bars = axes.bar(names, [each / report.lookups for each in values])
+    axes.bar_label(bars, [f"{each:,}" for each in values])
+    axes.set_ylabel("share of lookups")
+    axes.set_title(f"{report.lookups:,} lookups, {report.nodes:,.0f} nodes, {report.session_mean_s / 60:.0f} min each")
     figure.savefig(path)
 
 

@@ -66,3 +66,41 @@ class RoutingTests(SynchronousTestCase):
             self.assertEqual(EXIT_CONFIG, result.exit_code, result.output)
             self.assertIn(words, result.output)
         self.assertEqual(2, post("sim", "routing", "--nodes", "0").exit_code)
+
+
+class ChurnTests(SynchronousTestCase):
+    """
+    Tests of C{post sim churn}.
+    """
+
+    def test_table(self) -> None:
+        """
+        What became of lookups, and the command that repeats it.
+        """
+        options = ("--nodes", "20", "--session", "20", "--minutes", "3", "--warm-up", "1", "--lookups", "0.2")
+        result = post("sim", "churn", *options, "--seed", "5")
+        self.assertEqual(0, result.exit_code, result.output)
+        self.assertRegex(result.output, r"(?m)^at a wrong node +0$")
+        again = post(*result.output.rpartition("Repeat it with: post ")[2].split())
+        self.assertEqual(result.output.splitlines()[:-2], again.output.splitlines()[:-2])
+
+    def test_trace(self) -> None:
+        """
+        From a file, as JSON and as a picture.
+        """
+        directory = scratch(self)
+        trace, picture = directory / "trace", directory / "churn.svg"
+        trace.write_text("".join(f"0 {node} up\n" for node in range(6)) + "30 2 down\n200 2 up\n")
+        result = post(
+            *("sim", "churn", "--trace", trace, "--minutes", "1", "--warm-up", "0", "--lookups", "0.2"),
+            *("--json", "--plot", picture),
+        )
+        found = json.loads(result.output)
+        promised = "nodes seed lookups session_mean_s lost incorrect control_msgs_per_node_s wall_s"
+        self.assertEqual(set(), set(promised.split()) - found.keys())
+        self.assertEqual((1, 0), (found["departures"], found["incorrect"]))
+        self.assertIn("<svg", picture.read_text())
+        trace.write_text("now 1 up\n")
+        result = post("sim", "churn", "--trace", trace)
+        self.assertEqual(EXIT_CONFIG, result.exit_code)
+        self.assertIn("trace, line 1: not a second", result.output)
