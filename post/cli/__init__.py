@@ -34,6 +34,7 @@ VERBS = (
     "ring",
     "rules",
     "sent",
+    "sim",
     "status",
     "user",
 )

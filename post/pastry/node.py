@@ -108,6 +108,13 @@ class Pastry:
         """
         self._entering = Deferred.fromCoroutine(self._join.enter(seeds))
         await self._entering
+        self.begin()
+
+    def begin(self) -> None:
+        """
+        Take part, and keep up what is known of the ring; for whoever knows its place there already.
+        """
+        self._join.active = True
         self._awake_at = self._clock.seconds()
         every = self._tasks.every
         every(self._clock, lambda: self.config.beat_s, self._beat)

@@ -90,6 +90,15 @@ class Ring:
         self.changed(gone, False)
         return True
 
+    def place(self, contacts: Iterable[Contact], whole: bool) -> None:
+        """
+        These, the nearest on either side, are the leaf set; the entire ring, if C{whole}.  For who knows it all.
+        """
+        if not whole:
+            self.leaves.open()
+        for contact in contacts:
+            self.admit(contact, Side.BOTH)
+
     def meet(self, contact: Contact) -> None:
         """
         C{contact} itself says so: what it says of its addresses counts, and a new epoch means that it started anew.

@@ -1,0 +1,325 @@
+"""
+Pastry alone, on many thousand nodes of an imaginary network, judged by somebody who sees all of them.
+
+The nodes are L{post.pastry.node.Pastry} as it runs in production, their messages are encoded and decoded; only the
+network and the time are imagined.  A ring forms as real ones do, node by node, or is put together from global knowledge
+where that would take too long: every leaf set is then right, and each place of a table holds the nearest of a few of
+the nodes that may stand there.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterator, Sequence
+from random import Random
+from typing import Annotated, cast
+
+from msgspec import Meta
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from post.complaints import Complaints
+from post.crypto.certificates import NodeCertificate
+from post.errors import Overloaded
+from post.ids import BITS, DIGITS, Contact, Id, Key, NodeId
+from post.interfaces import IApplication
+from post.pastry.config import PastryConfig
+from post.pastry.node import Pastry
+from post.pastry.table import COLUMNS
+from post.rpc import Rpc
+from post.sim.clock import SimClock, SkewedClock
+from post.sim.network import Delay, SimNetwork
+from post.wire import Message, message
+
+CHOICES = 8
+"""Nodes of which the nearest is put into a place of a table that is made from global knowledge."""
+SEEDS = 3
+"""Addresses of the ring that a newcomer is told of."""
+
+
+@message(0xFE01)
+class Lookup(Message, frozen=True):
+    """
+    Something to be routed; only imaginary nodes say it.
+    """
+
+    number: Annotated[int, Meta(ge=0)]
+
+
+class Owned:
+    """
+    As much of a certificate as Pastry looks at: each node has an owner of its own.
+    """
+
+    __slots__ = ("owner",)
+
+    def __init__(self, owner: str) -> None:
+        self.owner = owner
+
+
+class Sent:
+    """
+    One lookup and what became of it.
+
+    @ivar hops: over how many links it went.
+    @ivar way_s: how long these are together.
+    @ivar direct_s: how long the one from its origin to the root would have been.
+    @ivar took_s: after which time it was delivered; C{None} if it was not.
+    @ivar deliveries: how often it was.
+    @ivar wrong: how often by a node that was not the root of its key.
+    """
+
+    __slots__ = ("at_s", "deliveries", "direct_s", "hops", "key", "origin", "took_s", "way_s", "wrong")
+
+    def __init__(self, origin: NodeId, key: Key, at_s: float) -> None:
+        self.origin = origin
+        self.key = key
+        self.at_s = at_s
+        self.hops = 0
+        self.way_s = 0.0
+        self.direct_s = 0.0
+        self.took_s: float | None = None
+        self.deliveries = 0
+        self.wrong = 0
+
+
+@implementer(IApplication)
+class Member:
+    """
+    One node, for one life.
+    """
+
+    __slots__ = ("active", "clock", "joined", "overlay", "pastry", "rpc")
+
+    def __init__(self, overlay: Overlay, node: NodeId, epoch: int) -> None:
+        self.overlay = overlay
+        self.clock = SkewedClock(overlay.clock)
+        contact = Contact(node, (f"{node.hex()}:1",), epoch)
+        transport = overlay.network.transport(contact, cast(NodeCertificate, Owned(node.hex())))
+        complaints = Complaints(self.clock)
+        self.rpc = Rpc(transport, self.clock, complaints)
+        self.pastry = Pastry(self.rpc, self.clock, overlay.random, complaints, overlay.config)
+        self.pastry.add_application(self)
+        self.joined: Deferred[None] | None = None
+
+    @property
+    def id(self) -> NodeId:
+        """
+        Its place on the ring.
+        """
+        return self.pastry.local.id
+
+    @property
+    def address(self) -> str:
+        """
+        Where it listens.
+        """
+        return self.pastry.local.addresses[0]
+
+    # IApplication.
+
+    def deliver(self, key: Key, message: Message, origin: Contact) -> None:
+        if isinstance(message, Lookup):
+            self.overlay.delivered(self, message.number)
+
+    def forward(self, key: Key, message: Message, next_hop: Contact) -> bool:
+        if isinstance(message, Lookup):
+            sent = self.overlay.lookups.get(message.number)
+            if sent is not None:
+                sent.hops += 1
+                sent.way_s += self.overlay.network.delay(self.id, next_hop.id)
+        return True
+
+    def update(self, contact: Contact, joined: bool) -> None:
+        pass
+
+
+class Overlay:
+    """
+    All nodes.
+
+    @ivar members: who runs, by id.
+    @ivar lookups: those that were sent and not taken out, by number.
+    @ivar failures: of joins that ended with an error, which none should.
+    """
+
+    def __init__(self, seed: int, delay: Delay | None = None, loss: float = 0.0, config: PastryConfig | None = None):
+        self.seed = seed
+        self.random = Random(seed)
+        self.clock = SimClock()
+        self.network = SimNetwork(self.clock, self.random, delay, loss)
+        self.config = config or PastryConfig()
+        self.members: dict[NodeId, Member] = {}
+        self.lookups: dict[int, Sent] = {}
+        self.failures: list[Failure] = []
+        self._active: list[NodeId] = []  # Who takes part in routing; rising.
+        self._numbers = 0
+        self._epochs = 0
+
+    # Who is there.
+
+    def point(self) -> NodeId:
+        """
+        Anywhere on the ring.
+        """
+        return NodeId(Id(self.random.getrandbits(BITS)))
+
+    def active(self) -> Sequence[NodeId]:
+        """
+        Who is in the ring, in the order of ids.
+        """
+        return self._active
+
+    def anybody(self) -> Member:
+        """
+        One of those in the ring.
+        """
+        return self.members[self.random.choice(self._active)]
+
+    def root(self, key: int) -> NodeId:
+        """
+        The true root of C{key}: of those in the ring the nearest to it, of equals that with the smaller id.
+        """
+        place = bisect_left(self._active, key)
+        nodes = (self._active[place - 1], self._active[place % len(self._active)])
+        return min(nodes, key=lambda node: (node.distance(key), node))
+
+    def wrong_leaf_sets(self) -> int:
+        """
+        How many of those in the ring have a leaf set that is not the true one.
+        """
+        return sum(not self._is_right(place) for place in range(len(self._active)))
+
+    def _is_right(self, place: int) -> bool:
+        leaves = self.members[self._active[place]].pastry.ring.leaves
+        after, before = self._neighbors(place)
+        return leaves.successors() == after and leaves.predecessors() == before
+
+    def _neighbors(self, place: int) -> tuple[list[NodeId], list[NodeId]]:
+        """
+        The true successors and predecessors of whoever is at C{place}.
+        """
+        count = len(self._active)
+        half = min(self.config.half, count - 1)
+        after = [self._active[(place + step) % count] for step in range(1, half + 1)]
+        before = [self._active[(place - step) % count] for step in range(1, half + 1)]
+        return after, before
+
+    # Who comes and goes.
+
+    def found(self, count: int) -> list[NodeId]:
+        """
+        Put a ring of C{count} nodes together from global knowledge; who is in it.  Nobody may be there yet.
+        """
+        assert not self.members
+        for _ in range(count):
+            self._boot(self.point())
+        self._active = sorted(self.members)
+        for place, node in enumerate(self._active):
+            after, before = self._neighbors(place)
+            ring = self.members[node].pastry.ring
+            found = dict.fromkeys([*after, *before])
+            ring.place([self.members[each].pastry.local for each in found], count - 1 <= len(found))
+            for other in self._table(node):
+                ring.tabulate(self.members[other].pastry.local)
+        for member in self.members.values():
+            member.pastry.begin()
+        return list(self._active)
+
+    def _table(self, node: NodeId) -> Iterator[NodeId]:
+        """
+        For each place in the table of C{node} the nearest of a few that may stand there.
+        """
+        low, high = 0, len(self._active)
+        for row in range(DIGITS):
+            if high - low <= 1:
+                return
+            base = (node >> (BITS - 4 * row)) << (BITS - 4 * row)
+            step = 1 << (BITS - 4 - 4 * row)
+            borders = [bisect_left(self._active, base + digit * step, low, high) for digit in range(COLUMNS)] + [high]
+            own = node.digit(row)
+            for digit in range(COLUMNS):
+                if digit == own or borders[digit] == borders[digit + 1]:
+                    continue
+                there = range(borders[digit], borders[digit + 1])
+                chosen = there if len(there) <= CHOICES else self.random.sample(there, CHOICES)
+                yield min((self._active[each] for each in chosen), key=lambda other: self.network.delay(node, other))
+            low, high = borders[own], borders[own + 1]
+
+    def join(self, node: NodeId | None = None) -> Member:
+        """
+        Start a node, which finds its way into the ring by some of those that are in it.
+        """
+        seeds = [self.anybody().address for _ in range(SEEDS)] if self._active else []
+        member = self._boot(self.point() if node is None else node)
+        member.joined = Deferred.fromCoroutine(member.pastry.join(seeds or [member.address]))
+        member.joined.addCallbacks(self._entered, self._failed, (member,))
+        return member
+
+    def _entered(self, result: None, member: Member) -> None:
+        if member.id in self.members:
+            insort(self._active, member.id)
+
+    def _failed(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            self.failures.append(failure)
+
+    def _boot(self, node: NodeId) -> Member:
+        self._epochs += 1
+        member = self.members[node] = Member(self, node, self._epochs)
+        member.rpc.start()
+        return member
+
+    def crash(self, node: NodeId, silent: bool = True) -> None:
+        """
+        End a node without a word; C{silent} if its computer goes with it.
+        """
+        member = self.members.pop(node)
+        self.network.crash(node, silent)
+        member.clock.halt()
+        place = bisect_left(self._active, node)
+        if place < len(self._active) and self._active[place] == node:
+            del self._active[place]
+
+    # Lookups.
+
+    def look_up(self, origin: Member, key: Key | None = None) -> Sent | None:
+        """
+        Route a message from C{origin} to any key; C{None} if it is too busy to take it.
+        """
+        self._numbers += 1
+        number = self._numbers
+        key = Key(self.point()) if key is None else key
+        sent = self.lookups[number] = Sent(origin.id, key, self.clock.seconds())
+        try:
+            origin.pastry.route(key, Lookup(number))
+        except Overloaded:
+            del self.lookups[number]
+            return None
+        return sent
+
+    def delivered(self, member: Member, number: int) -> None:
+        """
+        A lookup has arrived at C{member}.
+        """
+        sent = self.lookups.get(number)
+        if sent is None:
+            return
+        sent.deliveries += 1
+        if sent.took_s is None:
+            sent.took_s = self.clock.seconds() - sent.at_s
+            sent.direct_s = self.network.delay(sent.origin, member.id) if member.id != sent.origin else 0.0
+        if self.root(sent.key) != member.id:
+            sent.wrong += 1
+
+    def wait(self, happened: Callable[[], bool], limit_s: float, step_s: float = 0.1) -> bool:
+        """
+        Let time pass until C{happened()}, which is asked every C{step_s}; C{False} if it is not in C{limit_s}.
+        """
+        end_s = self.clock.seconds() + limit_s
+        while not happened():
+            if self.clock.seconds() >= end_s:
+                return False
+            self.clock.advance(step_s)
+        return True

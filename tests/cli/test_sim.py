@@ -1,0 +1,106 @@
+"""
+C{post sim}: experiments from a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from post.control import EXIT_CONFIG
+from tests.cli.commands import post
+from tests.scratch import scratch
+
+
+class RoutingTests(SynchronousTestCase):
+    """
+    Tests of C{post sim routing}.
+    """
+
+    def test_table(self) -> None:
+        """
+        A table with a column for each ring, and the command that repeats it.
+        """
+        result = post("sim", "routing", "--nodes", "5", "--nodes", "12", "--lookups", "40", "--seed", "9")
+        self.assertEqual(0, result.exit_code, result.output)
+        self.assertRegex(result.output, r"(?m)^delivered +40 of 40  40 of 40$")
+        self.assertRegex(result.output, r"(?m)^nodes +5 +12$")
+        self.assertIn("post sim routing --nodes 5 --nodes 12 --lookups 40 --seed 9\n", result.output)
+        self.assertEqual(0, post(*result.output.rpartition("Repeat it with: post ")[2].split()).exit_code)
+
+    def test_json(self) -> None:
+        """
+        An object for one ring, with all figures; a list for several.  The seed that chance chose is among them.
+        """
+        one = json.loads(post("sim", "routing", "--nodes", "6", "--lookups", "20", "--json").output)
+        promised = "nodes lookups hops_mean hops_p99 delivered wrong stretch_mean msgs_per_node_s wall_s bytes_per_node"
+        self.assertEqual(set(), set(promised.split()) - one.keys())
+        self.assertEqual((6, 20, 20, 0), (one["nodes"], one["lookups"], one["delivered"], one["wrong"]))
+        again = post("sim", "routing", "--nodes", "6", "--lookups", "20", "--json", "--seed", str(one["seed"])).output
+        self.assertEqual(one["hops_histogram"], json.loads(again)["hops_histogram"])
+        several = post("sim", "routing", "--nodes", "2", "--nodes", "3", "--lookups", "5", "--json").output
+        self.assertEqual([2, 3], [each["nodes"] for each in json.loads(several)])
+
+    def test_plot(self) -> None:
+        """
+        It draws what was measured, into the file that was named.
+        """
+        path = scratch(self) / "hops.svg"
+        post("sim", "routing", "--nodes", "5", "--lookups", "20", "--plot", path)
+        self.assertIn("<svg", path.read_text())
+        path = path.with_suffix(".png")
+        post("sim", "routing", "--nodes", "5", "--nodes", "8", "--lookups", "20", "--plot", path)
+        self.assertTrue(path.read_bytes().startswith(b"\x89PNG"))
+
+    def test_bad(self) -> None:
+        """
+        What cannot be done is said before anything is done.
+        """
+        for options, words in (
+            (("--latency", "nowhere.txt"), "nowhere.txt is neither sphere nor square nor a file"),
+            (("--plot", "hops.pdf"), "hops.pdf ends neither in .svg nor in .png"),
+            (("--plot", "/nowhere/hops.svg"), "there is no directory /nowhere"),
+        ):
+            result = post("sim", "routing", "--nodes", "1000000", *options)
+            self.assertEqual(EXIT_CONFIG, result.exit_code, result.output)
+            self.assertIn(words, result.output)
+        self.assertEqual(2, post("sim", "routing", "--nodes", "0").exit_code)
+
+
+class ChurnTests(SynchronousTestCase):
+    """
+    Tests of C{post sim churn}.
+    """
+
+    def test_table(self) -> None:
+        """
+        What became of lookups, and the command that repeats it.
+        """
+        options = ("--nodes", "20", "--session", "20", "--minutes", "3", "--warm-up", "1", "--lookups", "0.2")
+        result = post("sim", "churn", *options, "--seed", "5")
+        self.assertEqual(0, result.exit_code, result.output)
+        self.assertRegex(result.output, r"(?m)^at a wrong node +0$")
+        again = post(*result.output.rpartition("Repeat it with: post ")[2].split())
+        self.assertEqual(result.output.splitlines()[:-2], again.output.splitlines()[:-2])
+
+    def test_trace(self) -> None:
+        """
+        From a file, as JSON and as a picture.
+        """
+        directory = scratch(self)
+        trace, picture = directory / "trace", directory / "churn.svg"
+        trace.write_text("".join(f"0 {node} up\n" for node in range(6)) + "30 2 down\n200 2 up\n")
+        result = post(
+            *("sim", "churn", "--trace", trace, "--minutes", "1", "--warm-up", "0", "--lookups", "0.2"),
+            *("--json", "--plot", picture),
+        )
+        found = json.loads(result.output)
+        promised = "nodes seed lookups session_mean_s lost incorrect control_msgs_per_node_s wall_s"
+        self.assertEqual(set(), set(promised.split()) - found.keys())
+        self.assertEqual((1, 0), (found["departures"], found["incorrect"]))
+        self.assertIn("<svg", picture.read_text())
+        trace.write_text("now 1 up\n")
+        result = post("sim", "churn", "--trace", trace)
+        self.assertEqual(EXIT_CONFIG, result.exit_code)
+        self.assertIn("trace, line 1: not a second", result.output)
