@@ -66,6 +66,7 @@ class Mailbox(msgspec.Struct, frozen=True):
     What concerns one person, and nobody else.
 
     @ivar durability: of what the ring keeps; C{None} before it has been looked at once.
+    @ivar behind: whether mail or nodes came or went since then.
     """
 
     address: str
@@ -79,6 +80,7 @@ class Mailbox(msgspec.Struct, frozen=True):
     durability: Durability | None = None
     surveying: bool = False
     sent: tuple[Sent, ...] = ()
+    behind: bool = False
 
 
 class Facts(msgspec.Struct, frozen=True):

@@ -20,6 +20,7 @@ from post.health.journeys import Subjects
 from post.health.survey import PENDING_LIMIT, Survey
 from post.ids import Contact, Handle, Key, NodeId
 from post.interfaces import IApplication
+from post.mail.folder import MailboxState
 from post.mail.interfaces import ISubmission
 from post.node import Node
 from post.tasks import Tasks
@@ -63,6 +64,7 @@ class Watch:
         self._started = clock.seconds()
         self._tasks = Tasks()
         self._surveys: dict[str, Survey] = {}
+        self._marks: dict[str, tuple[object, ...]] = {}
         self._subjects: dict[str, Subjects] = {}
         node.pastry.add_application(self)
 
@@ -97,6 +99,10 @@ class Watch:
                 )
                 survey.start()
                 self._subjects[address] = Subjects(opened.mailbox.letters, self._tasks)
+                self._marks[address] = _mark(opened.mailbox.state)
+            elif opened.ready and self._marks[address] != (mark := _mark(opened.mailbox.state)):
+                self._marks[address] = mark
+                self._surveys[address].changed()
 
     # What Pastry tells.
 
@@ -182,6 +188,9 @@ class Watch:
         found.append(Certificate("directory", "", node.directory.expires))
         return [*found, *self._certificates]
 
+    def _is_away(self, node: NodeId) -> bool:
+        return self._presence(node) in (Presence.SUSPECT, Presence.AWAY)
+
     def _mailboxes(self) -> list[Mailbox]:
         found = []
         for status in self._node.status().accounts:
@@ -196,12 +205,20 @@ class Watch:
                     status.messages,
                     status.folders,
                     max(0, status.log_records - status.log_kept),
-                    survey.found if survey is not None else None,
+                    survey.now(self._is_away) if survey is not None else None,
                     survey is not None and survey.looking,
                     subjects.of(journeys) if subjects is not None else (),
+                    survey is not None and survey.behind,
                 )
             )
         return found
+
+
+def _mark(state: MailboxState) -> tuple[object, ...]:
+    """
+    What is another when mail has come or gone; flags and folders may change.
+    """
+    return len(state.by_key), next(reversed(state.by_key), None), state.journeys.outstanding
 
 
 def _pending(submission: ISubmission) -> list[Handle]:

@@ -45,7 +45,8 @@ def mail(facts: Facts, mailbox: Mailbox) -> Tag:
     if not mailbox.open:
         body.append(el("p", "The mailbox opens when enough of the ring answers.", class_="lead"))
     elif found is None:
-        body.append(el("p", "The copies are being counted…", class_="lead"))
+        said = "The copies have not been counted yet since this node started: that takes some seconds."
+        body.append(el("p", said, class_="lead"))
     else:
         body += [_verdict(found), _bars(found), _losses(found, facts), _age(found, mailbox, facts)]
     unconfirmed = count(mailbox.unconfirmed, "change")
@@ -60,15 +61,16 @@ def _verdict(found: Durability) -> Tag:
     """
     if found.missing:
         how, said = "alarm", f"Of {count(found.missing, 'object')} no copy can be found now."
+    elif not found.spared:
+        how, said = "alarm", "The loss of a single computer would cost you mail."
     else:
-        safe = [loss for loss in found.losses if not loss.exposed]
-        if not safe:
-            how, said = "alarm", "The loss of a single computer would cost you mail."
-        else:
-            number = safe[-1].nodes
-            how = "good" if number >= found.wanted - 1 else "warning"
-            any_of = "Any computer" if number == 1 else f"Any {NUMBERS[number]} computers"
-            said = f"{any_of} could vanish now, yours included, and nothing of your mail would be lost."
+        how = "good" if found.spared >= found.wanted - 1 else "warning"
+        any_of = "Any computer" if found.spared == 1 else f"Any {NUMBERS[found.spared]} computers"
+        said = f"{any_of} could vanish now, yours included, and nothing of your mail would be lost."
+    if found.unknown and not found.missing:
+        how = "warning" if how == "good" else how
+        others = f" Of the others: {said}" if found.unknown < found.total else ""
+        said = f"Of {count(found.unknown, 'object')} it is not known now where the copies are.{others}"
     return el("p", said, class_=f"verdict {how}", data_verdict=how)
 
 
@@ -97,7 +99,9 @@ def _copies(kind: Kind) -> str:
 
 def _losses(found: Durability, facts: Facts) -> Tag:
     names = {peer.node_id: short(peer.owner) if peer.owner else peer.node_id[:8] for peer in facts.peers}
-    rows = [(f"any {count(loss.nodes, 'computer')}", _lost(loss, names)) for loss in found.losses]
+    # Of a ring of two no three can vanish.
+    some = [loss for loss in found.losses if loss.nodes <= max(1, len(facts.peers))]
+    rows = [(f"any {count(loss.nodes, 'computer')}", _lost(loss, names)) for loss in some]
     return el("div", el("h3", "What would be lost if these vanished now"), definitions(*rows), class_="losses")
 
 
@@ -113,7 +117,13 @@ def _age(found: Durability, mailbox: Mailbox, facts: Facts) -> Tag:
     said = f"Counted {ago(facts.now - found.at)}"
     if found.sampled < found.messages:
         said += f", over {found.sampled:,} of {count(found.messages, 'message')}: the newest, and others by chance"
-    return el("p", said, "; being counted anew" if mailbox.surveying else "", ".", class_="quiet")
+    if found.away:
+        said += f"; copies on {count(found.away, 'computer')} that went away since do not count"
+    if mailbox.surveying:
+        said += "; being counted anew"
+    elif mailbox.behind:
+        said += "; mail or computers came or went since, so it is counted anew within a minute"
+    return el("p", f"{said}.", class_="quiet")
 
 
 def sent(facts: Facts, mailbox: Mailbox) -> Tag:
