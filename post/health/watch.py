@@ -17,6 +17,7 @@ from post.crypto.certificates import read_identity
 from post.errors import PostError
 from post.health.facts import Certificate, Disk, Facts, Mailbox, Peer, Presence
 from post.health.journeys import Subjects
+from post.health.leaving import Departures
 from post.health.survey import PENDING_LIMIT, Survey
 from post.ids import Contact, Handle, Key, NodeId
 from post.interfaces import IApplication
@@ -66,6 +67,7 @@ class Watch:
         self._surveys: dict[str, Survey] = {}
         self._marks: dict[str, tuple[object, ...]] = {}
         self._subjects: dict[str, Subjects] = {}
+        self._departures: dict[str, Departures] = {}
         node.pastry.add_application(self)
 
     def start(self) -> None:
@@ -98,7 +100,11 @@ class Watch:
                     self._tasks,
                 )
                 survey.start()
-                self._subjects[address] = Subjects(opened.mailbox.letters, self._tasks)
+                subjects = self._subjects[address] = Subjects(opened.mailbox.letters, self._tasks)
+                outbox = opened.outbox
+                self._departures[address] = Departures(
+                    outbox.list, outbox.is_outside, subjects, self._clock, self._tasks
+                )
                 self._marks[address] = _mark(opened.mailbox.state)
             elif opened.ready and self._marks[address] != (mark := _mark(opened.mailbox.state)):
                 self._marks[address] = mark
@@ -140,6 +146,7 @@ class Watch:
             node.past.accord.ahead_s(),
             self._authority_trouble(),
             self._renews,
+            len(node.outside.relaying.works) if node.outside.relaying is not None else None,
         )
 
     def _peers(self) -> list[Peer]:
@@ -196,6 +203,8 @@ class Watch:
         for status in self._node.status().accounts:
             survey, subjects = self._surveys.get(status.address), self._subjects.get(status.address)
             journeys = self._node.accounts.opened[status.address].submission.sent() if subjects is not None else ()
+            departures = self._departures.get(status.address)
+            leaving, more = departures.of(journeys) if departures is not None else ((), 0)
             found.append(
                 Mailbox(
                     status.address,
@@ -209,6 +218,8 @@ class Watch:
                     survey is not None and survey.looking,
                     subjects.of(journeys) if subjects is not None else (),
                     survey is not None and survey.behind,
+                    leaving,
+                    more,
                 )
             )
         return found

@@ -14,8 +14,11 @@ from post.front.web.words import Child, ago, count, el, listed, short, size, spa
 from post.health.durability import Durability, Kind, Loss
 from post.health.facts import Facts, Mailbox
 from post.health.journeys import RECIPIENTS_LIMIT, Sent
+from post.health.leaving import Leaving
 from post.mail.journeys import ShownPassage
 
+QUEUED = 12
+"""Digits of a name that C{post queue} takes, as it prints it."""
 NUMBERS = {1: "one", 2: "two", 3: "three"}
 KINDS = {
     "log head": "Newest changes",
@@ -138,10 +141,12 @@ def sent(facts: Facts, mailbox: Mailbox) -> Tag:
 
 def _message(message: Sent, facts: Facts) -> Sequence[Child]:
     journey = message.journey
-    subject = "…" if message.subject is None else message.subject or "(no subject)"
+    subject = _title(message.subject, message.gone, [each.address for each in journey.recipients])
     kept = f"stored on {count(journey.copies, 'node')}, " if journey.copies else ""
     when = f"{kept}{size(journey.size)}, {ago(facts.now - journey.at)}"
     head = el("p", el("strong", subject), " ", el("span", when, class_="quiet"))
+    if message.gone:
+        head(el("span", "; you have deleted the copy in Sent", class_="quiet"))
     shown = journey.recipients[:RECIPIENTS_LIMIT]
     items = [el("li", *_way(each, facts), data_stage=each.standing) for each in shown]
     if rest := journey.recipients[RECIPIENTS_LIMIT:]:
@@ -151,10 +156,58 @@ def _message(message: Sent, facts: Facts) -> Sequence[Child]:
     return [head, el("ul", items)]
 
 
+def _title(subject: str | None, gone: bool, recipients: Sequence[str]) -> str:
+    """
+    What a message is called.
+    """
+    if gone:
+        others = f" and {count(len(recipients) - 1, 'other')}" if len(recipients) > 1 else ""
+        return f"To {recipients[0]}{others}" if recipients else "A message"
+    return "…" if subject is None else subject or "(no subject)"
+
+
+def leaving(facts: Facts, mailbox: Mailbox) -> Tag:
+    """
+    What of somebody's mail has not left for the Internet yet; nothing where all has.
+    """
+    if not mailbox.leaving and not mailbox.leaving_more:
+        # It is there all the same, so that it can be kept current.
+        return el("section", id="leaving", hidden=True, data_live=True)
+    items = [el("li", _departure(each, facts), data_queued=each.name) for each in mailbox.leaving]
+    if mailbox.leaving_more:
+        items.append(el("li", f"{count(mailbox.leaving_more, 'older message')} besides.", class_="quiet"))
+    how = (
+        "A gateway tries again by itself, and tells you if it gives up. To have it done at once, or given up: ",
+        el("code", "post queue retry NAME"),
+        ", ",
+        el("code", "post queue drop NAME"),
+        ".",
+    )
+    return card("Leaving for the Internet", "leaving", el("ol", items, class_="journeys"), el("p", how, class_="quiet"))
+
+
+def _departure(each: Leaving, facts: Facts) -> Sequence[Child]:
+    head = el("p", el("strong", _title(each.subject, False, each.left)), " ", el("code", each.name[:QUEUED]))
+    for_whom = f"for {listed(each.left[:RECIPIENTS_LIMIT])}, since {span(facts.now - each.accepted)}"
+    if each.trying:
+        word, how, said = "being tried", "good", ""
+    elif not each.tries:
+        word, how, said = "waiting", "note", "not tried yet" if each.known else "being asked how far it is"
+    else:
+        again = f"again in {span(each.due - facts.now)}" if each.due > facts.now else "again now"
+        word, how, said = "delayed", "warning", f"tried {count(each.tries, 'time')}, {again}"
+    if each.words:
+        said = f"{said}: {each.words}" if said else each.words
+    line = el("li", pill(word, how), f" {for_whom} ", el("span", said, class_="quiet"))
+    return [head, el("ul", line)]
+
+
 def _way(passage: ShownPassage, facts: Facts) -> tuple[Child, ...]:
     word, how = STANDINGS.get(passage.standing, (passage.standing, "note"))
     said = ago(facts.now - passage.since)
     if passage.standing == "waiting":
+        if passage.address.rpartition("@")[2].casefold() != facts.domain.casefold():
+            return pill("leaving", how), " ", passage.address, " ", el("span", "through a gateway", class_="quiet")
         kept = f"the notification is on {count(passage.copies, 'node')}" if passage.copies else "the ring keeps it"
         until = f", for {span(passage.expires - facts.now)} at most" if passage.expires else ""
         said = f"until they are back: {kept}{until}"

@@ -11,10 +11,12 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.template import Tag, flattenString
 
-from post.front.web.own import mail
+from post.front.web.own import leaving, mail, sent
 from post.health.durability import Durability, Kind, judge
+from post.health.leaving import Leaving
+from post.mail.journeys import ShownPassage
 from tests.health.counts import counted
-from tests.health.samples import DURABILITY, FACTS, MAILBOX, NOW, facts
+from tests.health.samples import DAY_S, DURABILITY, FACTS, MAILBOX, NOW, SENT, facts
 
 
 class PageCase(SynchronousTestCase):
@@ -89,3 +91,75 @@ class MailTests(PageCase):
             for lost in (1, 2, 3):
                 self.assertEqual(lost <= nodes, f"any {lost} computer" in said, (nodes, lost))
             self.assertIn("at most 3 objects at once", said)
+
+
+class SentTests(PageCase):
+    """
+    Tests of L{sent}.
+    """
+
+    def said(self, **changed: Any) -> str:
+        """
+        What is said of one message.
+        """
+        message = msgspec.structs.replace(SENT[0], **changed)
+        return self.html(sent(FACTS, msgspec.structs.replace(MAILBOX, sent=(message,))))
+
+    def test_title(self) -> None:
+        """
+        A message is called by its subject; by its recipients where its copy in Sent is gone, which is said.
+        """
+        self.assertIn("<strong>Minutes &lt;of the meeting&gt;</strong>", self.said())
+        self.assertIn("<strong>…</strong>", self.said(subject=None))
+        self.assertIn("<strong>(no subject)</strong>", self.said(subject=""))
+        gone = self.said(subject=None, gone=True)
+        self.assertIn("<strong>To bob@example.org and 2 others</strong>", gone)
+        self.assertIn("you have deleted the copy in Sent", gone)
+
+    def test_outside(self) -> None:
+        """
+        Of who is outside it is not said that they are away.
+        """
+        outside = ShownPassage("xavier@example.net", "waiting", int(NOW - 120), int(NOW + DAY_S), 3)
+        said = self.said(journey=msgspec.structs.replace(SENT[0].journey, recipients=(outside,)))
+        self.assertIn("through a gateway", said)
+        self.assertNotIn("until they are back", said)
+
+
+class LeavingTests(PageCase):
+    """
+    Tests of L{leaving}.
+    """
+
+    def said(self, *entries: Leaving, more: int = 0) -> str:
+        """
+        What is said of a queue.
+        """
+        return self.html(leaving(FACTS, msgspec.structs.replace(MAILBOX, leaving=entries, leaving_more=more)))
+
+    def test_nothing(self) -> None:
+        """
+        Where nothing waits nothing is shown.
+        """
+        self.assertIn("hidden", self.said())
+
+    def test_stages(self) -> None:
+        """
+        Of each it is said for whom it waits, how far it is, what the other side said, and what can be done.
+        """
+        entry = Leaving("ab" * 20, "Invoice", int(NOW - 7200), ("xavier@example.net",))
+        for changed, words in (
+            ({}, "being asked how far it is"),
+            ({"known": True}, "not tried yet"),
+            ({"known": True, "tries": 1, "trying": True}, "being tried"),
+            (
+                {"known": True, "tries": 3, "due": int(NOW + 600), "words": "<b>Come again.</b>"},
+                "tried 3 times, again in 10 minutes: &lt;b&gt;Come again.&lt;/b&gt;",
+            ),
+            ({"known": True, "tries": 1, "due": int(NOW - 1)}, "tried 1 time, again now"),
+        ):
+            said = self.said(msgspec.structs.replace(entry, **changed))
+            self.assertIn(words, said)
+            for each in ("Invoice", "for xavier@example.net, since 2 hours", "abababababab", "post queue retry NAME"):
+                self.assertIn(each, said)
+        self.assertIn("3 older messages besides", self.said(entry, more=3))
