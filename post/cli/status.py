@@ -86,7 +86,7 @@ def describe(found: dict[str, Any], now: float) -> str:
     ]
     lines += [f"  {address}: being recovered; {what}" for address, what in found.get("recovering", {}).items()]
     lines += [f"  {_account(account)}" for account in found["accounts"]]
-    lines += [f"  {_safety(address, safety, now)}" for address, safety in found.get("durability", {}).items() if safety]
+    lines += [f"  {_safety(address, safety, now)}" for address, safety in found.get("durability", {}).items()]
     lines += [f"  complaint: {_count(count, 'time')} {kind}" for kind, count in sorted(found["complaints"].items())]
     for alert in found.get("alerts", ()):
         lines += [f"  {alert['level'].upper()}: {alert['what']}", f"    {alert['cure']}"]
@@ -95,14 +95,20 @@ def describe(found: dict[str, Any], now: float) -> str:
     return "\n".join(lines)
 
 
-def _safety(address: str, safety: dict[str, Any], now: float) -> str:
+def _safety(address: str, safety: dict[str, Any] | None, now: float) -> str:
     """
-    How many computers may vanish.
+    How many computers may vanish; C{None} before that has been counted.
     """
+    if safety is None:
+        return f"{address}: the copies of the mail have not been counted yet"
     spared = [loss["nodes"] for loss in safety["lost"] if not loss["exposed"]]
     counted = f"counted {_count(max(0, int(now - safety['at'])), 'second')} ago"
+    if away := safety.get("away", 0):
+        counted += f"; copies on {_count(away, 'computer')} that went away since do not count"
     if safety["missing"]:
         return f"{address}: of {_count(safety['missing'], 'object')} no copy can be found now ({counted})"
+    if unknown := safety.get("unknown", 0):
+        return f"{address}: of {_count(unknown, 'object')} it is not known now where the copies are ({counted})"
     if not spared:
         return f"{address}: mail would be lost with a single computer ({counted})"
     return f"{address}: any {_count(max(spared), 'computer')} could vanish, and no mail be lost ({counted})"

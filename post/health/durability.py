@@ -5,12 +5,14 @@ An object is lost with some set of nodes if all its holders are among them.  For
 are given: of how many objects there are no more holders than that (each could be lost by somebody's misfortune), and
 how many the one worst set would take at once.  The first is exact.  The second is exact as long as there are few
 different sets of holders, and otherwise the worst found, which is then said.
+
+What was counted is judged anew whenever nodes come or go (L{judge}): a copy on a computer that is away is none now.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from itertools import combinations
 
 import msgspec
@@ -61,6 +63,30 @@ class Loss(msgspec.Struct, frozen=True):
     exact: bool
 
 
+class Objects(msgspec.Struct, frozen=True):
+    """
+    What objects have in common that are counted together.
+
+    @ivar doubtful: somebody who might have one could not be asked, so that no holders does not mean no copy.
+    """
+
+    name: str
+    holders: frozenset[NodeId]
+    doubtful: bool = False
+
+
+class Count(msgspec.Struct, frozen=True):
+    """
+    What one look at a person's objects found: how many of each sort there are.  The rest as in L{Durability}.
+    """
+
+    at: float
+    wanted: int
+    objects: dict[Objects, int]
+    messages: int
+    sampled: int
+
+
 class Durability(msgspec.Struct, frozen=True):
     """
     How one person's objects stand.
@@ -71,6 +97,7 @@ class Durability(msgspec.Struct, frozen=True):
     @ivar unknown: objects of which nobody could be asked, or somebody who might have one was silent and no copy was
         found.
     @ivar messages: how many messages there are, and C{sampled} how many of them were looked at.
+    @ivar away: nodes that had copies when they were looked at, and are away now: theirs do not count.
     """
 
     at: float
@@ -81,6 +108,7 @@ class Durability(msgspec.Struct, frozen=True):
     unknown: int
     messages: int
     sampled: int
+    away: int = 0
 
     @property
     def total(self) -> int:
@@ -90,11 +118,45 @@ class Durability(msgspec.Struct, frozen=True):
         return sum(kind.total for kind in self.kinds)
 
     @property
+    def spared(self) -> int:
+        """
+        How many nodes could vanish, whichever they are, without any object being lost of which a copy was found.
+        """
+        return max((loss.nodes for loss in self.losses if not loss.exposed), default=0)
+
+    @property
     def short(self) -> int:
         """
         Objects with fewer copies than wanted, those with none included.
         """
         return sum(n for kind in self.kinds for copies, n in kind.copies.items() if copies < self.wanted)
+
+
+def judge(count: Count, absent: Set[NodeId]) -> Durability:
+    """
+    How what was counted stands while the nodes in C{absent} are away.
+    """
+    held: list[tuple[str, frozenset[NodeId]]] = []
+    missing = unknown = 0
+    for objects, number in count.objects.items():
+        holders = objects.holders - absent
+        held += [(objects.name, holders)] * number
+        if not holders and objects.doubtful:
+            unknown += number
+        elif not holders:
+            missing += number
+    away = frozenset().union(*(objects.holders for objects in count.objects)) & absent
+    return Durability(
+        count.at,
+        count.wanted,
+        kinds(held),
+        losses(holders for _, holders in held),
+        missing,
+        unknown,
+        count.messages,
+        count.sampled,
+        len(away),
+    )
 
 
 def kinds(found: Iterable[tuple[str, frozenset[NodeId]]]) -> tuple[Kind, ...]:

@@ -10,6 +10,7 @@ import msgspec
 
 from post.health.durability import Durability
 from post.health.journeys import Sent
+from post.health.leaving import Leaving
 from post.node import Status
 
 
@@ -66,6 +67,8 @@ class Mailbox(msgspec.Struct, frozen=True):
     What concerns one person, and nobody else.
 
     @ivar durability: of what the ring keeps; C{None} before it has been looked at once.
+    @ivar behind: whether mail or nodes came or went since then.
+    @ivar leaving: what waits to leave for the Internet, the newest, and C{leaving_more} how many messages besides.
     """
 
     address: str
@@ -79,6 +82,9 @@ class Mailbox(msgspec.Struct, frozen=True):
     durability: Durability | None = None
     surveying: bool = False
     sent: tuple[Sent, ...] = ()
+    behind: bool = False
+    leaving: tuple[Leaving, ...] = ()
+    leaving_more: int = 0
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -87,6 +93,7 @@ class Facts(msgspec.Struct, frozen=True):
 
     @ivar clock_ahead_s: by how many seconds the others' clocks are ahead of ours, if that is known.
     @ivar renews: whether certificates are renewed by themselves.
+    @ivar relaying: of a gateway, for how many messages it sees that they leave.
     """
 
     now: float
@@ -102,6 +109,7 @@ class Facts(msgspec.Struct, frozen=True):
     clock_ahead_s: float | None = None
     authority_trouble: str = ""
     renews: bool = False
+    relaying: int | None = None
 
     def mailbox(self, address: str) -> Mailbox | None:
         """

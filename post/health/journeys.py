@@ -29,17 +29,17 @@ SUBJECT_LIMIT = 120
 """Characters of a subject."""
 KNOWN_LIMIT = 500
 """Subjects remembered."""
-GONE = "(no copy in Sent)"
-"""Where there is no message, or none any more, whose subject could be read."""
 
 
 class Sent(msgspec.Struct, frozen=True):
     """
-    One message.  C{subject} is for nobody but its sender, and C{None} while it is not known.
+    One message.  C{subject} is for nobody but its sender, and C{None} while it is not known; C{gone} says that it
+    cannot be, since the copy in Sent has been deleted.
     """
 
     journey: ShownJourney
     subject: str | None
+    gone: bool = False
 
 
 class Subjects:
@@ -62,9 +62,7 @@ class Subjects:
         if unknown and not self._reading:
             self._reading = True
             self._tasks.spawn(self._read(unknown))
-        return tuple(
-            Sent(shown(journey), self._known.get(journey.message) if journey.message else GONE) for journey in newest
-        )
+        return tuple(Sent(shown(journey), self._known.get(journey.message), not journey.message) for journey in newest)
 
     async def _read(self, journeys: Sequence[Journey]) -> None:
         try:

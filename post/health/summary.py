@@ -49,6 +49,7 @@ def _durability(found: Durability) -> Json:
         "short": found.short,
         "missing": found.missing,
         "unknown": found.unknown,
+        "away": found.away,
         "messages": found.messages,
         "sampled": found.sampled,
         "copies": {kind.name: {str(copies): number for copies, number in kind.copies.items()} for kind in found.kinds},

@@ -3,21 +3,22 @@ Looking, now and then, at how many copies there are of everything that a person 
 
 The handles come from the mailbox log and from the messages' skeletons (remembered, since a message never changes); who
 has them is asked a few hundred at a time (L{post.past.lookout}).  Of a large mailbox the newest messages are looked at
-and a random choice of the others, a different one each time.  Nothing is kept on disk: after a start the first thing
-done is to look.
+and a random choice of the others, a different one each time.  Mail and nodes that come or go cause another look within
+seconds; in between, the copies on nodes that are away do not count (L{Survey.now}).  Nothing is kept on disk: after a
+start the first thing done is to look, and until then it is said that nothing has been counted.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from random import Random
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from post.errors import PostError
-from post.health.durability import Durability, kinds, losses
+from post.errors import NotFound, PostError
+from post.health.durability import Count, Durability, Objects, judge
 from post.ids import Handle, NodeId
 from post.mail.mailbox import Mailbox
 from post.messaging.account import Account
@@ -32,9 +33,13 @@ PERIOD_S = 600.0
 FIRST_S = 2.0
 """After the mailbox has opened."""
 SETTLE_S = 4.0
-"""After nodes came or went: they do so in groups, and copies are being made for some seconds."""
+"""After mail or nodes came or went: they do so in groups, and copies are being made for some seconds."""
 REST_S = 10.0
 """At least, between the end of one look and the next."""
+SHARE = 5
+"""And so many times as long as the last one took: where mail comes all the time, a sixth of it is spent looking."""
+RETRY_S = 30.0
+"""After a look for which the log could not be read."""
 NEWEST, OTHERS = 200, 300
 """Messages looked at in one go: what people worry about, and a sample that shows a fault of one in a hundred."""
 PENDING_LIMIT = 500
@@ -57,6 +62,7 @@ class Survey:
 
     @ivar found: what the last look found, if there was one.
     @ivar looking: whether one is under way.
+    @ivar behind: whether something has changed since the last one began.
     """
 
     log = Logger()
@@ -76,8 +82,9 @@ class Survey:
         """
         @param pending: the notifications of this account that wait for somebody.
         """
-        self.found: Durability | None = None
+        self.found: Count | None = None
         self.looking = False
+        self.behind = False
         self._lookout = lookout
         self._account = account
         self._mailbox = mailbox
@@ -89,8 +96,8 @@ class Survey:
         self._tasks = tasks
         self._known: OrderedDict[bytes, tuple[Handle, ...]] = OrderedDict()
         self._timer: IDelayedCall | None = None
-        self._again = False
-        self._ended_at = float("-inf")
+        self._rested_at = float("-inf")
+        self._judged: tuple[Count, frozenset[NodeId], Durability] | None = None
 
     def start(self) -> None:
         """
@@ -107,33 +114,49 @@ class Survey:
 
     def changed(self) -> None:
         """
-        Nodes came or went: look before long.
+        Mail or nodes came or went: look before long.  What comes all the time does not put it off.
         """
-        if self.looking:
-            self._again = True
-        else:
-            self._wait(max(SETTLE_S, self._ended_at + REST_S - self._clock.seconds()))
+        self.behind = True
+        due = max(self._clock.seconds() + SETTLE_S, self._rested_at)
+        if not self.looking and (self._timer is None or not self._timer.active() or self._timer.getTime() > due):
+            self._wait(due - self._clock.seconds())
+
+    def now(self, is_away: Callable[[NodeId], bool]) -> Durability | None:
+        """
+        How what was found last stands without the copies on nodes that are away; C{None} before the first look.
+        """
+        if self.found is None:
+            return None
+        holders = frozenset[NodeId]().union(*(objects.holders for objects in self.found.objects))
+        absent = frozenset(filter(is_away, holders))
+        if self._judged is None or self._judged[:2] != (self.found, absent):
+            self._judged = self.found, absent, judge(self.found, absent)
+        return self._judged[2]
 
     def _wait(self, seconds: float) -> None:
         self.stop()
         self._timer = self._clock.callLater(seconds, self._due)
 
     def _due(self) -> None:
-        self.looking = True
+        self.looking, self.behind = True, False
         self._tasks.spawn(self._look())
 
     async def _look(self) -> None:
+        began, rest_s = self._clock.seconds(), PERIOD_S * self._random.uniform(0.9, 1.1)
         try:
             self.found = await self.look()
         except PostError as error:
             self.log.info("copies could not be looked at: {error}", error=error)
+            self.behind, rest_s = True, RETRY_S
         finally:
             self.looking = False
-            self._ended_at = self._clock.seconds()
-        again, self._again = self._again, False
-        self._wait(REST_S if again else PERIOD_S * self._random.uniform(0.9, 1.1))
+        now = self._clock.seconds()
+        self._rested_at = now + max(REST_S, SHARE * (now - began))
+        self._wait(rest_s)
+        if self.behind:
+            self.changed()
 
-    async def look(self) -> Durability:
+    async def look(self) -> Count:
         """
         Once.
 
@@ -148,13 +171,13 @@ class Survey:
         handles.update(dict.fromkeys(self._pending(), PENDING))
         messages = list(dict.fromkeys(entry.message for entry in self._mailbox.state.by_key.values()))
         chosen = self._choose(messages)
-        unread = 0
+        counted: Counter[Objects] = Counter()
         for reference in chosen:
             try:
                 found = await self._blocks(reference)
-            except PostError:
+            except PostError as error:
                 # Its first block cannot be read, so nobody knows which others there should be.
-                unread += 1
+                counted[Objects(MESSAGES, frozenset(), not isinstance(error, NotFound))] += 1
                 continue
             for handle in found:
                 handles.setdefault(handle, MESSAGES)
@@ -163,7 +186,10 @@ class Survey:
         for start in range(0, len(wanted), BATCH):
             sightings += await self._lookout.look(wanted[start : start + BATCH])
             await sleep(self._clock, PAUSE_S)
-        return self._judge(handles, sightings, unread, len(messages), len(chosen))
+        for sighting in sightings:
+            doubtful = not sighting.holders and bool(sighting.unasked or sighting.silent)
+            counted[Objects(handles[sighting.handle], sighting.holders, doubtful)] += 1
+        return Count(self._clock.seconds(), self._copies, dict(counted), len(messages), len(chosen))
 
     def _choose(self, messages: list[bytes]) -> list[bytes]:
         older = messages[:-NEWEST]
@@ -178,27 +204,3 @@ class Survey:
                 self._known.popitem(last=False)
             await sleep(self._clock, STEP_S)
         return known
-
-    def _judge(
-        self, handles: dict[Handle, str], sightings: Sequence[Sighting], unread: int, messages: int, sampled: int
-    ) -> Durability:
-        held: list[tuple[str, frozenset[NodeId]]] = []
-        missing = unknown = 0
-        for sighting in sightings:
-            holders = sighting.holders
-            held.append((handles[sighting.handle], holders))
-            if not holders and (sighting.unasked or sighting.silent):
-                unknown += 1
-            elif not holders:
-                missing += 1
-        held += [(MESSAGES, frozenset[NodeId]())] * unread
-        return Durability(
-            self._clock.seconds(),
-            self._copies,
-            kinds(held),
-            losses(holders for _, holders in held),
-            missing + unread,
-            unknown,
-            messages,
-            sampled,
-        )

@@ -17,9 +17,11 @@ from post.crypto.certificates import read_identity
 from post.errors import PostError
 from post.health.facts import Certificate, Disk, Facts, Mailbox, Peer, Presence
 from post.health.journeys import Subjects
+from post.health.leaving import Departures
 from post.health.survey import PENDING_LIMIT, Survey
 from post.ids import Contact, Handle, Key, NodeId
 from post.interfaces import IApplication
+from post.mail.folder import MailboxState
 from post.mail.interfaces import ISubmission
 from post.node import Node
 from post.tasks import Tasks
@@ -63,7 +65,9 @@ class Watch:
         self._started = clock.seconds()
         self._tasks = Tasks()
         self._surveys: dict[str, Survey] = {}
+        self._marks: dict[str, tuple[object, ...]] = {}
         self._subjects: dict[str, Subjects] = {}
+        self._departures: dict[str, Departures] = {}
         node.pastry.add_application(self)
 
     def start(self) -> None:
@@ -96,7 +100,15 @@ class Watch:
                     self._tasks,
                 )
                 survey.start()
-                self._subjects[address] = Subjects(opened.mailbox.letters, self._tasks)
+                subjects = self._subjects[address] = Subjects(opened.mailbox.letters, self._tasks)
+                outbox = opened.outbox
+                self._departures[address] = Departures(
+                    outbox.list, outbox.is_outside, subjects, self._clock, self._tasks
+                )
+                self._marks[address] = _mark(opened.mailbox.state)
+            elif opened.ready and self._marks[address] != (mark := _mark(opened.mailbox.state)):
+                self._marks[address] = mark
+                self._surveys[address].changed()
 
     # What Pastry tells.
 
@@ -134,6 +146,7 @@ class Watch:
             node.past.accord.ahead_s(),
             self._authority_trouble(),
             self._renews,
+            len(node.outside.relaying.works) if node.outside.relaying is not None else None,
         )
 
     def _peers(self) -> list[Peer]:
@@ -182,11 +195,16 @@ class Watch:
         found.append(Certificate("directory", "", node.directory.expires))
         return [*found, *self._certificates]
 
+    def _is_away(self, node: NodeId) -> bool:
+        return self._presence(node) in (Presence.SUSPECT, Presence.AWAY)
+
     def _mailboxes(self) -> list[Mailbox]:
         found = []
         for status in self._node.status().accounts:
             survey, subjects = self._surveys.get(status.address), self._subjects.get(status.address)
             journeys = self._node.accounts.opened[status.address].submission.sent() if subjects is not None else ()
+            departures = self._departures.get(status.address)
+            leaving, more = departures.of(journeys) if departures is not None else ((), 0)
             found.append(
                 Mailbox(
                     status.address,
@@ -196,12 +214,22 @@ class Watch:
                     status.messages,
                     status.folders,
                     max(0, status.log_records - status.log_kept),
-                    survey.found if survey is not None else None,
+                    survey.now(self._is_away) if survey is not None else None,
                     survey is not None and survey.looking,
                     subjects.of(journeys) if subjects is not None else (),
+                    survey is not None and survey.behind,
+                    leaving,
+                    more,
                 )
             )
         return found
+
+
+def _mark(state: MailboxState) -> tuple[object, ...]:
+    """
+    What is another when mail has come or gone; flags and folders may change.
+    """
+    return len(state.by_key), next(reversed(state.by_key), None), state.journeys.outstanding
 
 
 def _pending(submission: ISubmission) -> list[Handle]:

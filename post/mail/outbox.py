@@ -319,6 +319,9 @@ class Outbox:
             progress, said = await self._stage(handle)
         except PostError as error:
             return replace(waiting, words=f"it is not known now how far it is: {error}")
+        if progress is None and said is None:
+            # It still waits, by our own record: computers that are off may have it.
+            return replace(waiting, words="no copy of it can be found among the computers that are there")
         if said is None or (progress is not None and progress.state == ENDED):
             return None
         if progress is None:

@@ -74,9 +74,9 @@ class DescribeTests(SynchronousTestCase):
         How many computers may vanish is said of each account, as far as it is known.
         """
 
-        def said(missing: int, *exposed: int) -> str:
+        def said(missing: int, *exposed: int, **more: int) -> str:
             lost = [{"nodes": index, "exposed": count} for index, count in enumerate(exposed, 1)]
-            safety = {"at": 0, "missing": missing, "lost": lost}
+            safety = {"at": 0, "missing": missing, "lost": lost, **more}
             return describe({**FOUND, "durability": {"alice@example.org": safety, "bob@example.org": None}}, 60)
 
         self.assertIn(
@@ -84,6 +84,9 @@ class DescribeTests(SynchronousTestCase):
         )
         self.assertIn("mail would be lost with a single computer", said(0, 1, 2, 5))
         self.assertIn("of 1 object no copy can be found now", said(1, 0, 0, 5))
+        self.assertIn("bob@example.org: the copies of the mail have not been counted yet", said(0, 0, 0, 5))
+        self.assertIn("of 2 objects it is not known now where the copies are", said(0, 0, 0, 0, unknown=2))
+        self.assertIn("copies on 1 computer that went away since do not count", said(0, 0, 0, 5, away=1))
         self.assertIn("  more: http://127.0.0.1:1/", describe({**FOUND, "web": "http://127.0.0.1:1/"}, 0))
 
     def test_serving(self) -> None:

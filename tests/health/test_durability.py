@@ -4,13 +4,14 @@ Tests for L{post.health.durability}.
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import combinations
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from post.health.durability import DEPTH, SETS, kinds, losses
+from post.health.durability import DEPTH, SETS, Count, Objects, judge, kinds, losses
 from post.ids import Id, NodeId
 
 NODES = [NodeId(Id(number)) for number in range(1, 9)]
@@ -63,6 +64,44 @@ class LossesTests(SynchronousTestCase):
         *_, three = losses(objects)
         self.assertEqual((len(objects), 4, False), (three.exposed, three.worst, three.exact))
         self.assertEqual(DEPTH, three.nodes)
+
+    def test_small(self) -> None:
+        """
+        On one node its loss takes everything; on three with three copies two may vanish, and no more than all three.
+        """
+        self.assertEqual([4, 4, 4], [loss.exposed for loss in losses([on(1)] * 4)])
+        self.assertEqual([4, 4, 4], [loss.worst for loss in losses([on(1)] * 4)])
+        three = losses([on(1, 2, 3)] * 4)
+        self.assertEqual([0, 0, 4], [loss.exposed for loss in three])
+        self.assertEqual([0, 0, 4], [loss.worst for loss in three])
+
+
+class JudgeTests(SynchronousTestCase):
+    """
+    Tests of L{judge}.
+    """
+
+    @given(
+        st.lists(st.tuples(st.frozensets(st.sampled_from(NODES), max_size=4), st.booleans()), max_size=12),
+        st.frozensets(st.sampled_from(NODES), max_size=5),
+    )
+    def test_by_counting(self, objects: list[tuple[frozenset[NodeId], bool]], absent: frozenset[NodeId]) -> None:
+        """
+        What is away holds nothing: copies, what could be lost, what is missing and what is not known follow from the
+        holders that are left.
+        """
+        counted = Counter(Objects("messages", holders, doubtful) for holders, doubtful in objects)
+        found = judge(Count(1.0, 3, dict(counted), 7, 5), absent)
+        left = [(holders - absent, doubtful) for holders, doubtful in objects]
+        self.assertEqual(losses(holders for holders, _ in left), found.losses)
+        self.assertEqual(sum(not holders and not doubtful for holders, doubtful in left), found.missing)
+        self.assertEqual(sum(not holders and doubtful for holders, doubtful in left), found.unknown)
+        self.assertEqual(sum(len(holders) < 3 for holders, _ in left), found.short)
+        self.assertEqual(len({node for holders, _ in objects for node in holders} & absent), found.away)
+        survivors = [holders for holders, _ in left if holders]
+        for choice in combinations(NODES, found.spared):
+            self.assertFalse(any(holders <= set(choice) for holders in survivors))
+        self.assertEqual((1.0, 3, 7, 5), (found.at, found.wanted, found.messages, found.sampled))
 
 
 class KindsTests(SynchronousTestCase):

@@ -10,9 +10,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from post.health.alerts import alerts
-from post.health.durability import Durability
-from post.health.facts import Facts, Presence
-from post.health.survey import NEWEST, OTHERS, PERIOD_S
+from post.health.durability import Durability, judge
+from post.health.facts import Facts, Mailbox, Presence
+from post.health.survey import NEWEST, OTHERS, PERIOD_S, REST_S, SETTLE_S
 from post.health.watch import Watch
 from post.interfaces import IApplication
 from post.sim.world import World
@@ -49,21 +49,28 @@ class WatchTests(SynchronousTestCase):
         """
         self.world.finish(self.world.send("alice", ["bob"], MESSAGE % (number, number)))
 
+    def seen(self) -> Mailbox:
+        """
+        What is said of Alice's mail now.
+        """
+        mailbox = self.watch.facts().mailbox(ALICE)
+        assert mailbox is not None
+        return mailbox
+
     def found(self) -> Durability:
         """
         What the next look at Alice's mail finds.
         """
 
         def at() -> float:
-            mailbox = self.watch.facts().mailbox(ALICE)
-            assert mailbox is not None
-            return mailbox.durability.at if mailbox.durability is not None else 0.0
+            found = self.seen().durability
+            return found.at if found is not None else 0.0
 
         before = at()
         self.world.wait(lambda: at() > before, "a look")
-        mailbox = self.watch.facts().mailbox(ALICE)
-        assert mailbox is not None and mailbox.durability is not None
-        return mailbox.durability
+        found = self.seen().durability
+        assert found is not None
+        return found
 
     def copies(self, found: Durability) -> dict[str, dict[int, int]]:
         """
@@ -109,6 +116,63 @@ class WatchTests(SynchronousTestCase):
         self.assertEqual([0, 0], [loss.exposed for loss in after.losses[:2]])
         away = [peer.presence for peer in self.watch.facts().peers].count(Presence.AWAY)
         self.assertEqual(2, away)
+
+    def test_away(self) -> None:
+        """
+        From the moment on at which a node is known to be away, before anybody has counted anew, its copies are none;
+        and when it is back before that, they are some again.
+        """
+        self.send(1)
+        self.found()
+        opened = self.world.node("node1").accounts.opened[ALICE]
+        (sighting,) = self.world.do(self.world.node("node1").past.lookout.look([opened.log.handle]))
+        holder = next(
+            name
+            for name in self.world.machines
+            if name != "node1" and self.world.node(name).node_id in sighting.holders
+        )
+        counted = self.found_at()
+        ring, gone = self.world.node("node1").pastry.ring, self.world.node(holder).node_id
+        ring.suspects.add(gone)
+        without = self.seen().durability
+        assert without is not None
+        self.assertEqual((1, counted), (without.away, without.at))
+        self.assertGreater(without.short, 0)
+        self.assertIn("short", [alert.name for alert in alerts(self.watch.facts())])
+        ring.suspects.discard(gone)
+        again = self.seen().durability
+        assert again is not None
+        self.assertEqual((0, 0, counted), (again.away, again.short, again.at))
+
+    def found_at(self) -> float:
+        """
+        When the copies were counted.
+        """
+        found = self.seen().durability
+        assert found is not None
+        return found.at
+
+    def test_new_mail(self) -> None:
+        """
+        New mail is counted before long, though no node has come or gone, and until then it is said that there is some;
+        mail that comes all the time does not put it off.
+        """
+        self.assertIsNone(self.seen().durability)
+        self.assertEqual(0, self.found().messages)
+        self.send(1)
+        self.world.wait(lambda: self.seen().behind, "that there is some")
+        began = self.world.clock.seconds()
+        self.assertEqual(1, self.found().messages)
+        self.assertLess(self.world.clock.seconds() - began, SETTLE_S + REST_S + 5)
+        self.assertFalse(self.seen().behind)
+        at, began = self.found_at(), self.world.clock.seconds()
+        for number in range(2, 40):
+            self.send(number)
+            self.world.clock.advance(1)
+            if self.found_at() > at:
+                break
+        self.assertGreater(self.found_at(), at)
+        self.assertLess(self.world.clock.seconds() - began, SETTLE_S + REST_S + 10)
 
     def test_few(self) -> None:
         """
@@ -157,7 +221,7 @@ class WatchTests(SynchronousTestCase):
         self.world.node("node1").past._cache._blocks.clear()
         for machine in self.world.machines.values():
             machine.store.delete(handle)
-        found = self.world.do(survey.look())
+        found = judge(self.world.do(survey.look()), frozenset())
         self.assertEqual((1, {0: 1}), (found.missing, self.copies(found)["messages"]))
 
     def test_facts(self) -> None:

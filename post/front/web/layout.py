@@ -143,6 +143,7 @@ def page(facts: Facts, mailbox: Mailbox, token: str) -> Tag:
                 own.mail(facts, mailbox),
                 sections.ring(facts),
                 own.sent(facts, mailbox),
+                own.leaving(facts, mailbox),
                 sections.connection(facts),
                 sections.machine(facts),
                 sections.certificates(facts, mailbox.address),

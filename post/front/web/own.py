@@ -14,8 +14,11 @@ from post.front.web.words import Child, ago, count, el, listed, short, size, spa
 from post.health.durability import Durability, Kind, Loss
 from post.health.facts import Facts, Mailbox
 from post.health.journeys import RECIPIENTS_LIMIT, Sent
+from post.health.leaving import Leaving
 from post.mail.journeys import ShownPassage
 
+QUEUED = 12
+"""Digits of a name that C{post queue} takes, as it prints it."""
 NUMBERS = {1: "one", 2: "two", 3: "three"}
 KINDS = {
     "log head": "Newest changes",
@@ -45,7 +48,8 @@ def mail(facts: Facts, mailbox: Mailbox) -> Tag:
     if not mailbox.open:
         body.append(el("p", "The mailbox opens when enough of the ring answers.", class_="lead"))
     elif found is None:
-        body.append(el("p", "The copies are being counted…", class_="lead"))
+        said = "The copies have not been counted yet since this node started: that takes some seconds."
+        body.append(el("p", said, class_="lead"))
     else:
         body += [_verdict(found), _bars(found), _losses(found, facts), _age(found, mailbox, facts)]
     unconfirmed = count(mailbox.unconfirmed, "change")
@@ -60,15 +64,16 @@ def _verdict(found: Durability) -> Tag:
     """
     if found.missing:
         how, said = "alarm", f"Of {count(found.missing, 'object')} no copy can be found now."
+    elif not found.spared:
+        how, said = "alarm", "The loss of a single computer would cost you mail."
     else:
-        safe = [loss for loss in found.losses if not loss.exposed]
-        if not safe:
-            how, said = "alarm", "The loss of a single computer would cost you mail."
-        else:
-            number = safe[-1].nodes
-            how = "good" if number >= found.wanted - 1 else "warning"
-            any_of = "Any computer" if number == 1 else f"Any {NUMBERS[number]} computers"
-            said = f"{any_of} could vanish now, yours included, and nothing of your mail would be lost."
+        how = "good" if found.spared >= found.wanted - 1 else "warning"
+        any_of = "Any computer" if found.spared == 1 else f"Any {NUMBERS[found.spared]} computers"
+        said = f"{any_of} could vanish now, yours included, and nothing of your mail would be lost."
+    if found.unknown and not found.missing:
+        how = "warning" if how == "good" else how
+        others = f" Of the others: {said}" if found.unknown < found.total else ""
+        said = f"Of {count(found.unknown, 'object')} it is not known now where the copies are.{others}"
     return el("p", said, class_=f"verdict {how}", data_verdict=how)
 
 
@@ -97,7 +102,9 @@ def _copies(kind: Kind) -> str:
 
 def _losses(found: Durability, facts: Facts) -> Tag:
     names = {peer.node_id: short(peer.owner) if peer.owner else peer.node_id[:8] for peer in facts.peers}
-    rows = [(f"any {count(loss.nodes, 'computer')}", _lost(loss, names)) for loss in found.losses]
+    # Of a ring of two no three can vanish.
+    some = [loss for loss in found.losses if loss.nodes <= max(1, len(facts.peers))]
+    rows = [(f"any {count(loss.nodes, 'computer')}", _lost(loss, names)) for loss in some]
     return el("div", el("h3", "What would be lost if these vanished now"), definitions(*rows), class_="losses")
 
 
@@ -113,7 +120,13 @@ def _age(found: Durability, mailbox: Mailbox, facts: Facts) -> Tag:
     said = f"Counted {ago(facts.now - found.at)}"
     if found.sampled < found.messages:
         said += f", over {found.sampled:,} of {count(found.messages, 'message')}: the newest, and others by chance"
-    return el("p", said, "; being counted anew" if mailbox.surveying else "", ".", class_="quiet")
+    if found.away:
+        said += f"; copies on {count(found.away, 'computer')} that went away since do not count"
+    if mailbox.surveying:
+        said += "; being counted anew"
+    elif mailbox.behind:
+        said += "; mail or computers came or went since, so it is counted anew within a minute"
+    return el("p", f"{said}.", class_="quiet")
 
 
 def sent(facts: Facts, mailbox: Mailbox) -> Tag:
@@ -128,10 +141,12 @@ def sent(facts: Facts, mailbox: Mailbox) -> Tag:
 
 def _message(message: Sent, facts: Facts) -> Sequence[Child]:
     journey = message.journey
-    subject = "…" if message.subject is None else message.subject or "(no subject)"
+    subject = _title(message.subject, message.gone, [each.address for each in journey.recipients])
     kept = f"stored on {count(journey.copies, 'node')}, " if journey.copies else ""
     when = f"{kept}{size(journey.size)}, {ago(facts.now - journey.at)}"
     head = el("p", el("strong", subject), " ", el("span", when, class_="quiet"))
+    if message.gone:
+        head(el("span", "; you have deleted the copy in Sent", class_="quiet"))
     shown = journey.recipients[:RECIPIENTS_LIMIT]
     items = [el("li", *_way(each, facts), data_stage=each.standing) for each in shown]
     if rest := journey.recipients[RECIPIENTS_LIMIT:]:
@@ -141,10 +156,58 @@ def _message(message: Sent, facts: Facts) -> Sequence[Child]:
     return [head, el("ul", items)]
 
 
+def _title(subject: str | None, gone: bool, recipients: Sequence[str]) -> str:
+    """
+    What a message is called.
+    """
+    if gone:
+        others = f" and {count(len(recipients) - 1, 'other')}" if len(recipients) > 1 else ""
+        return f"To {recipients[0]}{others}" if recipients else "A message"
+    return "…" if subject is None else subject or "(no subject)"
+
+
+def leaving(facts: Facts, mailbox: Mailbox) -> Tag:
+    """
+    What of somebody's mail has not left for the Internet yet; nothing where all has.
+    """
+    if not mailbox.leaving and not mailbox.leaving_more:
+        # It is there all the same, so that it can be kept current.
+        return el("section", id="leaving", hidden=True, data_live=True)
+    items = [el("li", _departure(each, facts), data_queued=each.name) for each in mailbox.leaving]
+    if mailbox.leaving_more:
+        items.append(el("li", f"{count(mailbox.leaving_more, 'older message')} besides.", class_="quiet"))
+    how = (
+        "A gateway tries again by itself, and tells you if it gives up. To have it done at once, or given up: ",
+        el("code", "post queue retry NAME"),
+        ", ",
+        el("code", "post queue drop NAME"),
+        ".",
+    )
+    return card("Leaving for the Internet", "leaving", el("ol", items, class_="journeys"), el("p", how, class_="quiet"))
+
+
+def _departure(each: Leaving, facts: Facts) -> Sequence[Child]:
+    head = el("p", el("strong", _title(each.subject, False, each.left)), " ", el("code", each.name[:QUEUED]))
+    for_whom = f"for {listed(each.left[:RECIPIENTS_LIMIT])}, since {span(facts.now - each.accepted)}"
+    if each.trying:
+        word, how, said = "being tried", "good", ""
+    elif not each.tries:
+        word, how, said = "waiting", "note", "not tried yet" if each.known else "being asked how far it is"
+    else:
+        again = f"again in {span(each.due - facts.now)}" if each.due > facts.now else "again now"
+        word, how, said = "delayed", "warning", f"tried {count(each.tries, 'time')}, {again}"
+    if each.words:
+        said = f"{said}: {each.words}" if said else each.words
+    line = el("li", pill(word, how), f" {for_whom} ", el("span", said, class_="quiet"))
+    return [head, el("ul", line)]
+
+
 def _way(passage: ShownPassage, facts: Facts) -> tuple[Child, ...]:
     word, how = STANDINGS.get(passage.standing, (passage.standing, "note"))
     said = ago(facts.now - passage.since)
     if passage.standing == "waiting":
+        if passage.address.rpartition("@")[2].casefold() != facts.domain.casefold():
+            return pill("leaving", how), " ", passage.address, " ", el("span", "through a gateway", class_="quiet")
         kept = f"the notification is on {count(passage.copies, 'node')}" if passage.copies else "the ring keeps it"
         until = f", for {span(passage.expires - facts.now)} at most" if passage.expires else ""
         said = f"until they are back: {kept}{until}"

@@ -216,6 +216,11 @@ def machine(facts: Facts) -> Tag:
                 "Waiting here for people who are off-line",
                 count(status.notifications_waiting, "notification"),
             ),
+            *(
+                [("Leaving through this gateway (post queue)", count(facts.relaying, "message"))]
+                if facts.relaying is not None
+                else []
+            ),
         ),
     )
 
