@@ -121,7 +121,7 @@ class MxProtocol(SmtpServer):
             self.leave(554, "5.7.1", f"{self._source} is on a block list.")
             return
         self._judged = True
-        if not self._factory.sources.message(self._net):
+        if not self._factory.sources.messages.take(self._net):
             self._reply(451, "4.7.1", f"Too many messages from {self._source} at once. Try again in a minute.")
             return
         self._sender, self._recipients = sender, []
@@ -144,10 +144,15 @@ class MxProtocol(SmtpServer):
         return None
 
     async def _add_recipient(self, sender: str, recipient: str) -> None:
+        misses = self._factory.sources.misses
+        if not misses.has(self._net):
+            self._bad(450, "4.7.1", f"Too many recipients from {self._source} are nobody here. Try again in an hour.")
+            return
         try:
             await self._factory.inbound.check_recipient(recipient)
         except (RecipientUnknown, RecipientOutside) as error:
             # Whoever tries one name after another is soon shown the door.
+            misses.take(self._net)
             routed = isinstance(error, RecipientOutside) or set('%!"@') & set(recipient.rpartition("@")[0])
             self._bad(*(RELAY if routed else (550, "5.1.1", "There is no such person here.")))
             return

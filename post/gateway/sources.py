@@ -1,5 +1,5 @@
 """
-Who connects: how many connections and messages one source may have.  Bounded whatever the number of sources.
+Who connects: how many connections, messages and wrong guesses one source may have.  Bounded, however many there are.
 """
 
 from __future__ import annotations
@@ -12,6 +12,11 @@ from twisted.internet.interfaces import IReactorTime
 SOURCES_LIMIT = 50_000
 """Sources whose rate is remembered, about 200 bytes each; the one heard of longest ago is forgotten first."""
 MINUTE_S = 60.0
+MISSES_LIMIT = 60
+"""Recipients that nobody is, of one source, over all its connections: a mail server has some, from old lists; a
+dictionary has thousands, and each of its words costs the ring a search."""
+MISSES_PER_MINUTE = 2.0
+"""As many more in a minute."""
 
 
 def net_of(address: str) -> str:
@@ -29,18 +34,55 @@ def net_of(address: str) -> str:
     return str(parsed)
 
 
+class Allowance:
+    """
+    How much each source may still do: C{most} at once, and as much again with time, C{per_minute}.
+    """
+
+    def __init__(self, clock: IReactorTime, most: int, per_minute: float) -> None:
+        self._clock = clock
+        self._most = float(most)
+        self._per_minute = per_minute
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # As of when.
+
+    def has(self, net: str) -> bool:
+        """
+        Whether something is left.
+        """
+        return self._now(net) >= 1
+
+    def take(self, net: str) -> bool:
+        """
+        Use one up; false if none is left.
+        """
+        left = self._now(net)
+        taken = left >= 1
+        self._left.pop(net, None)
+        self._left[net] = (left - 1 if taken else left, self._clock.seconds())
+        if len(self._left) > SOURCES_LIMIT:
+            self._left.popitem(last=False)
+        return taken
+
+    def _now(self, net: str) -> float:
+        now = self._clock.seconds()
+        left, then = self._left.get(net, (self._most, now))
+        # A clock that was set back gives nothing.
+        return min(self._most, left + max(0.0, now - then) * self._per_minute / MINUTE_S)
+
+
 class Sources:
     """
     Counts by L{net_of}.
+
+    @ivar messages: that each may send.
+    @ivar misses: names that each may ask for in vain.
     """
 
     def __init__(self, clock: IReactorTime, connections: int, messages_per_minute: int) -> None:
-        self._clock = clock
         self._connections_limit = connections
-        self._rate = messages_per_minute
         self._connections: Counter[str] = Counter()
-        self._allowance: OrderedDict[str, tuple[float, float]] = OrderedDict()
-        """How many messages each may still send, and as of when."""
+        self.messages = Allowance(clock, messages_per_minute, messages_per_minute)
+        self.misses = Allowance(clock, MISSES_LIMIT, MISSES_PER_MINUTE)
 
     def connect(self, net: str) -> bool:
         """
@@ -58,17 +100,3 @@ class Sources:
         self._connections[net] -= 1
         if self._connections[net] <= 0:
             del self._connections[net]
-
-    def message(self, net: str) -> bool:
-        """
-        Count a message; false if that is one too many for now.
-        """
-        now = self._clock.seconds()
-        left, then = self._allowance.pop(net, (float(self._rate), now))
-        # A clock that was set back gives nothing.
-        left = min(float(self._rate), left + max(0.0, now - then) * self._rate / MINUTE_S)
-        allowed = left >= 1
-        self._allowance[net] = (left - 1 if allowed else left, now)
-        if len(self._allowance) > SOURCES_LIMIT:
-            self._allowance.popitem(last=False)
-        return allowed

@@ -17,7 +17,7 @@ from post.errors import Refused, TooFewReplicas
 from post.gateway.dns import Dns, NoSuchName
 from post.gateway.greylist import Greylist
 from post.gateway.mx import HOPS_LIMIT, PACE_S, MxFactory, MxPolicy, MxProtocol
-from post.gateway.sources import Sources
+from post.gateway.sources import MISSES_LIMIT, Sources
 from post.gateway.verification import Advice, Verdict, Verifier
 from post.mail.interfaces import IInbound, Octets, RecipientOutside, RecipientUnknown
 from post.smtp.server import ERRORS_LIMIT
@@ -43,11 +43,13 @@ class FakeInbound:
     def __init__(self) -> None:
         self.taken: list[tuple[str, list[str], bytes, bytes, bool]] = []
         self.failure: Exception | None = None
+        self.asked: list[str] = []
 
     async def check_recipient(self, address: str) -> None:
         """
         There is alice only.
         """
+        self.asked.append(address)
         local, _, domain = address.rpartition("@")
         if domain != self.domain:
             raise RecipientOutside(address)
@@ -222,6 +224,24 @@ class MxTests(SynchronousTestCase):
         codes = self.talk(b"MAIL FROM:<eve@b.example>\r\n" + tries)
         self.assertEqual(ERRORS_LIMIT, codes.count("550 5.1.1"))
         self.assertEqual("421 4.7.0", codes[-1])
+
+    def test_guessing_on(self) -> None:
+        """
+        Nor does a new connection help: whoever has asked for too many that are nobody is told nothing any more, of
+        anybody, and nothing is looked up for them; others are.
+        """
+        tries = b"".join(b"RCPT TO:<a%d@example.org>\r\n" % number for number in range(ERRORS_LIMIT))
+        codes = []
+        for _ in range(MISSES_LIMIT // ERRORS_LIMIT + 2):
+            codes += self.talk(b"MAIL FROM:<eve@b.example>\r\n" + tries)
+        self.assertEqual(MISSES_LIMIT, codes.count("550 5.1.1"))
+        asked = len(self.inbound.asked)
+        self.assertEqual(["250 2.1.0", "450 4.7.1"], self.talk(ENVELOPE))
+        self.assertEqual(asked, len(self.inbound.asked))
+        protocol, wire = self.connect("192.0.2.2")
+        self.assertEqual("250", self.said(protocol, wire, ENVELOPE)[1][:3])
+        self.clock.advance(60)
+        self.assertEqual(["250 2.1.0", "250 2.1.5"], self.talk(ENVELOPE))
 
     def test_advice(self) -> None:
         """

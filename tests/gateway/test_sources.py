@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from post.gateway import sources
-from post.gateway.sources import Sources, net_of
+from post.gateway.sources import MISSES_LIMIT, Sources, net_of
 
 
 class SourcesTests(SynchronousTestCase):
@@ -33,14 +33,30 @@ class SourcesTests(SynchronousTestCase):
         """
         What is used up comes back with time, and never more than a minute's; a clock set back gives nothing.
         """
-        self.assertEqual([True] * 3 + [False], [self.sources.message("a") for _ in range(4)])
-        self.assertTrue(self.sources.message("b"))
+        take = self.sources.messages.take
+        self.assertEqual([True] * 3 + [False], [take("a") for _ in range(4)])
+        self.assertTrue(take("b"))
         self.clock.advance(20)
-        self.assertEqual([True, False], [self.sources.message("a") for _ in range(2)])
+        self.assertEqual([True, False], [take("a") for _ in range(2)])
         self.clock.advance(10_000)
-        self.assertEqual([True] * 3 + [False], [self.sources.message("a") for _ in range(4)])
+        self.assertEqual([True] * 3 + [False], [take("a") for _ in range(4)])
         self.clock.rightNow -= 5000
-        self.assertFalse(self.sources.message("a"))
+        self.assertFalse(take("a"))
+
+    def test_misses(self) -> None:
+        """
+        Looking whether something is left uses nothing up; who has asked for too many that are nobody waits.
+        """
+        misses = self.sources.misses
+        self.assertEqual([True] * 100, [misses.has("a") for _ in range(100)])
+        for _ in range(MISSES_LIMIT):
+            self.assertTrue(misses.take("a"))
+        self.assertFalse(misses.has("a"))
+        self.assertTrue(misses.has("b"))
+        self.clock.advance(30)
+        self.assertTrue(misses.has("a"))
+        misses.take("a")
+        self.assertFalse(misses.has("a"))
 
     def test_bounded(self) -> None:
         """
@@ -48,10 +64,10 @@ class SourcesTests(SynchronousTestCase):
         """
         self.patch(sources, "SOURCES_LIMIT", 2)
         for _ in range(3):
-            self.sources.message("a")
+            self.sources.messages.take("a")
         for name in "bc":
-            self.sources.message(name)
-        self.assertTrue(self.sources.message("a"))
+            self.sources.messages.take(name)
+        self.assertTrue(self.sources.messages.take("a"))
 
     def test_nets(self) -> None:
         """
