@@ -44,6 +44,7 @@ class Purpose(bytes, Enum):
     DOOR = b"post:door:1"
     IMPORTED = b"post:imported:1"
     RECIPIENT_TAG = b"post:recipient-tag:1"
+    PUZZLE = b"post:puzzle:1"
     # Signatures.
     SIGN_BLOCK = b"post:sign-block:1"
     SIGN_RECEIPTS = b"post:sign-receipts:1"

@@ -41,6 +41,7 @@ from post.mail.outbox import Outbox, Shown
 from post.mail.outside import Outside
 from post.mail.person import Person
 from post.mail.personal import Personal
+from post.mail.puzzling import Solver
 from post.mail.recipients import Recipients
 from post.mail.renewal import Renewal
 from post.mail.reports import Reports
@@ -288,6 +289,7 @@ class Node:
         )
         self.secure_store = SecureStore(self.past, clock, entropy, credentials.convergence)
         self.identities = Identities(self.past, clock, root, self.complaints, self._tasks)
+        self.solver = Solver(self.identities, clock)
         recipients = Recipients(policy.domain, lambda: self.directory, self.identities, clock)
         self.expansion = Expansion(recipients, lambda: self.directory, self.identities, self.secure_store)
         self.reception = Reception(self.rpc, clock, root)
@@ -432,13 +434,18 @@ class Node:
             self.policy,
             self._clock,
             tracking,
+            self.solver,
             outbox,
         )
         counted = Counted(submission, self.tally)
         account.public = lambda: mailbox.state.preferences.public()
         shelf = Shelf(self.secure_store, self.policy.mail_s, lambda: opened.show())
         blocking = BlockLists(account, mailbox, journal, self.expansion, self.identities, shelf, self._clock)
-        person = Person(Personal(mailbox, blocking.others), Lists(account, mailbox, self.expansion, shelf), blocking)
+        person = Person(
+            Personal(mailbox, blocking.others, self._clock, shelf.show),
+            Lists(account, mailbox, self.expansion, shelf),
+            blocking,
+        )
         custody = Custody(self.past, self._clock, lambda: self.deposited())
         opened = _Opened(
             credentials,

@@ -100,6 +100,25 @@ def test(config: Path | None, account: str, **message: Any) -> None:  # Any: tex
     click.echo(f"{found['action']}{where} ({found['reason']})")
 
 
+@rules.command()
+@config_option
+@account_option
+@click.argument("bits", type=int, required=False)
+def puzzle(config: Path | None, account: str, bits: int | None) -> None:
+    """
+    Let strangers work before they write: BITS of difficulty, 0 for none.
+
+    20 is about a second of a desktop, each one more twice as long.  Strangers are colleagues to whom you never wrote
+    and whose mail was never in your Inbox; without the work their mail goes to Junk.  Mail from the Internet is judged
+    by the gateway.
+    """
+    found = ask_node(config, "rules", account, do="puzzle", bits=bits)
+    if found["bits"]:
+        click.echo(f"strangers have to solve a puzzle of {found['bits']} bits")
+    else:
+        click.echo("strangers have nothing to solve")
+
+
 def _print(found: dict[str, Any]) -> None:
     for number, line in enumerate(found["rules"], 1):
         click.echo(f"{number:3}  {line}")

@@ -109,6 +109,11 @@ async def _rules(person: Person, request: Request) -> Answer:
         case "remove":
             removed = await person.wishes.remove_rule(number(request, "place") or 0)
             return _shown(person) | {"removed": removed}
+        case "puzzle":
+            bits = number(request, "bits")
+            if bits is not None:
+                await person.wishes.set_puzzle(bits)
+            return {"bits": person.wishes.preferences.puzzle.bits}
         case "test":
             message = Described(
                 text(request, "sender"),

@@ -15,13 +15,15 @@ from post.crypto.keys import SigningKey
 from post.crypto.names import canonical, split
 from post.crypto.sealing import SealingKey
 from post.errors import PeerError
+from post.ids import AccountId
 from post.mail.headers import addresses, all_fields, claims_results_of, field, results_host, spans
-from post.mail.judging import ACCEPTED, decide
+from post.mail.judging import ACCEPTED, decide, decide_stranger
 from post.mail.letter import Letter, LetterBox
 from post.mail.mailbox import Mailbox
 from post.mail.notice import APPLICATION, REPORT, MailNotice
 from post.mail.rules import Action, Described, Verdict
 from post.messaging.account import Account, entry_key, outside_key
+from post.messaging.notification import Notification
 from post.messaging.reception import Arrival
 from post.wire import unpack
 
@@ -109,6 +111,8 @@ class MailArrival:
         if not is_report:
             described = Described(notice.sender, verified, notice.recipient, notice.subject, notice.size)
             verdict = decide(self._mailbox.state.preferences, self._others(), described)
+            if verdict is ACCEPTED and isinstance(arrival.sender, IdentityCertificate):
+                verdict = self._decide_stranger(arrival.sender.account, notification, notice.solution)
         if verdict.action == Action.IGNORE:
             # Nothing is fetched, and the receipt says no more than of what is filed: nothing bounces.
             await self._mailbox.ignore_arrival(key, notice.sender or verified, verdict.reason)
@@ -133,6 +137,11 @@ class MailArrival:
         await self._mailbox.file_arrival(key, letter, arrival, seen.prefix, seen.omitted, frozenset(flags), verdict)
         if self._filed is not None:
             self._filed(notice)
+
+    def _decide_stranger(self, sender: AccountId, notification: Notification, solution: int) -> Verdict:
+        if sender == self._account.id:
+            return ACCEPTED
+        return decide_stranger(self._mailbox.state.preferences, sender, notification, solution)
 
 
 def _key(arrival: Arrival) -> bytes:

@@ -295,6 +295,12 @@ class PostingRefused(PostError):
     """
 
 
+class PuzzleTooHard(PostError):
+    """
+    Whom it is for demand more work of strangers than is done for one message (POST, section 4.5).
+    """
+
+
 class ListTooLarge(PostError):
     """
     Lists within lists, or members, are too many for one message (SMTP 550 5.5.3).

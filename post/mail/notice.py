@@ -21,7 +21,8 @@ class MailNotice(Document, frozen=True):
     """
     C{message} is the packed L{post.crypto.convergent.Reference} of the message's skeleton, C{size} its octets.
     C{sender} is the envelope's, C{recipient} as it was addressed, C{trace} the header lines to put before the message.
-    C{junk} is a gateway's advice to file it apart.
+    C{junk} is a gateway's advice to file it apart, C{solution} what a stranger may have to find
+    (L{post.crypto.puzzles}).
     """
 
     version: int
@@ -33,3 +34,4 @@ class MailNotice(Document, frozen=True):
     message: Annotated[bytes, Meta(max_length=512)]
     trace: Annotated[bytes, Meta(max_length=TRACE_LIMIT)]
     junk: bool = False
+    solution: Annotated[int, Meta(ge=0, lt=1 << 62)] = 0

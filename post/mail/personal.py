@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+from twisted.internet.interfaces import IReactorTime
+
+from post.crypto.puzzles import BITS_LIMIT
 from post.errors import PostError
 from post.mail.interfaces import FolderRefused
 from post.mail.judging import decide
 from post.mail.mailbox import Mailbox, check_folder_name
 from post.mail.patterns import pattern
 from post.mail.preferences import Preferences
-from post.mail.records import TEXTS_LIMIT, Blocked, RulesSet
+from post.mail.records import TEXTS_LIMIT, Blocked, PuzzleSet, RulesSet
 from post.mail.rules import RULES_LIMIT, Action, BadRule, Described, Verdict, parse, render
 
 RULES_BYTES = 32 * 1024
@@ -55,12 +58,21 @@ class Personal:
     One person's preferences, for commands and pages.
     """
 
-    def __init__(self, mailbox: Mailbox, others: Callable[[], Mapping[str, frozenset[str]]]) -> None:
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        others: Callable[[], Mapping[str, frozenset[str]]],
+        clock: IReactorTime,
+        show: Callable[[], Awaitable[None]],
+    ) -> None:
         """
         @param others: the block lists that this person follows, by the address of whoever publishes them.
+        @param show: lets the identity block say what the log says now.
         """
         self._mailbox = mailbox
         self._others = others
+        self._clock = clock
+        self._show = show
 
     @property
     def preferences(self) -> Preferences:
@@ -113,6 +125,20 @@ class Personal:
         What would become of C{message}.
         """
         return decide(self.preferences, self._others(), message)
+
+    async def set_puzzle(self, bits: int) -> None:
+        """
+        Demand of strangers a puzzle of C{bits} from now on; 0: none.
+
+        @raise Unacceptable: if that is no difficulty.
+        @raise Unfinished: as L{add_rule}, or if others cannot see it yet.
+        """
+        if not 0 <= bits <= BITS_LIMIT:
+            raise Unacceptable(f"a puzzle has 0 bits (none) to {BITS_LIMIT} (some ten seconds of work)")
+        before = self.preferences.puzzle.bits
+        if bits != before:
+            await kept(self._mailbox.keep([PuzzleSet(bits, before, int(self._clock.seconds()))]))
+            await self._show()
 
     # The block list.
 

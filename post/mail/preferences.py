@@ -1,8 +1,8 @@
 """
 What a person wishes of their mailbox, beside folders and flags: a fold of the same log's records.  Pure.
 
-Rules and the block list, the block lists of others that count too, who is no stranger, and the mailing lists that the
-person maintains.
+Rules and the block list, the block lists of others that count too, who is no stranger and what strangers have to do,
+and the mailing lists that the person maintains.
 Because they are in the log, they survive the machine as the folders do.  Operations are idempotent as all of the log
 are; of what can only be said as a whole (the rules), the last word counts.
 """
@@ -26,6 +26,7 @@ from post.mail.records import (
     MailingListDeleted,
     MailingListSet,
     Preference,
+    PuzzleSet,
     RulesSet,
 )
 from post.mail.rules import BadRule, Rule, parse
@@ -36,6 +37,8 @@ IGNORED_SHOWN = 200
 """Ignored messages that are remembered with their sender and reason, so that somebody who misses one can look."""
 ACQUAINTED_LIMIT = 50_000
 """People who are no strangers: more than an organisation has.  About 5 MB of memory."""
+KNOWN_S = 900
+"""For so long others may go by what the identity block said before (L{post.messaging.identities.FRESH_S}), and work."""
 CHUNK_OPERATIONS = 1000
 CHUNK_BYTES = 64 * 1024
 """A chunk of a snapshot has no more operations than this, and ends with the one that makes it as long as this."""
@@ -59,6 +62,7 @@ class Preferences:
         self.ignored: deque[Ignored] = deque(maxlen=IGNORED_SHOWN)
         self.written_to: set[AccountId] = set()
         self.heard_of: set[AccountId] = set()
+        self.puzzle = PuzzleSet(0, 0, 0)
         self.lists: dict[str, MailingListSet] = {}
         """The mailing lists that this person maintains, by address."""
 
@@ -86,6 +90,8 @@ class Preferences:
                 known = self.written_to if operation.wrote else self.heard_of
                 if len(known) < ACQUAINTED_LIMIT:
                     known.add(operation.account)
+            case PuzzleSet():
+                self.puzzle = operation
             case MailingListSet():
                 self.lists[operation.address] = operation
             case MailingListDeleted():
@@ -96,7 +102,7 @@ class Preferences:
         What of this the identity block shows to everybody.
         """
         lists = tuple((address, each.reference) for address, each in sorted(self.lists.items()))
-        return Public(self.shared, lists)
+        return Public(self.shared, lists, self.puzzle.bits)
 
     def references(self) -> Iterator[bytes]:
         """
@@ -111,6 +117,16 @@ class Preferences:
         Nobody whom we have written to, and of whom we have accepted nothing.
         """
         return account not in self.written_to and account not in self.heard_of
+
+    def demands(self, sender: AccountId, sent: float) -> int:
+        """
+        How many bits a puzzle has that C{sender} had to solve for what they sent at C{sent}.  Who has just read a
+        difficulty that was lower then need not begin anew.
+        """
+        if not self.is_stranger(sender):
+            return 0
+        puzzle = self.puzzle
+        return min(puzzle.bits, puzzle.before) if sent < puzzle.at + KNOWN_S else puzzle.bits
 
     # Snapshots.
 
@@ -131,6 +147,8 @@ class Preferences:
         for accounts, wrote in ((self.written_to, True), (self.heard_of, False)):
             for account in sorted(accounts):
                 yield Acquainted(account, wrote)
+        if self.puzzle.at:
+            yield self.puzzle
         yield from self.lists.values()
 
     def chunks(self) -> list[bytes]:
@@ -160,6 +178,8 @@ class Preferences:
                     news = not self.lines
                 case BlockListShared():
                     news = not self.shared
+                case PuzzleSet():
+                    news = not self.puzzle.at
                 case MailingListSet():
                     news = operation.address not in self.lists
                 case _:

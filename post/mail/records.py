@@ -305,6 +305,17 @@ class Acquainted(Operation, frozen=True, tag=25):
     wrote: bool
 
 
+class PuzzleSet(Operation, frozen=True, tag=26):
+    """
+    Strangers have to solve a puzzle of C{bits}; what was sent before C{at} (unix seconds) may have been made when only
+    C{before} were demanded.
+    """
+
+    bits: Annotated[int, Meta(ge=0, le=64)]
+    before: Annotated[int, Meta(ge=0, le=64)]
+    at: int
+
+
 class MailingListSet(Operation, frozen=True, tag=27):
     """
     We maintain the mailing list C{address}: its members now, and who may write to it (L{post.mail.lists.Posting}).  It
@@ -332,6 +343,7 @@ Preference = (
     | BlockListShared
     | Ignored
     | Acquainted
+    | PuzzleSet
     | MailingListSet
     | MailingListDeleted
 )

@@ -169,7 +169,7 @@ class Account:
         handle = identity_handle(self.id)
         public = self.public()
         keys = self._published_keys()
-        card = Card(self.address, self.address, contact, keys, block_list=public.block_list, lists=public.lists)
+        card = Card(self.address, self.address, contact, keys, public.puzzle_bits, public.block_list, public.lists)
         newest = await self._look(contact)
         number, parent = 0, b"\0" * 32
         data = newest.data

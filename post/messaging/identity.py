@@ -48,11 +48,12 @@ class Public:
     """
     What somebody shows beside who and where they are; of metadata only such references as are public (POST, section
     3.1).  C{block_list} is the packed reference of a block list that others may use, or empty; C{lists} has those of
-    the mailing lists that they maintain, by address.
+    the mailing lists that they maintain, by address.  C{puzzle_bits} is how hard a puzzle strangers have to solve.
     """
 
     block_list: bytes = b""
     lists: tuple[tuple[str, bytes], ...] = ()
+    puzzle_bits: int = 0
 
 
 @dataclass(frozen=True)

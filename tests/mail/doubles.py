@@ -21,6 +21,7 @@ from post.mail.expansion import Expansion
 from post.mail.letter import LetterBox
 from post.mail.mailbox import Folder, Mailbox
 from post.mail.personal import Personal
+from post.mail.puzzling import Solver
 from post.mail.recipients import Recipients
 from post.mail.showing import Lists, Shelf
 from post.mail.submission import Submission
@@ -148,7 +149,7 @@ class Person:
         self.blocking = BlockLists(
             self.account, self.mailbox, self.journal, self.expansion, place.identities, shelf, place.clock
         )
-        self.personal = Personal(self.mailbox, self.blocking.others)
+        self.personal = Personal(self.mailbox, self.blocking.others, place.clock, shelf.show)
         self.arrival = MailArrival(self.account, self.mailbox, self.letters, others=self.blocking.others)
         place.reception.open(self.account.id, self.arrival)
         self.tracking = Tracking(
@@ -170,6 +171,7 @@ class Person:
             place.authority.policy,
             place.clock,
             self.tracking,
+            Solver(place.identities, place.clock),
         )
 
     def leave(self) -> None:
