@@ -31,6 +31,7 @@ from post.mail import messages
 from post.mail.authorship import is_author, is_authored
 from post.mail.gateways import sealing_key
 from post.mail.letter import LetterBox
+from post.mail.mime import HEADER_LIMIT, header_end
 from post.mail.outbound import (
     ENDED,
     OUTBOUND,
@@ -340,7 +341,8 @@ class Relaying:
     async def _deliver(self, work: Work, said: Said, header: bytes, message: bytes) -> Sequence[Verdict]:
         relay = self._relay
         assert relay is not None
-        if not is_authored(header, work.outgoing.author):
+        # Behind what we look at of a header there may be another From.
+        if header_end(message) > HEADER_LIMIT or not is_authored(header, work.outgoing.author):
             words = "From must be the address of whoever sends it."
             return [Verdict(each, Outcome.REFUSED, "5.7.1", words) for each in said.left]
         attempt = Deferred.fromCoroutine(relay.deliver(work.outgoing, said.left, message))

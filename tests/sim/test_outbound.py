@@ -14,6 +14,7 @@ from zope.interface.verify import verifyObject
 from post.crypto.trust import Taken, Trust
 from post.errors import PostError, Unreachable
 from post.mail.interfaces import RecipientOutside, SenderRefused
+from post.mail.mime import HEADER_LIMIT
 from post.mail.outbound import DONE, OUTBOUND
 from post.mail.records import Standing
 from post.mail.relay import IRelay, Outcome, Tell, Told, Verdict
@@ -144,6 +145,22 @@ class OutboundTests(SynchronousTestCase):
                 story.send(XAVIER, message=forged)
         story.settle()
         self.assertEqual({}, dict(story.internet.taken))
+
+    def test_hidden_author(self) -> None:
+        """
+        A member whose own node does not look cannot hide another From behind more header than the gateway looks at, nor
+        beside their own: what leaves is signed in the name of the domain.
+        """
+        story = Story(2)
+        opened = story.world.node("node1").accounts.opened["alice@example.org"]
+        hidden = b"X: " + b"x" * HEADER_LIMIT + b"\r\nFrom: bob@example.org\r\n"
+        for number, header in enumerate((hidden, b"From: bob@example.org <>\r\n")):
+            message = MESSAGE.replace(b"Subject: ", header + b"Subject: ")
+            letter = story.world.do(opened.submission._letters.store(message))
+            story.world.do(opened.outbox.send("alice@example.org", [XAVIER], letter, bytes([number])))
+        story.settle()
+        self.assertEqual({}, dict(story.internet.taken))
+        self.assertEqual(2, sum(b"Status: 5.7.1" in report for report in story.world.folder("alice")))
 
     def test_greylisted(self) -> None:
         """
