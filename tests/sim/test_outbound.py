@@ -404,6 +404,26 @@ class OutboundTests(SynchronousTestCase):
         [first, second] = [time for _, time in story.internet.tried]
         self.assertGreaterEqual(second - first, 100)
 
+    def test_alone_after(self) -> None:
+        """
+        A gateway that loses sight of the ring when a server has just taken the message, and sees nobody who has it any
+        longer, writes what came of it when it is back: it leaves once.
+        """
+        for seed in (83, 89):
+            story = Story(seed)
+            network = story.world.network
+
+            def part(name: str, story: Story = story) -> None:
+                story.internet.after = lambda name: None
+                story.world.network.partition([[story.world.machines[name].node_id]])
+
+            story.internet.after = part
+            story.send(XAVIER)
+            story.world.clock.advance(60)
+            network.heal()
+            story.settle()
+            self.assertEqual({XAVIER: 1}, dict(story.internet.taken), seed)
+
     def test_stopped(self) -> None:
         """
         A gateway that is shut down while it tries says nothing of bugs, and goes on when it is back.
