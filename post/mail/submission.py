@@ -203,12 +203,12 @@ class Submission:
 
     async def _notify(self, target: Target, notice: MailNotice, content: bytes) -> Sequence[Passage]:
         person = target.person[:320]
-        if not await self._expansion.receives(target):
-            now = int(self._clock.seconds())
-            return (Passage(person, Standing.WAITING, now, now, 0),)
-        notification = self._account.notification(APPLICATION, content, target.account, pack(notice))
         await self._notices.acquire()
         try:
+            if not await self._expansion.receives(target):
+                now = int(self._clock.seconds())
+                return (Passage(person, Standing.WAITING, now, now, 0),)
+            notification = self._account.notification(APPLICATION, content, target.account, pack(notice))
             outcome = await self._dispatch.notify(self._account.signer, notification)
         finally:
             self._notices.release()
