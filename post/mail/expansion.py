@@ -146,6 +146,8 @@ class Expansion:
             people = await self._people(mailing_list)
             if not _may_post(poster, mailing_list, people):
                 raise PostingRefused(name)
+            if not people:
+                raise RecipientUnknown(name)  # What nobody gets is not to be accepted.
             for account, person in people.items():
                 found.setdefault(account, Target(account, name, person, header_lines(name)))
             if len(found) > max(PEOPLE_LIMIT, len(addresses)):

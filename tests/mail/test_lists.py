@@ -192,6 +192,19 @@ class ListTests(SynchronousTestCase):
         place.run(inbound.accept("x@example.net", names, MAIL, b""))
         self.assertEqual([0, 2], counts)
 
+    def test_empty(self) -> None:
+        """
+        Mail to a list with nobody on it, or with nobody who is still there, is refused: nobody would get it.
+        """
+        self.place.run(self.alice.lists.remove("team", ["bob@example.org", "carol@example.org"]))
+        as_alice = MAIL.replace(b"bob@", b"alice@")
+        for posting in ("members", "organisation"):
+            self.assertRaises(RecipientUnknown, self.place.run, self.alice.submission.check_recipient(TEAM))
+            self.assertRaises(RecipientUnknown, self.alice.send, as_alice, "alice+team", "bob")
+            self.place.run(self.alice.lists.delete("team"))
+            self.place.run(self.alice.lists.create(TEAM, posting))
+        self.assertEqual([0, 0, 0, 0], self.counts())
+
     def test_unavailable(self) -> None:
         """
         Where the list cannot be had, the answer is to try again later, and never that only its maintainer gets it.
