@@ -12,16 +12,19 @@ from hypothesis import strategies as st
 from twisted.internet.defer import DeferredSemaphore
 from twisted.trial.unittest import SynchronousTestCase
 
+from post.complaints import Complaints
 from post.crypto.documents import DirectoryEntry
 from post.errors import NotFound, PeerError, TooFewReplicas
 from post.ids import AccountId, Handle, Id
-from post.mail.expansion import LISTS_LIMIT, PEOPLE_LIMIT
+from post.mail.expansion import LISTLESS_S, LISTS_LIMIT, PEOPLE_LIMIT, Expansion
 from post.mail.inbound import Inbound
 from post.mail.interfaces import DirectoryUnavailable, ListTooLarge, PostingRefused, RecipientUnknown
 from post.mail.lists import MEMBERS_LIMIT, MailingList, Posting, header_lines, read_list, write_list
 from post.mail.personal import Unacceptable, Unfinished
+from post.mail.recipients import Recipients
 from post.mail.records import Standing
 from post.messaging.dispatch import Dispatch, Outcome
+from post.messaging.identities import Identities
 from post.messaging.identity import Public
 from post.messaging.notification import Notification
 from post.past.blocks import CONTENT, PUBLIC_KEY
@@ -191,6 +194,19 @@ class ListTests(SynchronousTestCase):
         names = [f"{name}@example.org" for name in self.people]
         place.run(inbound.accept("x@example.net", names, MAIL, b""))
         self.assertEqual([0, 2], counts)
+
+    def test_new(self) -> None:
+        """
+        A list is one soon after it has been made, also for those who have just written to its maintainer.
+        """
+        place = self.place
+        identities = Identities(place.ring, place.clock, place.authority.root, Complaints(place.clock), place.tasks)
+        recipients = Recipients(place.authority.domain, place.authority.directory, identities, place.clock)
+        expansion = Expansion(recipients, place.authority.directory, identities, self.bob.store)
+        self.assertIsNone(place.run(expansion.list_at("alice+new@example.org")))
+        place.run(self.alice.lists.create("alice+new@example.org", "organisation", ["dave@example.org"]))
+        place.clock.advance(LISTLESS_S)
+        self.assertIsNotNone(place.run(expansion.list_at("alice+new@example.org")))
 
     def test_empty(self) -> None:
         """
