@@ -18,6 +18,7 @@ from post.mail.mime import HEADER_LIMIT
 from post.mail.outbound import DONE, OUTBOUND
 from post.mail.records import Standing
 from post.mail.relay import IRelay, Outcome, Tell, Told, Verdict
+from post.mail.relaying import AT_ONCE
 from post.node import Node
 from post.sim.world import Machine, World
 from tests.sim.outside import SCHEDULE, Internet, Relay
@@ -540,6 +541,31 @@ class OutboundTests(SynchronousTestCase):
         story.send(XAVIER)
         story.settle()
         self.assertEqual(({XAVIER: 1}, 1), (dict(story.internet.taken), len(story.internet.tried)))
+
+    def test_patient(self) -> None:
+        """
+        Somebody who writes to many domains whose servers take minutes to answer, or are not there, does not keep others
+        waiting.
+        """
+        world = World(29, machines=6, gateways=1)
+        internet = Internet(world)
+        world.start()
+        internet.connect("node6")
+        world.clock.advance(10)
+        alice, bob = (
+            world.node(node).accounts.submission(f"{user}@example.org")
+            for node, user in (("node1", "alice"), ("node2", "bob"))
+        )
+        internet.pause_s = 250
+        names = [f"x@example{number}.net" for number in range(AT_ONCE + 10)]
+        world.do(alice.submit("alice@example.org", names, MESSAGE, b""))
+        world.clock.advance(10)
+        internet.pause_s = 1
+        world.do(bob.submit("bob@example.org", [XAVIER], MESSAGE.replace(b"alice", b"bob"), b""))
+        world.clock.advance(30)
+        self.assertEqual({XAVIER: 1}, dict(internet.taken))
+        world.clock.advance(3600)
+        self.assertEqual(dict.fromkeys([XAVIER, *names], 1), dict(internet.taken))
 
     def test_endless(self) -> None:
         """
