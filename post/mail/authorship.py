@@ -23,7 +23,9 @@ def is_author(address: str, author: str) -> bool:
 
 def is_authored(header: bytes, author: str) -> bool:
     """
-    Whether From names C{author}, and nobody else.
+    Whether there is one From, which names C{author} and nobody else.  Of several (not allowed by RFC 5322, 3.6) every
+    mail program shows another one, and what is no address to us may be one to them.
     """
-    named = [address for value in all_fields(header, b"from") for address in addresses(value)]
+    values = list(all_fields(header, b"from"))
+    named = addresses(values[0]) if len(values) == 1 else []
     return bool(named) and all(is_author(address, author) for address in named)

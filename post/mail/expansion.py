@@ -38,6 +38,9 @@ PEOPLE_LIMIT = 1000
 some 10 ms."""
 LISTS_LIMIT = 50
 """Lists that one message may lead to: each is a block to fetch."""
+LISTLESS_S = 10.0
+"""For so long it is believed that an address which may be a list's is none: what is sent to one that has just been made
+is for all on it."""
 KEPT_LIMIT = 256
 """Lists looked at lately, kept in memory: some 5 MB.  One that has changed has another reference."""
 
@@ -101,12 +104,14 @@ class Expansion:
             return None
         name = full_name(address)
         try:
-            identity = await self._identities.find(account)
+            reference = (await self._identities.find(account)).card.list_named(name)
+            if reference is None:
+                # It may be a new list: then it is not to its maintainer alone that the message goes.
+                reference = (await self._identities.find(account, LISTLESS_S)).card.list_named(name)
         except NotFound:
             return None  # Who has published nothing has published no list.
         except PostError as error:
             raise DirectoryUnavailable(address) from error
-        reference = identity.card.list_named(name)
         if reference is None:
             return None
         try:
@@ -146,6 +151,8 @@ class Expansion:
             people = await self._people(mailing_list)
             if not _may_post(poster, mailing_list, people):
                 raise PostingRefused(name)
+            if not people:
+                raise RecipientUnknown(name)  # What nobody gets is not to be accepted.
             for account, person in people.items():
                 found.setdefault(account, Target(account, name, person, header_lines(name)))
             if len(found) > max(PEOPLE_LIMIT, len(addresses)):

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from twisted.internet.defer import DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -33,6 +34,9 @@ from post.messaging.notification import Notification
 from post.tasks import gather
 from post.wire import pack
 
+NOTICES_LIMIT = 256
+"""Notifications on their way at once: a list has hundreds of members, and whoever keeps too much at once seems not to
+answer."""
 POSTMASTER = "postmaster"
 """Exists everywhere, in any case of letters (RFC 5321, 4.5.1)."""
 
@@ -61,6 +65,7 @@ class Inbound:
         self._dispatch = dispatch
         self._expansion = expansion
         self._sameness = Sameness(clock)
+        self._notices = DeferredSemaphore(NOTICES_LIMIT)
         self._secret = secret
         self._clock = clock
         self.domain = policy.domain
@@ -81,8 +86,12 @@ class Inbound:
         ]
 
     async def _receives(self, target: Target) -> bool:
-        if await self._expansion.receives(target):
-            return True
+        await self._notices.acquire()
+        try:
+            if await self._expansion.receives(target):
+                return True
+        finally:
+            self._notices.release()
         self.log.info("a member of a mailing list cannot be notified: {account}", account=target.account)
         return False
 
@@ -102,7 +111,9 @@ class Inbound:
         end = header_end(message)
         if end > HEADER_LIMIT:
             raise MessageTooLarge(f"a header of {end} octets or more")
-        targets = [target for target in await self._expand(recipients) if await self._receives(target)]
+        expanded = await self._expand(recipients)
+        receiving = await gather(self._receives(target) for target in expanded)
+        targets = [target for target, receives in zip(expanded, receiving, strict=True) if receives]
         if not targets:
             raise DirectoryUnavailable("a list of people of whom none can be reached")
         content = self._sameness.identified(whole_hash(message), bytes(message[:end]))
@@ -128,7 +139,12 @@ class Inbound:
             self._secret, Purpose.NOTIFICATION_ID, b"outside", account.packed(), notice.sender.encode(), content
         )
         now = int(self._clock.seconds())
-        outcome = await self._dispatch.notify(None, Notification(1, named, account, now, APPLICATION, pack(notice)))
+        notification = Notification(1, named, account, now, APPLICATION, pack(notice))
+        await self._notices.acquire()
+        try:
+            outcome = await self._dispatch.notify(None, notification)
+        finally:
+            self._notices.release()
         self.log.debug(
             "notification {id} from outside: {how}",
             id=named[:4].hex(),

@@ -187,8 +187,9 @@ class Journeys:
         @raise PeerError: if it is none.
         """
         for state in unpack(_Journeys, chunk):
-            journey = Journey(*fields(state), (), state.warned)
-            self._replace(journey, state.passages)
+            # One to very many people is in several pieces.
+            journey = self.by_key.get(state.key) or Journey(*fields(state), (), state.warned)
+            self._replace(journey, (*journey.passages, *state.passages))
 
     def missing(self, other: Journeys) -> Iterator[Dispatched | SenderWarned]:
         """
@@ -234,8 +235,16 @@ def _goes_on(known: Passage, passage: Passage) -> bool:
 
 def _pack(states: Sequence[_JourneyState]) -> Iterable[bytes]:
     packed = pack(tuple(states))
-    if len(packed) <= CHUNK_LIMIT or len(states) == 1:
+    if len(packed) <= CHUNK_LIMIT:
         yield packed
+        return
+    if len(states) == 1:
+        # The same message may be sent again and again, to others each time.  What is longer than a block could not be
+        # read back, and with it the whole mailbox.
+        [state] = states
+        middle = len(state.passages) // 2
+        for passages in (state.passages[:middle], state.passages[middle:]):
+            yield from _pack([msgspec.structs.replace(state, passages=passages)])
         return
     half = len(states) // 2
     yield from _pack(states[:half])

@@ -22,6 +22,31 @@ WORK_LIMIT = 2 * (1 << BITS_LIMIT)
 """Tries, in the mean, that one message is worth.  A mail program waits five minutes for its C{250}."""
 
 
+class Allowance:
+    """
+    What may be done for one message.
+
+    @ivar granted: how many bits the puzzles have that are solved for it, by whose they are.
+    """
+
+    def __init__(self) -> None:
+        self.granted: dict[AccountId, int] = {}
+        self._left = WORK_LIMIT
+
+    def take(self, account: AccountId, bits: int) -> int:
+        """
+        Grant C{account} the work that C{bits} are, and return them.
+
+        @raise PuzzleTooHard: if so much is not left.
+        """
+        work = 1 << bits if bits else 0
+        if work > self._left:
+            raise PuzzleTooHard(f"puzzles of more than {WORK_LIMIT} tries")
+        self._left -= work
+        self.granted[account] = bits
+        return bits
+
+
 class Solver:
     """
     Of one node.

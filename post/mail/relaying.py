@@ -31,6 +31,7 @@ from post.mail import messages
 from post.mail.authorship import is_author, is_authored
 from post.mail.gateways import sealing_key
 from post.mail.letter import LetterBox
+from post.mail.mime import HEADER_LIMIT, header_end
 from post.mail.outbound import (
     ENDED,
     OUTBOUND,
@@ -61,8 +62,10 @@ AT_ONCE = 50
 """Attempts at once."""
 DOMAIN_AT_ONCE = 5
 """And to one domain: one whose servers take minutes to answer does not keep the others waiting."""
+MEMBER_AT_ONCE = 20
+"""And for one member: whoever writes to a thousand domains that are not there does not keep the others waiting."""
 ASIDE_S = 2.0
-"""Before what had to wait for others to its domain looks again."""
+"""Before what had to wait for others to its domain, or of its member, looks again."""
 LARGE_BYTES = 2_000_000
 LARGE_AT_ONCE = 2
 """Messages longer than that in memory at once, whole and signed: half a gigabyte at the usual limit of 50 MB."""
@@ -117,7 +120,7 @@ class Relaying:
         self._quota = Quota(0)
         self._at_once = DeferredSemaphore(AT_ONCE)
         self._busy: Counter[str] = Counter()
-        """Turns under way, by domain."""
+        """Turns under way, by domain and by member."""
         self._large = DeferredSemaphore(LARGE_AT_ONCE)
         self._stopped = False
         self.works: dict[Handle, Work] = {}
@@ -218,12 +221,12 @@ class Relaying:
         work.timer = self._clock.callLater(delay_s, lambda: self._tasks.spawn(self._turn(work)))
 
     async def _turn(self, work: Work) -> None:
-        domain = work.outgoing.domain
-        if self._busy[domain] >= DOMAIN_AT_ONCE:
+        domain, author = work.outgoing.domain, work.outgoing.author
+        if self._busy[domain] >= DOMAIN_AT_ONCE or self._busy[author] >= MEMBER_AT_ONCE:
             work.due = self._clock.seconds() + ASIDE_S * self._random.uniform(0.5, 1.0)
             self._wait(work)
             return
-        self._busy[domain] += 1
+        self._busy.update((domain, author))
         await self._at_once.acquire()
         ended = False
         work.due = self._clock.seconds() + AGAIN_S
@@ -235,9 +238,8 @@ class Relaying:
             self.log.info("{handle} waits: {error}", handle=work.handle, error=error)
         finally:
             self._at_once.release()
-            self._busy[domain] -= 1
-            if not self._busy[domain]:
-                del self._busy[domain]
+            self._busy.subtract((domain, author))
+            self._busy = +self._busy
             work.trying = False
             if ended:
                 self.works.pop(work.handle, None)
@@ -340,7 +342,8 @@ class Relaying:
     async def _deliver(self, work: Work, said: Said, header: bytes, message: bytes) -> Sequence[Verdict]:
         relay = self._relay
         assert relay is not None
-        if not is_authored(header, work.outgoing.author):
+        # Behind what we look at of a header there may be another From.
+        if header_end(message) > HEADER_LIMIT or not is_authored(header, work.outgoing.author):
             words = "From must be the address of whoever sends it."
             return [Verdict(each, Outcome.REFUSED, "5.7.1", words) for each in said.left]
         attempt = Deferred.fromCoroutine(relay.deliver(work.outgoing, said.left, message))

@@ -151,9 +151,9 @@ class Stages:
 
         @return: what became of each recipient by this and by what others have done meanwhile.
         """
-        while not self._stopped:
+        while not self._stopped and self._clock.seconds() < work.waybill.expires:
             try:
-                progress = progress_in(await self._past.furthest(OUTBOUND, work.handle))
+                progress = await self._progress_of(work.handle)
                 if progress is not None and progress.state == ENDED:
                     return open_said(progress, work.secret, ())
                 if progress is not None and progress.gateway != self._node_id:
@@ -165,12 +165,19 @@ class Stages:
                 await self.store(work.handle, data)
                 if await self._past.furthest(OUTBOUND, work.handle) == data:
                     return said
-            except NotFound:
-                return said
             except PostError as error:
                 self.log.info("{handle} cannot be written: {error}", handle=work.handle, error=error)
                 await sleep(self._clock, self._random.uniform(1.0, AGAIN_S))
         return said
+
+    async def _progress_of(self, handle: Handle) -> Progress | None:
+        """
+        C{None} also if nobody in sight has anything: we may be alone for a moment, and cannot store either.
+        """
+        try:
+            return progress_in(await self._past.furthest(OUTBOUND, handle))
+        except NotFound:
+            return None
 
     def _progress(self, work: Work, number: int, state: int, due: int, said: Said) -> bytes:
         now = int(self._clock.seconds())

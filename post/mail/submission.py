@@ -40,7 +40,7 @@ from post.mail.mime import HEADER_LIMIT, header_end
 from post.mail.notice import APPLICATION, SUBJECT_LIMIT, TRACE_LIMIT, MailNotice
 from post.mail.outbox import Outbox
 from post.mail.parts import blind_fields, fingerprint, whole_hash
-from post.mail.puzzling import WORK_LIMIT, Solver
+from post.mail.puzzling import Allowance, Solver
 from post.mail.records import Acquainted, Passage, Standing
 from post.mail.sameness import Sameness
 from post.mail.tracking import Tracking
@@ -175,13 +175,17 @@ class Submission:
         inside = [each for each in recipients if each not in outside]
         targets = await self._expansion.expand(self._account.id, inside)
         content = self._sameness.identified(whole_hash(message), bytes(message[:header]))
-        puzzles = await self._puzzles(targets)
+        # Whether it is too much for those who are addressed is known before anything is done.
+        allowance = Allowance()
+        for target in targets:
+            if not target.header:
+                await self._puzzle(target, allowance)
         letter = await self._letters.store(message)
         # What Bcc says is for nobody but the sender, whose own copy has it.
         shown = await self._letters.without(letter, blind_fields(bytes(message[:header])))
         notices = [
-            self._notify(target, self._notice(sender, target.address, shown, target.header, trace), content, bits)
-            for target, bits in zip(targets, puzzles, strict=True)
+            self._notify(target, self._notice(sender, target.address, shown, target.header, trace), content, allowance)
+            for target in targets
         ]
         key = keyed(self._account.naming, Purpose.NOTIFICATION_ID, b"sent", content)[:16]
         filing = self._file_sent(key, letter, message)
@@ -209,41 +213,37 @@ class Submission:
         lines = header + trace if len(header + trace) <= TRACE_LIMIT else header or trace[:TRACE_LIMIT]
         return MailNotice(1, sender[:320], recipient[:320], subject, now_ms, letter.size, letter.reference, lines)
 
-    async def _puzzles(self, targets: Sequence[Target]) -> list[int]:
+    async def _puzzle(self, target: Target, allowance: Allowance) -> int:
         """
-        How hard the puzzles are that C{targets} demand of us.  Whoever has written to us knows us; and for members of a
-        list is done what is not too much: it is their list.
+        How many bits the puzzle has that C{target} demands of us.  Whoever has written to us knows us; and for members
+        of a list is done what is not too much: it is their list.
 
-        @raise PuzzleTooHard: if it is too much for those who are addressed themselves.
+        @raise PuzzleTooHard: if it is too much for one who is addressed themselves.
         """
-        knowing = self._mailbox.state.preferences.heard_of
-        puzzles: list[int] = []
-        work = 0
-        for target in targets:  # Those of lists come last.
-            bits = 0
-            try:
-                if target.account != self._account.id and target.account not in knowing:
-                    bits = await self._solver.demanded(target.account)
-                if work + (1 << bits) > WORK_LIMIT:
-                    raise PuzzleTooHard(f"puzzles of more than {WORK_LIMIT} tries")
-            except PuzzleTooHard:
-                if not target.header:
-                    raise
-                bits = 0
-            work += 1 << bits if bits else 0
-            puzzles.append(bits)
-        return puzzles
+        if target.account in allowance.granted:
+            return allowance.granted[target.account]
+        if target.account == self._account.id or target.account in self._mailbox.state.preferences.heard_of:
+            return 0
+        try:
+            return allowance.take(target.account, await self._solver.demanded(target.account))
+        except PuzzleTooHard:
+            if not target.header:
+                raise
+            return 0
 
-    async def _notify(self, target: Target, notice: MailNotice, content: bytes, bits: int) -> Sequence[Passage]:
+    async def _notify(
+        self, target: Target, notice: MailNotice, content: bytes, allowance: Allowance
+    ) -> Sequence[Passage]:
         person = target.person[:320]
-        if not await self._expansion.receives(target):
-            now = int(self._clock.seconds())
-            return (Passage(person, Standing.WAITING, now, now, 0),)
-        named = self._account.notification_id(APPLICATION, content, target.account)
-        notice = replace(notice, solution=await self._solver.solve(named, target.account, bits))
-        notification = self._account.notification(APPLICATION, content, target.account, pack(notice))
         await self._notices.acquire()
         try:
+            if not await self._expansion.receives(target):
+                now = int(self._clock.seconds())
+                return (Passage(person, Standing.WAITING, now, now, 0),)
+            named = self._account.notification_id(APPLICATION, content, target.account)
+            bits = await self._puzzle(target, allowance)
+            notice = replace(notice, solution=await self._solver.solve(named, target.account, bits))
+            notification = self._account.notification(APPLICATION, content, target.account, pack(notice))
             outcome = await self._dispatch.notify(self._account.signer, notification)
         finally:
             self._notices.release()

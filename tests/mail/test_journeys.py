@@ -187,6 +187,19 @@ class JourneysTests(SynchronousTestCase):
         with self.assertRaises(PeerError):
             Journeys().restore(b"\xc1")
 
+    def test_very_many(self) -> None:
+        """
+        What one message says of thousands of recipients, to whom it was sent in several transactions, is in several
+        chunks, each short enough to be read back, and comes back whole.
+        """
+        passages = [waiting(f"person number {number} of many@example.org") for number in range(6000)]
+        batches = [passages[start : start + PASSAGES_LIMIT] for start in range(0, len(passages), PASSAGES_LIMIT)]
+        journeys = told(*(dispatched(*batch) for batch in batches), SenderWarned(KEY))
+        self.assertGreater(len(journeys.chunks()), 1)
+        self.assertLessEqual(max(map(len, journeys.chunks())), CHUNK_LIMIT)
+        again = restored(journeys)
+        self.assertEqual((journeys.by_key, 6000), (again.by_key, again.outstanding))
+
     def test_records(self) -> None:
         """
         A message to many is several operations, each of which fits a record even with the longest addresses; they say

@@ -4,23 +4,31 @@ Tests for L{post.mail.lists}, L{post.mail.expansion} and L{post.mail.showing}: m
 
 from __future__ import annotations
 
+from typing import cast
+
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import DeferredSemaphore
 from twisted.trial.unittest import SynchronousTestCase
 
+from post.complaints import Complaints
 from post.crypto.documents import DirectoryEntry
 from post.errors import NotFound, PeerError, TooFewReplicas
-from post.ids import AccountId, Id
-from post.mail.expansion import LISTS_LIMIT, PEOPLE_LIMIT
+from post.ids import AccountId, Handle, Id
+from post.mail.expansion import LISTLESS_S, LISTS_LIMIT, PEOPLE_LIMIT, Expansion
 from post.mail.inbound import Inbound
 from post.mail.interfaces import DirectoryUnavailable, ListTooLarge, PostingRefused, RecipientUnknown
 from post.mail.lists import MEMBERS_LIMIT, MailingList, Posting, header_lines, read_list, write_list
 from post.mail.personal import Unacceptable, Unfinished
+from post.mail.recipients import Recipients
 from post.mail.records import Standing
+from post.messaging.dispatch import Dispatch, Outcome
+from post.messaging.identities import Identities
 from post.messaging.identity import Public
+from post.messaging.notification import Notification
 from post.past.blocks import CONTENT, PUBLIC_KEY
-from post.tasks import gather
+from post.tasks import gather, sleep
 from post.wire import pack
 from tests.messaging.test_dispatch import BOB_NODE
 
@@ -163,6 +171,55 @@ class ListTests(SynchronousTestCase):
         self.assertEqual(1, len(place.waiting()))  # For carol; this node is no gateway, so she does not take it.
         taken = inbound.accept("x@example.net", ["alice+none@example.org"], MAIL, b"")
         self.assertRaises(DirectoryUnavailable, place.run, taken)
+
+    def test_some_at_once(self) -> None:
+        """
+        However many people a list from outside leads to, only so many are notified at once.
+        """
+        counts = [0, 0]
+
+        class Counting:
+            async def notify(self, sender: None, notification: Notification) -> Outcome:
+                counts[0] += 1
+                counts[1] = max(counts)
+                await sleep(clock, 0.1)
+                counts[0] -= 1
+                return Outcome(True, 0, 0, 0, Handle(Id(1)))
+
+        place, alice, clock = self.place, self.alice, self.place.clock
+        inbound = Inbound(
+            alice.letters, cast(Dispatch, Counting()), alice.expansion, place.authority.policy, b"s" * 32, clock
+        )
+        inbound._notices = DeferredSemaphore(2)
+        names = [f"{name}@example.org" for name in self.people]
+        place.run(inbound.accept("x@example.net", names, MAIL, b""))
+        self.assertEqual([0, 2], counts)
+
+    def test_new(self) -> None:
+        """
+        A list is one soon after it has been made, also for those who have just written to its maintainer.
+        """
+        place = self.place
+        identities = Identities(place.ring, place.clock, place.authority.root, Complaints(place.clock), place.tasks)
+        recipients = Recipients(place.authority.domain, place.authority.directory, identities, place.clock)
+        expansion = Expansion(recipients, place.authority.directory, identities, self.bob.store)
+        self.assertIsNone(place.run(expansion.list_at("alice+new@example.org")))
+        place.run(self.alice.lists.create("alice+new@example.org", "organisation", ["dave@example.org"]))
+        place.clock.advance(LISTLESS_S)
+        self.assertIsNotNone(place.run(expansion.list_at("alice+new@example.org")))
+
+    def test_empty(self) -> None:
+        """
+        Mail to a list with nobody on it, or with nobody who is still there, is refused: nobody would get it.
+        """
+        self.place.run(self.alice.lists.remove("team", ["bob@example.org", "carol@example.org"]))
+        as_alice = MAIL.replace(b"bob@", b"alice@")
+        for posting in ("members", "organisation"):
+            self.assertRaises(RecipientUnknown, self.place.run, self.alice.submission.check_recipient(TEAM))
+            self.assertRaises(RecipientUnknown, self.alice.send, as_alice, "alice+team", "bob")
+            self.place.run(self.alice.lists.delete("team"))
+            self.place.run(self.alice.lists.create(TEAM, posting))
+        self.assertEqual([0, 0, 0, 0], self.counts())
 
     def test_unavailable(self) -> None:
         """

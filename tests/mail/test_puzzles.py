@@ -15,7 +15,7 @@ from post.ids import AccountId, Id
 from post.mail.interfaces import PuzzleTooHard
 from post.mail.personal import Unacceptable
 from post.mail.preferences import KNOWN_S, Preferences
-from post.mail.puzzling import PAUSE_S, TRIES, Solver
+from post.mail.puzzling import PAUSE_S, TRIES, Allowance, Solver
 from post.mail.records import Acquainted, PuzzleSet
 from post.messaging.identities import FRESH_S, Identities
 from tests.messaging.test_dispatch import BOB_NODE
@@ -200,6 +200,25 @@ class PreferencesTests(SynchronousTestCase):
         for chunk in preferences.chunks():
             again.restore(chunk)
         self.assertEqual(preferences.puzzle, again.puzzle)
+
+
+class AllowanceTests(SynchronousTestCase):
+    """
+    Tests for L{Allowance}.
+    """
+
+    def test_limit(self) -> None:
+        """
+        Two of the hardest puzzles are as much as one message gets; what is easy costs next to nothing.
+        """
+        allowance = Allowance()
+        for number in range(100):
+            self.assertEqual(0, allowance.take(AccountId(Id(number)), 0))
+        self.assertEqual(BITS_LIMIT, allowance.take(AccountId(Id(100)), BITS_LIMIT))
+        self.assertEqual(BITS_LIMIT, allowance.take(AccountId(Id(101)), BITS_LIMIT))
+        self.assertRaises(PuzzleTooHard, allowance.take, AccountId(Id(102)), 1)
+        self.assertEqual(BITS_LIMIT, allowance.granted[AccountId(Id(101))])
+        self.assertNotIn(AccountId(Id(102)), allowance.granted)
 
 
 class SolverTests(SynchronousTestCase):

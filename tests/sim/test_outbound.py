@@ -14,9 +14,11 @@ from zope.interface.verify import verifyObject
 from post.crypto.trust import Taken, Trust
 from post.errors import PostError, Unreachable
 from post.mail.interfaces import RecipientOutside, SenderRefused
+from post.mail.mime import HEADER_LIMIT
 from post.mail.outbound import DONE, OUTBOUND
 from post.mail.records import Standing
 from post.mail.relay import IRelay, Outcome, Tell, Told, Verdict
+from post.mail.relaying import AT_ONCE
 from post.node import Node
 from post.sim.world import Machine, World
 from tests.sim.outside import SCHEDULE, Internet, Relay
@@ -144,6 +146,22 @@ class OutboundTests(SynchronousTestCase):
                 story.send(XAVIER, message=forged)
         story.settle()
         self.assertEqual({}, dict(story.internet.taken))
+
+    def test_hidden_author(self) -> None:
+        """
+        A member whose own node does not look cannot hide another From behind more header than the gateway looks at, nor
+        beside their own: what leaves is signed in the name of the domain.
+        """
+        story = Story(2)
+        opened = story.world.node("node1").accounts.opened["alice@example.org"]
+        hidden = b"X: " + b"x" * HEADER_LIMIT + b"\r\nFrom: bob@example.org\r\n"
+        for number, header in enumerate((hidden, b"From: bob@example.org <>\r\n")):
+            message = MESSAGE.replace(b"Subject: ", header + b"Subject: ")
+            letter = story.world.do(opened.submission._letters.store(message))
+            story.world.do(opened.outbox.send("alice@example.org", [XAVIER], letter, bytes([number])))
+        story.settle()
+        self.assertEqual({}, dict(story.internet.taken))
+        self.assertEqual(2, sum(b"Status: 5.7.1" in report for report in story.world.folder("alice")))
 
     def test_greylisted(self) -> None:
         """
@@ -387,6 +405,26 @@ class OutboundTests(SynchronousTestCase):
         [first, second] = [time for _, time in story.internet.tried]
         self.assertGreaterEqual(second - first, 100)
 
+    def test_alone_after(self) -> None:
+        """
+        A gateway that loses sight of the ring when a server has just taken the message, and sees nobody who has it any
+        longer, writes what came of it when it is back: it leaves once.
+        """
+        for seed in (83, 89):
+            story = Story(seed)
+            network = story.world.network
+
+            def part(name: str, story: Story = story) -> None:
+                story.internet.after = lambda name: None
+                story.world.network.partition([[story.world.machines[name].node_id]])
+
+            story.internet.after = part
+            story.send(XAVIER)
+            story.world.clock.advance(60)
+            network.heal()
+            story.settle()
+            self.assertEqual({XAVIER: 1}, dict(story.internet.taken), seed)
+
     def test_stopped(self) -> None:
         """
         A gateway that is shut down while it tries says nothing of bugs, and goes on when it is back.
@@ -503,6 +541,31 @@ class OutboundTests(SynchronousTestCase):
         story.send(XAVIER)
         story.settle()
         self.assertEqual(({XAVIER: 1}, 1), (dict(story.internet.taken), len(story.internet.tried)))
+
+    def test_patient(self) -> None:
+        """
+        Somebody who writes to many domains whose servers take minutes to answer, or are not there, does not keep others
+        waiting.
+        """
+        world = World(29, machines=6, gateways=1)
+        internet = Internet(world)
+        world.start()
+        internet.connect("node6")
+        world.clock.advance(10)
+        alice, bob = (
+            world.node(node).accounts.submission(f"{user}@example.org")
+            for node, user in (("node1", "alice"), ("node2", "bob"))
+        )
+        internet.pause_s = 250
+        names = [f"x@example{number}.net" for number in range(AT_ONCE + 10)]
+        world.do(alice.submit("alice@example.org", names, MESSAGE, b""))
+        world.clock.advance(10)
+        internet.pause_s = 1
+        world.do(bob.submit("bob@example.org", [XAVIER], MESSAGE.replace(b"alice", b"bob"), b""))
+        world.clock.advance(30)
+        self.assertEqual({XAVIER: 1}, dict(internet.taken))
+        world.clock.advance(3600)
+        self.assertEqual(dict.fromkeys([XAVIER, *names], 1), dict(internet.taken))
 
     def test_endless(self) -> None:
         """
