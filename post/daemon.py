@@ -178,7 +178,14 @@ class NodeService(Service):
         ends = (Certificate("mail", "", certificate_end(where)),)
         chance = random.SystemRandom()
         return Watch(
-            node, self._reactor, chance, lambda: disk(where), lambda: affiliation.trouble, affiliation.asks, ends
+            node,
+            self._reactor,
+            chance,
+            lambda: disk(where),
+            lambda: affiliation.trouble,
+            affiliation.asks,
+            ends,
+            affiliation.issuance,
         )
 
     def _show(self, node: Node, watch: Watch) -> None:

@@ -63,6 +63,7 @@ from post.messaging.reception import Reception
 from post.messaging.storage import SecureStore
 from post.messaging.succession import Succession
 from post.notices.board import Board
+from post.notices.issuance import IssuanceNotice
 from post.notices.revoked import RevokedNotice
 from post.past.node import Past
 from post.pastry.config import PastryConfig
@@ -272,6 +273,7 @@ class Node:
         self.board = Board(self.rpc, clock, self.complaints)
         self.revoked = RevokedNotice(root, self.board, transport, clock)
         self.revoked.heard.append(lambda data, found: self._look_revoked())
+        self.issuance = IssuanceNotice(root, self.board, self.rpc, clock)
         self.pastry = Pastry(self.rpc, clock, random, self.complaints, config.pastry)
         self.past = Past(
             self.rpc,
