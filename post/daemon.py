@@ -26,6 +26,7 @@ from post.complaints import Complaints
 from post.config import Config, split_service
 from post.control import EXIT_CONFIG, EXIT_FAILED
 from post.crypto.certificates import read_node
+from post.crypto.documents import Policy
 from post.crypto.entropy import system_entropy
 from post.crypto.passwords import check_password
 from post.errors import ConfigError, PostError
@@ -154,14 +155,15 @@ class NodeService(Service):
             node.accounts,
             settings.mail,
             self._tls,
-            self._policy.size_limit,
+            node.policy.size_limit,
             self._policy.domain,
             # Not the common directory for temporary files: that may be small, or in memory.
             str(self._config.directory),
         )
         self._mail = mail
         mail.listen()
-        self._moving = MovingService(self._reactor, self._config.directory, node.accounts, self._policy.size_limit)
+        self._moving = MovingService(self._reactor, self._config.directory, node.accounts, node.policy.size_limit)
+        node.ruled.append(self._limit)
         self._show(node, watch)
         if node.inbound is not None and settings.mail.smtp:
             self._inbound = InboundService(self._reactor, self._config, node.inbound, self._tls)
@@ -169,6 +171,14 @@ class NodeService(Service):
         self._watch_directory()
         self.log.info("{name} serves", name=settings.name)
         self._supervisor.tell(READY)
+
+    def _limit(self, policy: Policy) -> None:
+        """
+        Let what listens say and keep the limit of a newer policy.
+        """
+        for service in (self._mail, self._moving, self._inbound):
+            if service is not None:
+                service.limit(policy.size_limit)
 
     def _look_after(self, node: Node) -> Watch:
         """

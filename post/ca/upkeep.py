@@ -261,7 +261,6 @@ class Upkeep:
         if newer_policy is not None and newer_policy.serial > self._home.policy(self._root, now).serial:
             self._home.write_policy(news.policy)
             self._use_policy(newer_policy)
-            self.log.info("there is a newer policy, used from now on")
         if newer is not None and newer.serial > self._home.directory(self._root, now).serial:
             self._home.write_directory(news.directory)
             self._use_directory(newer)

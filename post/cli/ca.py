@@ -200,7 +200,7 @@ def policy(where: Path, **changes: int | None) -> None:
     """
     Show the policy, or change it: what is given, and nothing else.
 
-    Members fetch it, or are given it anew (export), and use it when their nodes are started again.
+    Members fetch it within an hour, or are given it anew (export), and go by it at once.
     """
     given = {name: value for name, value in changes.items() if value is not None}
     authority = Authority.open(where, system_entropy, patient=True)

@@ -115,6 +115,13 @@ def _machine(facts: Facts) -> Iterator[Alert]:
             f"The disk is {'full' if full else 'nearly full'}: {free / 1e6:,.0f} MB are free.",
             "Make room on the disk with the data directory, or move the directory to a larger one.",
         )
+    if facts.status.policy_waiting:
+        yield Alert(
+            Level.WARNING,
+            "policy-waits",
+            f"Policy {facts.status.policy_waiting} is not in force here yet; {facts.status.policy} is.",
+            "Start this node again: the newer one names another secret, which is read at the start.",
+        )
     if facts.authority_trouble:
         yield Alert(
             Level.WARNING,

@@ -74,12 +74,13 @@ class Survey:
         mailbox: Mailbox,
         mailbox_log: Log,
         pending: Callable[[], Sequence[Handle]],
-        copies: int,
+        copies: Callable[[], int],
         clock: IReactorTime,
         random: Random,
         tasks: Tasks,
     ) -> None:
         """
+        @param copies: how many there are to be.
         @param pending: the notifications of this account that wait for somebody.
         """
         self.found: Count | None = None

@@ -97,7 +97,7 @@ class Watch:
                     opened.mailbox,
                     opened.log,
                     partial(_pending, opened.submission),
-                    node.policy.k,
+                    lambda: node.policy.k,
                     self._clock,
                     self._random,
                     self._tasks,

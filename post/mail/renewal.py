@@ -59,7 +59,7 @@ class Renewal:
         self._journal = journal
         self._clock = clock
         self._random = random
-        self._lease_s = lease_s
+        self.lease_s = lease_s
 
     async def run(self) -> None:
         """
@@ -80,7 +80,7 @@ class Renewal:
         """
         now = self._clock.seconds()
         # A mailbox that has just come from the ring is walked at once: nobody knows when it was last.
-        due_s = self._last() + self._lease_s / WALKS_PER_LEASE * self._random.uniform(0.9, 1.0) - now
+        due_s = self._last() + self.lease_s / WALKS_PER_LEASE * self._random.uniform(0.9, 1.0) - now
         if due_s > 0:
             return due_s
         if not await self.walk():
@@ -92,7 +92,7 @@ class Renewal:
         """
         Much less than what is left of a lease when a walk is due, however short leases are.
         """
-        return min(RETRY_S, self._lease_s / WALKS_PER_LEASE / 4) * self._random.uniform(0.8, 1.2)
+        return min(RETRY_S, self.lease_s / WALKS_PER_LEASE / 4) * self._random.uniform(0.8, 1.2)
 
     def _last(self) -> int:
         return int.from_bytes(self._journal.value("renewed") or b"", "big")
@@ -101,7 +101,7 @@ class Renewal:
         """
         Once through everything; returns whether all of it was asked for.
         """
-        expires = int(self._clock.seconds()) + self._lease_s
+        expires = int(self._clock.seconds()) + self.lease_s
         complete, wanting, count = True, 0, 0
         try:
             waiting = await self._log.handles()

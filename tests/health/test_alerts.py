@@ -55,6 +55,14 @@ class AlertsTests(SynchronousTestCase):
         told = self.only(msgspec.structs.replace(lacking, renews=True))
         self.assertEqual(("no-recovery-code", Level.WARNING, other.address), (told.name, told.level, told.address))
 
+    def test_policy(self) -> None:
+        """
+        A newer policy that is not in force before the next start.
+        """
+        told = self.only(facts(policy=3, policy_waiting=4))
+        self.assertEqual(("policy-waits", Level.WARNING), (told.name, told.level))
+        self.assertIn("Policy 4 is not in force here yet; 3 is", told.what)
+
     def logged(self, **found: object) -> Alert:
         """
         What is told of what the public log shows.
