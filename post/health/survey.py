@@ -190,7 +190,7 @@ class Survey:
         for sighting in sightings:
             doubtful = not sighting.holders and bool(sighting.unasked or sighting.silent)
             counted[Objects(handles[sighting.handle], sighting.holders, doubtful)] += 1
-        return Count(self._clock.seconds(), self._copies, dict(counted), len(messages), len(chosen))
+        return Count(self._clock.seconds(), self._copies(), dict(counted), len(messages), len(chosen))
 
     def _choose(self, messages: list[bytes]) -> list[bytes]:
         older = messages[:-NEWEST]
