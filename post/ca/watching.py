@@ -105,6 +105,8 @@ class Watching:
         if head := self.copy.head():
             self._judge()
             notice.use(head)
+        if self._others:
+            notice.spread((*self._others, *([head] if head else ())))
         notice.heard.append(self._heard)
 
     def _open(self) -> None:

@@ -7,11 +7,12 @@ head travels on from node to node, and whoever watches the log (L{post.ca.watchi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from twisted.internet.interfaces import IReactorTime
 
 from post.crypto.issuance import Head, open_head
+from post.ids import Contact
 from post.interfaces import ITransport
 from post.notices.board import Board
 from post.notices.messages import Shown
@@ -19,6 +20,9 @@ from post.rpc import Rpc
 
 ISSUANCE = 2
 """The kind of this notice."""
+
+PROOF_LIMIT = 32
+"""Heads of several logs that are shown to whoever is met: one of each is enough."""
 
 Heard = Callable[[bytes, Head], None]
 
@@ -41,7 +45,10 @@ class IssuanceNotice:
         self._board = board
         self._rpc = rpc
         self._clock = clock
+        self._proof: dict[bytes, None] = {}
+        """Heads that are not all of one log."""
         board.add(self)
+        rpc.watch(found=self._met)
 
     def take(self, data: bytes) -> bool:
         """
@@ -66,9 +73,17 @@ class IssuanceNotice:
 
     def spread(self, heads: tuple[bytes, ...]) -> None:
         """
-        Show these to everybody we are linked with, unasked: they contradict one another.
+        Show these to everybody we are linked with, and will be, unasked: they contradict one another.
         """
+        fresh = [data for data in heads if data not in self._proof]
+        self._proof.update(dict.fromkeys(fresh[: PROOF_LIMIT - len(self._proof)]))
         transport: ITransport = self._rpc.transport
         for contact in transport.links():
-            for data in heads:
-                self._rpc.tell(contact, Shown(self.kind, data))
+            self._show(contact, fresh)
+
+    def _met(self, contact: Contact) -> None:
+        self._show(contact, self._proof)
+
+    def _show(self, contact: Contact, heads: Iterable[bytes]) -> None:
+        for data in heads:
+            self._rpc.tell(contact, Shown(self.kind, data))
