@@ -35,6 +35,7 @@ from post.front import autoconfig, wishes
 from post.front.certificate import certificate_end, mail_certificate
 from post.front.service import MailServices
 from post.front.web.service import WebService
+from post.gateway.finding import Finding, find
 from post.gateway.outgoing import OutgoingService
 from post.gateway.service import InboundService, check_role
 from post.health.facts import Certificate
@@ -92,6 +93,7 @@ class NodeService(Service):
         self._passwords = ThreadPool(0, PASSWORD_THREADS, "passwords")
         self._node: Node | None = None
         self._transport: TlsTransport | None = None
+        self._finding: Finding | None = None
         self._mail: MailServices | None = None
         self._watch: Watch | None = None
         self._web: WebService | None = None
@@ -145,7 +147,11 @@ class NodeService(Service):
         # Before the ring is entered: a certificate that is about to end would keep it out.
         self._affiliation.start(node, self._transport, self.reload)
         self._outgoing.start(node.outside)
+        resolver, domain = settings.links.dns, self._policy.domain
+        finding = self._finding = find(self._reactor, resolver, self._home.seeds, domain, node.pastry.seek_also)
+        finding.start()
         await node.start(() if self._found else self._seeds())
+        finding.stop()
         watch.start()
         for credentials in self._accounts:
             self._open(node, credentials)
@@ -365,6 +371,8 @@ class NodeService(Service):
         self._supervisor.tell(STOPPING)
         if self._starting is not None:
             self._starting.cancel()
+        if self._finding is not None:
+            self._finding.stop()
         if self._web is not None:
             await self._web.stop()
         if self._watch is not None:
