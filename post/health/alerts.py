@@ -115,6 +115,16 @@ def _machine(facts: Facts) -> Iterator[Alert]:
             f"The disk is {'full' if full else 'nearly full'}: {free / 1e6:,.0f} MB are free.",
             "Make room on the disk with the data directory, or move the directory to a larger one.",
         )
+    if 0 < facts.revoked_until < facts.now:
+        yield Alert(
+            Level.WARNING,
+            "revocations-late",
+            "The list of revoked keys should have been replaced"
+            f" {_span(facts.now - facts.revoked_until)} ago: a stolen machine may still be believed here.",
+            "See that the authority is served, and that this computer or another one that it reaches gets its answers."
+            if facts.renews
+            else "Bring a newer one: post ca export, where the authority is, and post node update here.",
+        )
     if facts.status.policy_waiting:
         yield Alert(
             Level.WARNING,

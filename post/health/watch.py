@@ -151,6 +151,7 @@ class Watch:
             self._renews,
             len(node.outside.relaying.works) if node.outside.relaying is not None else None,
             self._issuance(),
+            node.revoked.list.next_update if node.revoked.list is not None else 0,
         )
 
     def _peers(self) -> list[Peer]:

@@ -55,6 +55,19 @@ class AlertsTests(SynchronousTestCase):
         told = self.only(msgspec.structs.replace(lacking, renews=True))
         self.assertEqual(("no-recovery-code", Level.WARNING, other.address), (told.name, told.level, told.address))
 
+    def test_revocations(self) -> None:
+        """
+        A list of what is revoked that should have been replaced, with the cure of a node that asks the authority and of
+        one that does not.
+        """
+        self.assertEqual([], alerts(msgspec.structs.replace(FACTS, revoked_until=int(NOW))))
+        late = msgspec.structs.replace(FACTS, revoked_until=int(NOW) - 3 * DAY_S)
+        told = self.only(late)
+        self.assertEqual(("revocations-late", Level.WARNING), (told.name, told.level))
+        self.assertIn("3 days ago", told.what)
+        self.assertIn("post node update", told.cure)
+        self.assertIn("authority is served", self.only(msgspec.structs.replace(late, renews=True)).cure)
+
     def test_policy(self) -> None:
         """
         A newer policy that is not in force before the next start.
