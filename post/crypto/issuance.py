@@ -18,7 +18,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from post.crypto.documents import Number, Signed, Text, open_document, sign_document
+from post.crypto.documents import Signed, Text, open_document, sign_document
 from post.crypto.keys import SigningKey
 from post.errors import PeerError
 from post.hashes import Purpose, tagged
@@ -36,6 +36,8 @@ START = bytes(32)
 
 NODE, IDENTITY, RECOVERY, REVOCATION = "node", "identity", "recovery", "revocation"
 
+Time = Annotated[int, Meta(ge=0, lt=1 << 38)]
+"""Unix seconds: what a calendar can show."""
 Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
 
 
@@ -56,13 +58,13 @@ class Entry(Document, frozen=True):
 
     version: int
     number: Annotated[int, Meta(ge=0, lt=LENGTH_LIMIT)]
-    at: Number
+    at: Time
     kind: Annotated[str, Meta(max_length=16)]
     name: Text
     of: Text
     key: Hash
     certificate: Hash
-    until: Number
+    until: Time
     late: bool = False
 
 
@@ -75,7 +77,7 @@ class Head(Document, frozen=True):
     domain: Text
     length: Annotated[int, Meta(ge=0, le=LENGTH_LIMIT)]
     link: Hash
-    at: Number
+    at: Time
 
     @property
     def serial(self) -> int:
@@ -120,6 +122,8 @@ def read_entry(packed: bytes, number: int) -> Entry:
         raise PeerError(f"an entry of version {found.version}")
     if found.number != number:
         raise PeerError(f"entry {found.number} in the place of {number}")
+    if not (found.name + found.of + found.kind).isprintable():
+        raise PeerError("an entry with names that nobody has")  # People are shown them.
     if pack(found) != packed:
         raise PeerError("an entry in another than the one encoding")
     return found

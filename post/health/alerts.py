@@ -205,7 +205,7 @@ def _issuance(facts: Facts) -> Iterator[Alert]:
             if found.split
             else "The authority's public log is shorter than it was.",
             "Ask whoever runs it what happened, before you trust a new certificate. If it was put back from a backup,"
-            ' stop this node, move the directory "issuance" away, and start it again.',
+            " docs/administration.md tells what to do about its log.",
         )
     for each in found.unasked:
         yield Alert(

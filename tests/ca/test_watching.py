@@ -357,6 +357,19 @@ class SplitTests(WatchingCase):
         assert found is not None
         self.assertEqual(1, found.split)
 
+    def test_put_back(self) -> None:
+        """
+        An authority that is put back from a backup goes on with the log that a member has, and nobody is alarmed.
+        """
+        backup = self.fork()
+        self.office.joined("carol")
+        self.look()
+        for name in ("entries", "head"):
+            shutil.copyfile(self.home.path / "issuance" / name, backup.path / "issuance" / name)
+        self.follow(Authority.open(backup.path, SeededEntropy(b"put back")))
+        self.office.joined("dave")
+        self.assertEqual(Issuance(8, NOW), self.look())
+
     def test_truncated(self) -> None:
         """
         A log that has become shorter is told of.

@@ -74,6 +74,8 @@ class EntryTests(SynchronousTestCase):
         self.assertEqual(ENTRY, read_entry(pack(ENTRY), 3))
         self.assertRaises(PeerError, read_entry, pack(ENTRY), 4)
         self.assertRaises(PeerError, read_entry, pack(msgspec.structs.replace(ENTRY, version=2)), 3)
+        self.assertRaises(PeerError, read_entry, pack(msgspec.structs.replace(ENTRY, name="bob\x1b[2J@example.org")), 3)
+        self.assertRaises(PeerError, read_entry, pack(msgspec.structs.replace(ENTRY, at=1 << 38)), 3)
         longer = pack(ENTRY).replace(b"\x03", b"\xcc\x03", 1)  # 3, in two bytes.
         self.assertRaises(PeerError, read_entry, longer, 3)
 
@@ -81,7 +83,7 @@ class EntryTests(SynchronousTestCase):
         """
         The longest names that there are fit into an entry.
         """
-        most = (1 << 62) - 1
+        most = (1 << 38) - 1
         largest = Entry(1, LENGTH_LIMIT - 1, most, "n" * 16, "n" * 320, "o" * 320, START, START, most, True)
         self.assertEqual(largest, read_entry(pack(largest), LENGTH_LIMIT - 1))
         self.assertLess(len(pack(largest)), ENTRY_LIMIT)
