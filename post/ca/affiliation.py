@@ -42,6 +42,9 @@ LOOK_S = 15.0
 SPREAD_S = 20.0
 """Over so long nodes that hear at once of what is revoked, or certified, ask for what follows from it."""
 
+PER_MEMBER_S = 0.05
+"""And over more in a large ring: something is certified often there, and all ask for it."""
+
 
 class Affiliation:
     """
@@ -167,7 +170,7 @@ class Affiliation:
             self._now,
             lambda: (self._credentials.key, self._credentials.chain),
             node.issuance,
-            lambda: upkeep.hurry(SPREAD_S),
+            lambda: upkeep.hurry(max(SPREAD_S, PER_MEMBER_S * len(node.directory.members))),
         )
         upkeep = self._upkeep = Upkeep(
             self._home,

@@ -17,7 +17,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from post.crypto.issuance import LENGTH_LIMIT, START, Entry, link, read_entry, read_head
+from post.crypto.issuance import LENGTH_LIMIT, START, Entry, Head, link, read_entry, read_head
 from post.errors import ConfigError, PeerError
 from post.files import make_directory, read_file, write_file
 from post.wire import pack
@@ -56,6 +56,8 @@ class IssuanceLog:
         if not self.exists and not self.head():
             self._forget()
             return
+        # Before the entries: another process may append meanwhile, and then names what has not been read here.
+        head = self._head()
         data = b""
         if self.exists:
             if self._path.stat().st_size < self._size:
@@ -70,11 +72,16 @@ class IssuanceLog:
             except PeerError as error:
                 raise ConfigError(str(self._path), f"is damaged: {error}") from None
             at += 4 + len(packed)
-        signed = self.head()
-        head = read_head(signed) if signed else None
         if head is not None and (head.length > len(self) or head.link != self.link(head.length)):
             # Not the end that a crash has cut off, which no head names: nothing may be put in its place.
             raise ConfigError(str(self._path), "is not what its signed head says: put a backup of both back")
+
+    def _head(self) -> Head | None:
+        signed = self.head()
+        try:
+            return read_head(signed) if signed else None
+        except PeerError as error:
+            raise ConfigError(str(self._directory / "head"), f"is damaged: {error}") from None
 
     def _forget(self) -> None:
         self._links, self._size, self.entries = [START], 0, []

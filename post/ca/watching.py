@@ -137,11 +137,13 @@ class Watching:
         """
         A head that is not of the log that we have been shown.
         """
-        if data in self._others or len(self._others) >= OTHERS_LIMIT:
+        known = {(each.length, each.link) for each in map(read_head, self._others)}
+        head = read_head(data)
+        if (head.length, head.link) in known or len(self._others) >= OTHERS_LIMIT:
             return
         self._others = (*self._others, data)
         write_file(self._path / "others", pack(_Others(VERSION, self._others)))
-        self.log.error("another node has been shown another public log, up to {length}", length=read_head(data).length)
+        self.log.error("another node has been shown another public log, up to {length}", length=head.length)
         # To all: whoever has the other log is to see this one.
         self._notice.spread((data, self.copy.head()) if self.copy.head() else (data,))
 

@@ -137,6 +137,10 @@ class PublicLogTests(SynchronousTestCase):
             self.assertEqual(altered, path.read_bytes())
         path.unlink()
         self.assertRaises(ConfigError, self.reopen().public_log.head, NOW)
+        path.write_bytes(whole)
+        self.reopen().public_log.head(NOW)
+        (path.parent / "head").write_bytes(b"no head")
+        self.assertRaises(ConfigError, self.reopen().public_log.head, NOW)
 
     def test_busy(self) -> None:
         """

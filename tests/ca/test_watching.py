@@ -402,6 +402,18 @@ class SplitTests(WatchingCase):
             self.assertEqual((0, b""), (len(self.watching.copy), self.watching.copy.head()))
         self.assertEqual(4, self.look().length)
 
+    def test_again(self) -> None:
+        """
+        The same head, signed at another time, is no other.
+        """
+        self.look()
+        authority = self.office.authority
+        for at in range(5):
+            self.heads.take(
+                sign_head(Head(1, "example.org", 2, bytes(32), NOW + at), authority.issuing, authority._key)
+            )
+        self.assertEqual(1, len(self.heads.shown))
+
     def test_bounded(self) -> None:
         """
         However many heads there are that are not of our log, few are kept.
