@@ -28,6 +28,8 @@ WALKS_PER_LEASE = 4
 """A walk may fail, and a person may be away for half a year; with leases of 800 days, three walks may be missed."""
 RETRY_S = 86400.0
 """Before a walk that did not come to its end is begun again."""
+LOOK_S = 86400.0
+"""Between two looks at whether a walk is due, at most: a newer policy may have made leases shorter."""
 BATCH = 500
 """Handles renewed at a time: 10 KB to each of their holders."""
 PAUSE_S = 1.0
@@ -76,13 +78,13 @@ class Renewal:
 
     async def _walk_when_due(self) -> float:
         """
-        Returns for how long there is nothing to do.
+        Returns for how long there is nothing to do, or to look at.
         """
         now = self._clock.seconds()
         # A mailbox that has just come from the ring is walked at once: nobody knows when it was last.
         due_s = self._last() + self.lease_s / WALKS_PER_LEASE * self._random.uniform(0.9, 1.0) - now
         if due_s > 0:
-            return due_s
+            return min(due_s, LOOK_S)
         if not await self.walk():
             return self._retry_s()
         await self._journal.write([], [("renewed", int(now).to_bytes(8, "big"))])

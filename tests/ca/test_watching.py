@@ -30,7 +30,7 @@ from post.messaging.account import AccountCredentials
 from post.messaging.sealed_copy import Deposit
 from post.wire import RefusalCode, pack
 from tests.ca.heads import FakeHeads
-from tests.ca.members import Newcomer, Office
+from tests.ca.members import Newcomer, Office, claim
 from tests.crypto.issued import DAY, NOW
 from tests.scratch import scratch
 
@@ -219,6 +219,22 @@ class WatchingTests(WatchingCase):
         self.assertEqual([("recovery", BOB)], self.unasked())
         self.bob.entrust(self.office, mine)
         self.assertEqual([], self.unasked())
+
+    def test_recovered(self) -> None:
+        """
+        A machine that has taken the place of a lost one has nothing to tell: its predecessor's keys are revoked.
+        """
+        lost, made = (RecoveryKeys(letter * 16, b"f" * 16) for letter in (b"l", b"m"))
+        self.bob.entrust(self.office, lost)
+        replaced = Newcomer("bob's new machine")
+        claim(self.office, lost, replaced)
+        self.bob = replaced
+        self.home.write_account(self.account(self.bob, "bob", Deposit(1, b"", made.claim.public, b"s" * 32)))
+        self.watching = self.start()
+        self.assertEqual(((), ()), (self.look().unasked, self.look().unlogged))
+        self.bob.entrust(self.office, made)
+        self.home.write_account(self.account(self.bob, "bob", Deposit(1, b"", made.claim.public, b"")))
+        self.assertEqual((), self.look().unasked)
 
     def test_unlogged(self) -> None:
         """
