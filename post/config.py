@@ -51,6 +51,10 @@ class Links(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     until one is.  Without any other node in this list the node founds a ring: right for the very first node of an
     organization, and only for that."""
 
+    dns: Annotated[str, Meta(max_length=260)] = ""
+    """The resolver (C{host:port}, an address) that is asked where the ring is (an SRV record, docs/administration.md)
+    when nobody answers who is known.  Empty means those of the system; C{none}: nobody is asked."""
+
 
 class Mail(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
@@ -339,6 +343,8 @@ def _check(file: Path, settings: Settings) -> None:
     for key in ("addresses", "seeds"):
         for index, address in enumerate(getattr(settings.links, key)):
             _check_reached(f"{file}: links.{key}[{index}]", address)
+    if settings.links.dns not in ("", "none"):
+        check_resolver(f"{file}: links.dns", settings.links.dns)
     _check_service(f"{file}: authority.listen", settings.authority.listen)
     for index, address in enumerate(settings.authority.doors):
         _check_reached(f"{file}: authority.doors[{index}]", address)

@@ -26,6 +26,7 @@ from post.complaints import Complaints
 from post.config import Config, split_service
 from post.control import EXIT_CONFIG, EXIT_FAILED
 from post.crypto.certificates import read_node
+from post.crypto.documents import Policy
 from post.crypto.entropy import system_entropy
 from post.crypto.passwords import check_password
 from post.errors import ConfigError, PostError
@@ -34,6 +35,7 @@ from post.front import autoconfig, wishes
 from post.front.certificate import certificate_end, mail_certificate
 from post.front.service import MailServices
 from post.front.web.service import WebService
+from post.gateway.finding import Finding, find
 from post.gateway.outgoing import OutgoingService
 from post.gateway.service import InboundService, check_role
 from post.health.facts import Certificate
@@ -91,6 +93,7 @@ class NodeService(Service):
         self._passwords = ThreadPool(0, PASSWORD_THREADS, "passwords")
         self._node: Node | None = None
         self._transport: TlsTransport | None = None
+        self._finding: Finding | None = None
         self._mail: MailServices | None = None
         self._watch: Watch | None = None
         self._web: WebService | None = None
@@ -144,7 +147,11 @@ class NodeService(Service):
         # Before the ring is entered: a certificate that is about to end would keep it out.
         self._affiliation.start(node, self._transport, self.reload)
         self._outgoing.start(node.outside)
+        resolver, domain = settings.links.dns, self._policy.domain
+        finding = self._finding = find(self._reactor, resolver, self._home.seeds, domain, node.pastry.seek_also)
+        finding.start()
         await node.start(() if self._found else self._seeds())
+        finding.stop()
         watch.start()
         for credentials in self._accounts:
             self._open(node, credentials)
@@ -154,14 +161,15 @@ class NodeService(Service):
             node.accounts,
             settings.mail,
             self._tls,
-            self._policy.size_limit,
+            node.policy.size_limit,
             self._policy.domain,
             # Not the common directory for temporary files: that may be small, or in memory.
             str(self._config.directory),
         )
         self._mail = mail
         mail.listen()
-        self._moving = MovingService(self._reactor, self._config.directory, node.accounts, self._policy.size_limit)
+        self._moving = MovingService(self._reactor, self._config.directory, node.accounts, node.policy.size_limit)
+        node.ruled.append(self._limit)
         self._show(node, watch)
         if node.inbound is not None and settings.mail.smtp:
             self._inbound = InboundService(self._reactor, self._config, node.inbound, self._tls)
@@ -169,6 +177,14 @@ class NodeService(Service):
         self._watch_directory()
         self.log.info("{name} serves", name=settings.name)
         self._supervisor.tell(READY)
+
+    def _limit(self, policy: Policy) -> None:
+        """
+        Let what listens say and keep the limit of a newer policy.
+        """
+        for service in (self._mail, self._moving, self._inbound):
+            if service is not None:
+                service.limit(policy.size_limit)
 
     def _look_after(self, node: Node) -> Watch:
         """
@@ -178,7 +194,14 @@ class NodeService(Service):
         ends = (Certificate("mail", "", certificate_end(where)),)
         chance = random.SystemRandom()
         return Watch(
-            node, self._reactor, chance, lambda: disk(where), lambda: affiliation.trouble, affiliation.asks, ends
+            node,
+            self._reactor,
+            chance,
+            lambda: disk(where),
+            lambda: affiliation.trouble,
+            affiliation.asks,
+            ends,
+            affiliation.issuance,
         )
 
     def _show(self, node: Node, watch: Watch) -> None:
@@ -348,6 +371,8 @@ class NodeService(Service):
         self._supervisor.tell(STOPPING)
         if self._starting is not None:
             self._starting.cancel()
+        if self._finding is not None:
+            self._finding.stop()
         if self._web is not None:
             await self._web.stop()
         if self._watch is not None:

@@ -43,6 +43,9 @@ class Purpose(bytes, Enum):
     RECOVERY_CHECK = b"post:recovery-check:1"
     DOOR = b"post:door:1"
     IMPORTED = b"post:imported:1"
+    ISSUANCE_LINK = b"post:issuance-link:1"
+    ISSUANCE_KEY = b"post:issuance-key:1"
+    ISSUANCE_CERTIFICATE = b"post:issuance-certificate:1"
     RECIPIENT_TAG = b"post:recipient-tag:1"
     PUZZLE = b"post:puzzle:1"
     # Signatures.
@@ -51,6 +54,7 @@ class Purpose(bytes, Enum):
     SIGN_POLICY = b"post:sign-policy:1"
     SIGN_DIRECTORY = b"post:sign-directory:1"
     SIGN_REVOCATIONS = b"post:sign-revocations:1"
+    SIGN_ISSUANCE = b"post:sign-issuance:1"
     SIGN_NOTIFICATION = b"post:sign-notification:1"
     SIGN_INBOUND = b"post:sign-inbound:1"
     SIGN_ENVELOPE = b"post:sign-envelope:1"

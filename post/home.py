@@ -14,6 +14,7 @@ Format, version 2::
     convergence         generation and secret shared by all members, MessagePack, mode 0600
     policy, directory   as signed by the authority (L{post.crypto.documents})
     revoked             what it has revoked, signed (L{post.crypto.revocations})
+    issuance/           its public log (L{post.ca.issuance}), and what there is against it (L{post.ca.watching})
     seeds               addresses of nodes that the authority has told, one a line
     blocks.sqlite       what this node keeps for the ring (L{post.past.store})
     moving              the socket of C{post import} and C{post export} while the node runs (L{post.moving.server})

@@ -64,6 +64,7 @@ from post.messaging.reception import Reception
 from post.messaging.storage import SecureStore
 from post.messaging.succession import Succession
 from post.notices.board import Board
+from post.notices.issuance import IssuanceNotice
 from post.notices.revoked import RevokedNotice
 from post.past.node import Past
 from post.pastry.config import PastryConfig
@@ -150,6 +151,10 @@ class Status(msgspec.Struct, frozen=True):
     accounts: tuple[AccountStatus, ...]
     complaints: dict[str, int]
     certificate_expires: int
+    policy: int = 0
+    """The serial of the policy in force."""
+    policy_waiting: int = 0
+    """That of a newer one, which cannot be in force before the node is started again; 0 if there is none."""
 
 
 @dataclass
@@ -169,13 +174,27 @@ class _Opened:
     journal: IJournal
     custody: Custody
     outbox: Outbox
+    letters: LetterBox
     rest: Rest
     """Until it is tried again to open the mailbox."""
     publishing: Publishing | None = None
+    renewal: Renewal | None = None
     ready: bool = False
     published: bool = False
     trouble: str = ""
     tasks: Tasks = field(default_factory=Tasks)
+
+    def use(self, policy: Policy) -> None:
+        """
+        Go by a newer policy from now on.
+        """
+        self.submission.use(policy)
+        self.letters.use(policy.mail_s, policy.size_limit)
+        self.log.lease_s = policy.head_s
+        if self.publishing is not None:
+            self.publishing.lease_s = policy.head_s
+        if self.renewal is not None:
+            self.renewal.lease_s = min(policy.mail_s, policy.head_s)
 
     def show(self) -> Deferred[None]:
         """
@@ -259,6 +278,10 @@ class Node:
     ) -> None:
         self.config = config
         self.policy = policy
+        self.policy_waiting: Policy | None = None
+        """A newer one that cannot be in force before the node is started again."""
+        self.ruled: list[Callable[[Policy], None]] = []
+        """Who is told of each newer policy, when it is in force."""
         self.directory = directory
         self.certificate: NodeCertificate = read_node(credentials.chain[0])
         self.complaints = complaints or Complaints(clock)
@@ -273,6 +296,7 @@ class Node:
         self.board = Board(self.rpc, clock, self.complaints)
         self.revoked = RevokedNotice(root, self.board, transport, clock)
         self.revoked.heard.append(lambda data, found: self._look_revoked())
+        self.issuance = IssuanceNotice(root, self.board, self.rpc, clock)
         self.pastry = Pastry(self.rpc, clock, random, self.complaints, config.pastry)
         self.past = Past(
             self.rpc,
@@ -332,9 +356,11 @@ class Node:
 
     def _letters(self) -> LetterBox:
         # What letters note in a journal is for mail programs, and none reads here.
-        return LetterBox(
+        letters = LetterBox(
             self.secure_store, MemoryJournal(self._clock), self._clock, self.policy.mail_s, self.policy.size_limit
         )
+        self.ruled.append(lambda policy: letters.use(policy.mail_s, policy.size_limit))
+        return letters
 
     def _inbound(self) -> Inbound:
         return Inbound(
@@ -439,7 +465,7 @@ class Node:
         )
         counted = Counted(submission, self.tally)
         account.public = lambda: mailbox.state.preferences.public()
-        shelf = Shelf(self.secure_store, self.policy.mail_s, lambda: opened.show())
+        shelf = Shelf(self.secure_store, lambda: self.policy.mail_s, lambda: opened.show())
         blocking = BlockLists(account, mailbox, journal, self.expansion, self.identities, shelf, self._clock)
         person = Person(
             Personal(mailbox, blocking.others, self._clock, shelf.show),
@@ -459,6 +485,7 @@ class Node:
             journal,
             custody,
             outbox,
+            letters,
             Rest(self._clock),
             tasks=tasks,
         )
@@ -538,7 +565,7 @@ class Node:
         arrival = MailArrival(opened.account, opened.mailbox, letters, self._filed, opened.person.blocking.others)
         self.reception.open(opened.account.id, arrival)
         self.announcer.open(opened.account)
-        renewal = Renewal(
+        renewal = opened.renewal = Renewal(
             self.past,
             opened.mailbox,
             letters,
@@ -626,10 +653,24 @@ class Node:
 
     def set_policy(self, policy: Policy) -> None:
         """
-        Use a newer policy from now on.
+        Use a newer policy from now on: all of it, or, if it names another convergence secret, which is read at the
+        start, nothing until then.
         """
-        if policy.serial > self.policy.serial:
-            self.policy = policy
+        if policy.serial <= self.policy.serial:
+            return
+        if policy.convergence_generation != self.policy.convergence_generation:
+            self.policy_waiting = policy
+            return
+        self.policy, self.policy_waiting = policy, None
+        self.past.use(policy.k, policy.minimum)
+        self.dispatch.pending_s = policy.pending_s
+        if self.inbound is not None:
+            self.inbound.size_limit = policy.size_limit
+        for opened in self.accounts.opened.values():
+            opened.use(policy)
+        for ruled in self.ruled:
+            ruled(policy)
+        self.log.info("policy {serial} is in force", serial=policy.serial)
 
     def set_directory(self, directory: Directory) -> None:
         """
@@ -684,6 +725,8 @@ class Node:
             tuple(_account_status(opened) for opened in self.accounts.opened.values()),
             dict(self.complaints.counts),
             self.certificate.not_after,
+            self.policy.serial,
+            self.policy_waiting.serial if self.policy_waiting is not None else 0,
         )
 
 

@@ -85,6 +85,7 @@ class LoadTests(SynchronousTestCase):
                 'mail.smtp = "h:25"',
                 "gateway.postmaster: must name who reads mail to postmaster if mail.smtp is set",
             ),
+            ('links.dns = "none:0"', "links.dns: nobody can be reached at 'none:0'"),
             ('gateway.dns = "127.0.0.1"', "gateway.dns: '127.0.0.1' is not host:port"),
             (
                 'gateway.dns = "resolver:53"',

@@ -21,12 +21,14 @@ from post.ca.errand import abroad, ask_first, at_home
 from post.ca.questions import RENEW, VERSION, Renew, Renewed, read, sign_question
 from post.ca.retrieval import retrievals
 from post.ca.upkeep import Holder, Upkeep
+from post.ca.watching import Watching
 from post.config import Config
 from post.crypto.certificates import make_request
 from post.crypto.documents import Directory
 from post.crypto.entropy import system_entropy
 from post.crypto.revocations import Revocations
 from post.errors import ConfigError, PostError, Refused
+from post.health.facts import Issuance
 from post.home import CURE_REVOKED, Home
 from post.ids import Contact
 from post.net.transport import TlsTransport
@@ -38,7 +40,10 @@ _ANSWER = Path("the authority's answer")
 LOOK_S = 15.0
 """Between two looks at the authority's directory: what is revoked has to be known to all within a minute."""
 SPREAD_S = 20.0
-"""Over so long nodes that hear at once of what is revoked ask for the directory that follows from it."""
+"""Over so long nodes that hear at once of what is revoked, or certified, ask for what follows from it."""
+
+PER_MEMBER_S = 0.05
+"""And over more in a large ring: something is certified often there, and all ask for it."""
 
 
 class Affiliation:
@@ -68,6 +73,7 @@ class Affiliation:
         self._enrolment: Enrolment | None = None
         self._door: Door | None = None
         self._upkeep: Upkeep | None = None
+        self._watching: Watching | None = None
         self._ended = ended
         self._tasks = Tasks()
         self._files: object = None
@@ -95,6 +101,12 @@ class Affiliation:
         Why the authority cannot be asked, if it cannot.
         """
         return self._upkeep.trouble if self._upkeep is not None else ""
+
+    def issuance(self) -> Issuance | None:
+        """
+        What the public log shows, if the authority is asked.
+        """
+        return self._watching.facts() if self._watching is not None else None
 
     @property
     def recovering(self) -> dict[str, str]:
@@ -152,6 +164,14 @@ class Affiliation:
                 *(Holder(each.key, each.chain, use_account_chain) for each in people),
             ]
 
+        watching = self._watching = Watching(
+            self._home,
+            root,
+            self._now,
+            lambda: (self._credentials.key, self._credentials.chain),
+            node.issuance,
+            lambda: upkeep.hurry(max(SPREAD_S, PER_MEMBER_S * len(node.directory.members))),
+        )
         upkeep = self._upkeep = Upkeep(
             self._home,
             root,
@@ -164,6 +184,7 @@ class Affiliation:
             node.revoked.use,
             node.set_policy,
             Entrusting(self._home, root, node, self._now, reload).errands,
+            [watching.look],
         )
         node.deposited = upkeep.run_errands
 

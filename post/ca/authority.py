@@ -12,6 +12,7 @@ An organisation's authority, in a directory: an off-line root, and an issuing au
     directory       the signed directory
     revoked         the signed list of what is revoked
     issued.jsonl    every certificate issued, one line each, append-only
+    issuance/       the public log of all that is issued or revoked (L{post.ca.publishing})
     tokens/         the join codes given out (L{post.ca.tokens})
     heard           where nodes were heard of lately (L{post.ca.heard})
     lock            locked while something is issued
@@ -31,6 +32,7 @@ from pathlib import Path
 import msgspec
 
 from post.ca.membership import Membership
+from post.ca.publishing import PublicLog
 from post.crypto.certificates import (
     issue_door,
     issue_identity,
@@ -56,6 +58,7 @@ from post.crypto.documents import (
     sign_directory,
     sign_policy,
 )
+from post.crypto.issuance import sign_head
 from post.crypto.keys import SigningKey, public_bytes
 from post.crypto.names import canonical, canonical_domain, split
 from post.crypto.revocations import (
@@ -119,6 +122,14 @@ class Authority:
         self._secrets = secrets
         self._entropy = entropy
         self._patient = False
+        self.public_log = PublicLog(
+            path,
+            self.alone,
+            self.directory_domain,
+            lambda head: sign_head(head, issuing, key),
+            self._issued,
+            lambda now: self._revocations(now).entries,
+        )
 
     @classmethod
     def create(cls, path: Path, domain: str, entropy: Entropy, now: int, **policy: int) -> Authority:
@@ -195,9 +206,9 @@ class Authority:
 
     def state(self) -> tuple[int, ...]:
         """
-        What changes when policy, directory or the list of what is revoked does.
+        What changes when policy, directory, the list of what is revoked or the public log does.
         """
-        paths = (self.path / name for name in ("policy", "directory", "revoked"))
+        paths = (self.path / name for name in ("policy", "directory", "revoked", "issuance/entries"))
         return tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in paths)
 
     def directory_domain(self, now: int) -> str:
@@ -266,6 +277,7 @@ class Authority:
             if len(before.entries) + len(more) > REVOKED_LIMIT:
                 raise ConfigError(str(self.path / "revoked"), f"is full: {REVOKED_LIMIT} keys can be revoked")
             if more:
+                self.public_log.revoke(more, now)
                 self._write_revocations(before, (*before.entries, *more), now)
             # After the list: a crash in between leaves somebody in the directory whom nobody believes, and this
             # command, given again, takes them out.
@@ -496,6 +508,7 @@ class Authority:
             raise ConfigError(str(path), f"is damaged: {error}") from None
 
     def _note(self, kind: str, leaf: bytes, name: str, of: str, now: int) -> None:
+        self.public_log.certify(kind, name, of, leaf, now)  # First: what is noted here may be handed out.
         line = {"kind": kind, "name": name, "of": of, "at": now, "certificate": b64encode(leaf).decode()}
         path = self.path / "issued.jsonl"
         if not path.exists():

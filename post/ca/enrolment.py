@@ -20,11 +20,14 @@ from post.ca.heard import Heard
 from post.ca.questions import (
     ENTRUST,
     JOIN,
+    LOG,
     NEWS,
+    PAGE_LIMIT,
     RECOVER,
     RENEW,
     SKEW_S,
     VERSION,
+    AskLog,
     AskNews,
     Claimed,
     Entrust,
@@ -32,6 +35,7 @@ from post.ca.questions import (
     Greeting,
     Join,
     News,
+    Page,
     Proven,
     Question,
     Recovered,
@@ -70,7 +74,8 @@ RENEWED_S = DAY_S
 """A certificate that is younger is given again instead of another: the answer may have been lost, and who asks in a
 circle fills no disk."""
 QUESTIONS_LIMIT = 30
-"""Questions of one member in a minute.  A node asks twice when it starts, and at most six times a minute after that."""
+"""Questions of one member in a minute.  A node asks at most six times for news, and each time for three pages of the
+public log."""
 REPLACED = "lost, and replaced by recovery"
 """Why keys are revoked, for all members to read."""
 ASKERS_KEPT = 10_000
@@ -121,6 +126,7 @@ class Enrolment:
             JOIN: self._join,
             NEWS: self._news,
             RENEW: self._renew,
+            LOG: self._log,
             ENTRUST: self._entrust,
             RECOVER: self._recover,
         }
@@ -199,6 +205,7 @@ class Enrolment:
             if known is not None and (known.account, known.claim) != (person.account, entrust.claim):
                 # Somebody else's, or one that was renewed: it would lead two ways, or somewhere again.
                 raise Refused(RefusalCode.CONFLICT, "this recovery code has been used already: make another one")
+            self.authority.public_log.entrust(person.address, entrust.claim, now)
             self.recoveries.entrust(person.account, person.address, entrust.claim, entrust.share, now)
         self.log.info("{address} has a new recovery code", address=person.address)
         return pack(Entrusted(VERSION))
@@ -293,6 +300,18 @@ class Enrolment:
                 revoked,
             )
         )
+
+    def _log(self, data: bytes, now: int) -> bytes:
+        """
+        Whoever is revoked may read it too: it says by whose doing.
+        """
+        question = read(Question, data)
+        node = self._node(question, now)
+        ask = check_question(question, AskLog, node.public_key)
+        self._check_fresh(ask.door, ask.time, now)
+        self._check_rate(node.public_key, now)
+        entries, head, length = self.authority.public_log.page(ask.start, PAGE_LIMIT, now)
+        return pack(Page(VERSION, head, entries, length))
 
     def _renew(self, data: bytes, now: int) -> bytes:
         question = read(Question, data)

@@ -2,11 +2,11 @@
 What members ask of their authority, and its answers: one HTTPS request each, C{POST /post/1/QUESTION}, MessagePack both
 ways.
 
-A newcomer's question (C{join}) is proven by the secret of its code, a member's (C{news}, C{renew}) is signed by the key
-that the authority has certified.  A machine that takes the place of a lost one signs (C{recover}) with a key that
-follows from a recovery code, which its owner has made known (C{entrust}).  All name the door certificate of the TLS
-connection they travel in, so that neither can be handed on to another authority, and members' name the time, so that an
-old one tells nobody anything.
+A newcomer's question (C{join}) is proven by the secret of its code, a member's (C{news}, C{log}, C{renew}) is signed by
+the key that the authority has certified.  A machine that takes the place of a lost one signs (C{recover}) with a key
+that follows from a recovery code, which its owner has made known (C{entrust}).  All name the door certificate of the
+TLS connection they travel in, so that neither can be handed on to another authority, and members' name the time, so
+that an old one tells nobody anything.
 
 Who answers has shown a door certificate under the root; it is checked before anything is asked.
 """
@@ -19,6 +19,7 @@ from typing import Annotated, TypeVar
 from msgspec import Meta
 
 from post.crypto.certificates import SIZE_LIMIT
+from post.crypto.issuance import ENTRY_LIMIT, HEAD_LIMIT, LENGTH_LIMIT
 from post.crypto.keys import LogKey, SigningKey, verify
 from post.errors import BadSignature, PeerError
 from post.hashes import Purpose, keyed, tagged
@@ -28,12 +29,15 @@ PREFIX = "/post/1/"
 GREETING = "authority"
 JOIN, NEWS, RENEW = "join", "news", "renew"
 ENTRUST, RECOVER = "entrust", "recover"
+LOG = "log"
 
 VERSION = 1
 QUESTION_LIMIT = 32 * 1024
 """Bytes of a question: four certificates at most, and some addresses."""
 ANSWER_LIMIT = 32 * 1024 * 1024
 """Bytes of an answer: a directory of 100,000 people and as many nodes has about 15 MB."""
+PAGE_LIMIT = 4000
+"""Entries of the public log in one answer: a megabyte."""
 SKEW_S = 600
 """By how much the clocks of a member and the authority may differ.  Certificates begin an hour before they are made, so
 that the smaller differences do no harm; a larger one would spoil dates of mail and leases."""
@@ -122,6 +126,29 @@ class News(Document, frozen=True):
     directory: bytes
     seeds: Seeds
     revoked: bytes = b""
+
+
+class AskLog(Document, frozen=True):
+    """
+    The public log from entry number C{start} on.
+    """
+
+    version: int
+    door: Hash
+    time: Number
+    start: Annotated[int, Meta(ge=0, le=LENGTH_LIMIT)]
+
+
+class Page(Document, frozen=True):
+    """
+    Entries as they are packed, all or as many as go into an answer; the signed head of the log up to there; and how
+    many entries there are by now.
+    """
+
+    version: int
+    head: Annotated[bytes, Meta(max_length=HEAD_LIMIT)]
+    entries: Annotated[tuple[Annotated[bytes, Meta(max_length=ENTRY_LIMIT)], ...], Meta(max_length=PAGE_LIMIT)]
+    length: Annotated[int, Meta(ge=0, le=LENGTH_LIMIT)]
 
 
 class Renew(Document, frozen=True):
@@ -255,6 +282,8 @@ _D = TypeVar(
     Proven,
     AskNews,
     News,
+    AskLog,
+    Page,
     Renew,
     Renewed,
     Question,

@@ -87,11 +87,13 @@ class Upkeep:
         use_revocations: Callable[[bytes], object],
         use_policy: Callable[[Policy], None],
         errands: Callable[[], Sequence[Errand]] = tuple,
+        watch: Sequence[Errand] = (),
     ) -> None:
         """
         @param holders: the node's own first.
         @param use_revocations: writes and uses a signed list that is newer than the one here.
         @param errands: what else the authority is to be asked or told now.
+        @param watch: what it is asked each time, last.
         """
         self.trouble = ""
         self._home = home
@@ -105,6 +107,7 @@ class Upkeep:
         self._use_revocations = use_revocations
         self._use_policy = use_policy
         self._errands = errands
+        self._watch = watch
         self._tasks = Tasks()
         self._running = self._again = self._hurried = self._on_errands = False
         self._asked_at = float("-inf")
@@ -192,7 +195,8 @@ class Upkeep:
         works += [partial(self._renew, holder) for holder in self._holders()]
         works += [partial(errand, self._question) for errand in self._errands()]
         troubles = []
-        for work in (*works, self._news):
+        works += [self._news, *(partial(each, self._question) for each in self._watch)]
+        for work in works:
             try:
                 await work()
             except (PostError, TimeoutError, OSError) as error:
@@ -257,7 +261,6 @@ class Upkeep:
         if newer_policy is not None and newer_policy.serial > self._home.policy(self._root, now).serial:
             self._home.write_policy(news.policy)
             self._use_policy(newer_policy)
-            self.log.info("there is a newer policy, used from now on")
         if newer is not None and newer.serial > self._home.directory(self._root, now).serial:
             self._home.write_directory(news.directory)
             self._use_directory(newer)

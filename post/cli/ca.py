@@ -15,6 +15,7 @@ import click
 from post.ca.authority import NODES_PER_OWNER, Authority
 from post.ca.code import check_where
 from post.ca.tokens import Token, Tokens
+from post.cli.public_log import public_log
 from post.cli.qr import show_qr
 from post.cli.revoking import revoke
 from post.cli.status import config_option, node_config
@@ -62,6 +63,7 @@ def ca() -> None:
 
 
 ca.add_command(revoke)
+ca.add_command(public_log)
 
 
 @ca.command()
@@ -198,7 +200,7 @@ def policy(where: Path, **changes: int | None) -> None:
     """
     Show the policy, or change it: what is given, and nothing else.
 
-    Members fetch it, or are given it anew (export), and use it when their nodes are started again.
+    Members fetch it within an hour, or are given it anew (export), and go by it at once.
     """
     given = {name: value for name, value in changes.items() if value is not None}
     authority = Authority.open(where, system_entropy, patient=True)

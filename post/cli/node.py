@@ -85,7 +85,7 @@ def update(config: Path | None, membership_file: Path) -> None:
     """
     Use a newer directory and policy, from what "post ca export" wrote.
 
-    A node that runs uses the directory within half a minute, the policy when it is started again.
+    A node that runs uses them within half a minute.
     """
     now = int(time.time())
     settings = node_config(config)

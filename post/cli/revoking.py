@@ -1,5 +1,5 @@
 """
-C{post ca revoke} and C{post ca log}: what the authority takes back, and all that it ever gave.
+C{post ca revoke}: what the authority takes back.
 """
 
 from __future__ import annotations

@@ -89,6 +89,14 @@ class MailServices:
         wrapping.noisy = False
         return wrapping
 
+    def limit(self, size_limit: int) -> None:
+        """
+        Take messages of so many octets from now on; a command that is under way ends as it began.
+        """
+        for factory in self._factories.values():
+            if isinstance(factory, SubmissionFactory | ImapFactory):
+                factory.size_limit = size_limit
+
     async def stop(self) -> None:
         """
         Let go of the ports, let what is under way come to its end, within L{DRAIN_S}, and let go of the connections.

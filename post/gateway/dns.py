@@ -70,6 +70,18 @@ class Exchange:
     host: str
 
 
+@dataclass(frozen=True, slots=True)
+class Service:
+    """
+    An SRV record: C{host} is empty where the service is decidedly not available (RFC 2782).
+    """
+
+    priority: int
+    weight: int
+    port: int
+    host: str
+
+
 def make_resolver(reactor: Any, server: str) -> Resolver:  # Any: UDP, TCP and time.
     """
     What asks C{server} (C{address:port}), or the system's resolvers if that is empty.
@@ -109,7 +121,7 @@ def reverse_name(address: str) -> str:
 
 class Dns:
     """
-    The four questions that mail asks.  Each raises L{NoSuchName}, L{NoRecords} or L{DnsUnavailable}.
+    The questions that mail and joining ask.  Each raises L{NoSuchName}, L{NoRecords} or L{DnsUnavailable}.
     """
 
     def __init__(self, resolver: Any, clock: IReactorTime) -> None:  # Any: an IResolver; Twisted types it loosely.
@@ -156,6 +168,13 @@ class Dns:
         if not found and failed is not None:
             raise failed
         return found
+
+    async def srv(self, name: str) -> list[Service]:
+        """
+        Where a service is; C{name} is such as C{_post._tcp.example.org}.
+        """
+        found = await self._records(name, dns.SRV, "lookupService")
+        return [Service(each.priority, each.weight, each.port, _text(each.target.name)) for each in found]
 
     async def txt(self, name: str) -> list[bytes]:
         """

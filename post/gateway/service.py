@@ -94,6 +94,12 @@ class InboundService:
         )
         self._port: Any = None  # A listening port.
 
+    def limit(self, size_limit: int) -> None:
+        """
+        Take messages of so many octets from now on.
+        """
+        self._factory.size_limit = size_limit
+
     def listen(self) -> None:
         """
         Take the port.

@@ -6,12 +6,13 @@ One list for the page, C{post status} and C{post doctor}, so that all of them sa
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from enum import IntEnum
 
 import msgspec
 
-from post.health.facts import Certificate, Facts, Mailbox
+from post.health.facts import Certificate, Facts, Mailbox, Unasked
 
 DAY_S = 86400
 ENDS_SOON_S = 20 * DAY_S
@@ -60,7 +61,7 @@ def alerts(facts: Facts) -> list[Alert]:
     """
     Everything that is wrong, the worst first.
     """
-    found = [*_ring(facts), *_machine(facts), *_certificates(facts), *_recovery(facts)]
+    found = [*_ring(facts), *_machine(facts), *_certificates(facts), *_recovery(facts), *_issuance(facts)]
     for mailbox in facts.mailboxes:
         found += _mailbox(mailbox)
     return sorted(found, key=lambda alert: -alert.level)
@@ -113,6 +114,23 @@ def _machine(facts: Facts) -> Iterator[Alert]:
             "disk",
             f"The disk is {'full' if full else 'nearly full'}: {free / 1e6:,.0f} MB are free.",
             "Make room on the disk with the data directory, or move the directory to a larger one.",
+        )
+    if 0 < facts.revoked_until < facts.now:
+        yield Alert(
+            Level.WARNING,
+            "revocations-late",
+            "The list of revoked keys should have been replaced"
+            f" {_span(facts.now - facts.revoked_until)} ago: a stolen machine may still be believed here.",
+            "See that the authority is served, and that this computer or another one that it reaches gets its answers."
+            if facts.renews
+            else "Bring a newer one: post ca export, where the authority is, and post node update here.",
+        )
+    if facts.status.policy_waiting:
+        yield Alert(
+            Level.WARNING,
+            "policy-waits",
+            f"Policy {facts.status.policy_waiting} is not in force here yet; {facts.status.policy} is.",
+            "Start this node again: the newer one names another secret, which is read at the start.",
         )
     if facts.authority_trouble:
         yield Alert(
@@ -170,6 +188,51 @@ def _recovery(facts: Facts) -> Iterator[Alert]:
                 'Make one with "post recover --new-code", and keep it elsewhere.',
                 account.address,
             )
+
+
+def _issuance(facts: Facts) -> Iterator[Alert]:
+    """
+    What the public log shows.
+    """
+    found = facts.issuance
+    if found is None:
+        return
+    if found.split or found.shorter:
+        yield Alert(
+            Level.ALARM,
+            "log-split",
+            "The authority has shown other nodes another public log than this one."
+            if found.split
+            else "The authority's public log is shorter than it was.",
+            "Ask whoever runs it what happened, before you trust a new certificate. If it was put back from a backup,"
+            " docs/administration.md tells what to do about its log.",
+        )
+    for each in found.unasked:
+        yield Alert(
+            Level.ALARM,
+            "certified-elsewhere",
+            f"{_certified(each)}, on {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(each.at))}.",
+            "If it was not for you, tell everybody not to trust the authority, and whoever runs it."
+            f" If you know of it: post ca log --known {each.number}.",
+            each.name if "@" in each.name else each.of if "@" in each.of else "",
+        )
+    for name in found.unlogged:
+        yield Alert(
+            Level.WARNING,
+            "not-logged",
+            f"The certificate of {name or 'this node'} is not in the authority's public log.",
+            "Tell whoever runs the authority: it may have been put back from a backup, or its records altered.",
+            name,
+        )
+
+
+def _certified(entry: Unasked) -> str:
+    if entry.kind == "identity":
+        return f"Another key was certified for {entry.name}: its holder can read new mail"
+    if entry.kind == "recovery":
+        return f"A recovery code that was not made here was made known for {entry.name}"
+    whose = f" of {entry.of}" if entry.of else ""
+    return f"Another key was certified for a machine{whose} ({entry.name[:8]})"
 
 
 def _mailbox(mailbox: Mailbox) -> Iterator[Alert]:

@@ -87,6 +87,38 @@ class Mailbox(msgspec.Struct, frozen=True):
     leaving_more: int = 0
 
 
+class Unasked(msgspec.Struct, frozen=True):
+    """
+    An entry of the public issuance log that concerns somebody here and was not asked for here: C{kind} is C{node},
+    C{identity} or C{recovery}, C{of} the owner of a node.
+    """
+
+    number: int
+    kind: str
+    name: str
+    of: str
+    at: int
+
+
+class Issuance(msgspec.Struct, frozen=True):
+    """
+    The public issuance log, as this node knows it.
+
+    @ivar length: entries of our copy.
+    @ivar checked: when the authority was last asked for more, and answered; 0 if never since the start.
+    @ivar unlogged: whose certificates are not in it: addresses, or empty for the node's own.
+    @ivar split: heads that other nodes have been shown and that are not of this log.
+    @ivar shorter: whether the authority now shows less than it did.
+    """
+
+    length: int
+    checked: int
+    unasked: tuple[Unasked, ...] = ()
+    unlogged: tuple[str, ...] = ()
+    split: int = 0
+    shorter: bool = False
+
+
 class Facts(msgspec.Struct, frozen=True):
     """
     A node at the time C{now}.
@@ -110,6 +142,9 @@ class Facts(msgspec.Struct, frozen=True):
     authority_trouble: str = ""
     renews: bool = False
     relaying: int | None = None
+    issuance: Issuance | None = None
+    revoked_until: int = 0
+    """When there should be a newer list of what is revoked than ours; 0 if there is none."""
 
     def mailbox(self, address: str) -> Mailbox | None:
         """

@@ -28,6 +28,9 @@ def summary(facts: Facts) -> Json:
         "durability": {
             each.address: None if each.durability is None else _durability(each.durability) for each in facts.mailboxes
         },
+        "public_log": None
+        if facts.issuance is None
+        else {"length": facts.issuance.length, "at": facts.issuance.checked},
         "alerts": [
             {
                 "level": alert.level.name.lower(),

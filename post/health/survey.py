@@ -74,12 +74,13 @@ class Survey:
         mailbox: Mailbox,
         mailbox_log: Log,
         pending: Callable[[], Sequence[Handle]],
-        copies: int,
+        copies: Callable[[], int],
         clock: IReactorTime,
         random: Random,
         tasks: Tasks,
     ) -> None:
         """
+        @param copies: how many there are to be.
         @param pending: the notifications of this account that wait for somebody.
         """
         self.found: Count | None = None
@@ -189,7 +190,7 @@ class Survey:
         for sighting in sightings:
             doubtful = not sighting.holders and bool(sighting.unasked or sighting.silent)
             counted[Objects(handles[sighting.handle], sighting.holders, doubtful)] += 1
-        return Count(self._clock.seconds(), self._copies, dict(counted), len(messages), len(chosen))
+        return Count(self._clock.seconds(), self._copies(), dict(counted), len(messages), len(chosen))
 
     def _choose(self, messages: list[bytes]) -> list[bytes]:
         older = messages[:-NEWEST]

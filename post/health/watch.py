@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from post.crypto.certificates import read_identity
 from post.errors import PostError
-from post.health.facts import Certificate, Disk, Facts, Mailbox, Peer, Presence
+from post.health.facts import Certificate, Disk, Facts, Issuance, Mailbox, Peer, Presence
 from post.health.journeys import Subjects
 from post.health.leaving import Departures
 from post.health.survey import PENDING_LIMIT, Survey
@@ -50,10 +50,12 @@ class Watch:
         authority_trouble: Callable[[], str] = lambda: "",
         renews: bool = False,
         certificates: tuple[Certificate, ...] = (),
+        issuance: Callable[[], Issuance | None] = lambda: None,
     ) -> None:
         """
         @param disk: the size of the disk, and what is free of it, in bytes.
         @param certificates: those that the node does not know of.
+        @param issuance: the public log, as far as it is known.
         """
         self._node = node
         self._clock = clock
@@ -62,6 +64,7 @@ class Watch:
         self._authority_trouble = authority_trouble
         self._renews = renews
         self._certificates = certificates
+        self._issuance = issuance
         self._started = clock.seconds()
         self._tasks = Tasks()
         self._surveys: dict[str, Survey] = {}
@@ -94,7 +97,7 @@ class Watch:
                     opened.mailbox,
                     opened.log,
                     partial(_pending, opened.submission),
-                    node.policy.k,
+                    lambda: node.policy.k,
                     self._clock,
                     self._random,
                     self._tasks,
@@ -147,6 +150,8 @@ class Watch:
             self._authority_trouble(),
             self._renews,
             len(node.outside.relaying.works) if node.outside.relaying is not None else None,
+            self._issuance(),
+            node.revoked.list.next_update if node.revoked.list is not None else 0,
         )
 
     def _peers(self) -> list[Peer]:

@@ -54,6 +54,12 @@ class Letter:
     """On how many nodes each of its blocks was at least, if it has just been stored."""
 
 
+LARGEST = PIECES_LIMIT * BLOCK_LIMIT
+"""Octets of a message, whatever the policy says: a part is no larger than a manifest can name."""
+READABLE = 50 * 1000 * 1000
+"""Octets of a message from others that is taken in any case: the limit that policies have if nothing else is said."""
+
+
 class LetterBox:
     """
     Stores and opens messages for one account.
@@ -65,13 +71,22 @@ class LetterBox:
         self._store = store
         self._journal = journal
         self._clock = clock
-        # Whatever the policy says: what a notification names has to be there as long as the notification can wait.
-        self._lease = Lease(StorageClass.MAIL, max(mail_s, LIFE_LIMIT_S))
-        self._size_limit = min(size_limit, PIECES_LIMIT * BLOCK_LIMIT)
+        self._readable = READABLE
+        self.use(mail_s, size_limit)
         self._skeletons: OrderedDict[bytes, Skeleton] = OrderedDict()
         self._skeleton_bytes = 0
         self._trees: OrderedDict[bytes, MimePart] = OrderedDict()
         self._tree_bytes = 0
+
+    def use(self, mail_s: int, size_limit: int) -> None:
+        """
+        Store for so many seconds, and messages of so many octets at most, from now on.
+        """
+        # Whatever the policy says: what a notification names has to be there as long as the notification can wait.
+        self._lease = Lease(StorageClass.MAIL, max(mail_s, LIFE_LIMIT_S))
+        self._size_limit = min(size_limit, LARGEST)
+        # What was sent under another limit is on its way.
+        self._readable = max(self._readable, self._size_limit)
 
     async def store(self, message: Octets) -> Letter:
         """
@@ -127,19 +142,22 @@ class LetterBox:
         @raise PeerError: if it is no message, or of another size.
         @raise NotFound, Unreachable: if it cannot be had now.
         """
-        if size > self._size_limit:
+        if size > self._readable:
             raise PeerError(f"a message of {size} octets")
-        skeleton = await self._skeleton(reference)
+        skeleton = await self._skeleton(reference, self._readable)
         if skeleton.size != size:
             raise PeerError("a message of another size than announced")
         return _letter(reference, skeleton)
 
-    async def _skeleton(self, reference: bytes) -> Skeleton:
+    async def _skeleton(self, reference: bytes, limit: int = LARGEST) -> Skeleton:
+        """
+        @param limit: octets of the message at most; what is in the mailbox already may be as large as any was.
+        """
         known = self._skeletons.get(reference)
         if known is not None:
             self._skeletons.move_to_end(reference)
             return known
-        skeleton = read_skeleton(await self._store.fetch(unpack(Reference, reference), 2 * self._size_limit))
+        skeleton = read_skeleton(await self._store.fetch(unpack(Reference, reference), 2 * limit))
         self._remember(reference, skeleton)
         return skeleton
 

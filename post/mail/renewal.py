@@ -28,6 +28,8 @@ WALKS_PER_LEASE = 4
 """A walk may fail, and a person may be away for half a year; with leases of 800 days, three walks may be missed."""
 RETRY_S = 86400.0
 """Before a walk that did not come to its end is begun again."""
+LOOK_S = 86400.0
+"""Between two looks at whether a walk is due, at most: a newer policy may have made leases shorter."""
 BATCH = 500
 """Handles renewed at a time: 10 KB to each of their holders."""
 PAUSE_S = 1.0
@@ -59,7 +61,7 @@ class Renewal:
         self._journal = journal
         self._clock = clock
         self._random = random
-        self._lease_s = lease_s
+        self.lease_s = lease_s
 
     async def run(self) -> None:
         """
@@ -76,13 +78,13 @@ class Renewal:
 
     async def _walk_when_due(self) -> float:
         """
-        Returns for how long there is nothing to do.
+        Returns for how long there is nothing to do, or to look at.
         """
         now = self._clock.seconds()
         # A mailbox that has just come from the ring is walked at once: nobody knows when it was last.
-        due_s = self._last() + self._lease_s / WALKS_PER_LEASE * self._random.uniform(0.9, 1.0) - now
+        due_s = self._last() + self.lease_s / WALKS_PER_LEASE * self._random.uniform(0.9, 1.0) - now
         if due_s > 0:
-            return due_s
+            return min(due_s, LOOK_S)
         if not await self.walk():
             return self._retry_s()
         await self._journal.write([], [("renewed", int(now).to_bytes(8, "big"))])
@@ -92,7 +94,7 @@ class Renewal:
         """
         Much less than what is left of a lease when a walk is due, however short leases are.
         """
-        return min(RETRY_S, self._lease_s / WALKS_PER_LEASE / 4) * self._random.uniform(0.8, 1.2)
+        return min(RETRY_S, self.lease_s / WALKS_PER_LEASE / 4) * self._random.uniform(0.8, 1.2)
 
     def _last(self) -> int:
         return int.from_bytes(self._journal.value("renewed") or b"", "big")
@@ -101,7 +103,7 @@ class Renewal:
         """
         Once through everything; returns whether all of it was asked for.
         """
-        expires = int(self._clock.seconds()) + self._lease_s
+        expires = int(self._clock.seconds()) + self.lease_s
         complete, wanting, count = True, 0, 0
         try:
             waiting = await self._log.handles()

@@ -43,7 +43,7 @@ class Shelf:
     """
 
     store: SecureStore
-    lease_s: int
+    lease_s: Callable[[], int]
     again: Callable[[], Deferred[None]]
 
     async def show(self) -> None:
@@ -64,7 +64,7 @@ class Shelf:
         @raise PostError: if the ring does not keep it now.
         """
         assert len(data) <= BLOCK_LIMIT
-        return pack(await self.store.store(data, Lease(StorageClass.MAIL, self.lease_s)))
+        return pack(await self.store.store(data, Lease(StorageClass.MAIL, self.lease_s())))
 
 
 class Lists:

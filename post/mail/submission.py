@@ -105,6 +105,12 @@ class Submission:
         self.closed = ""
         """Why this account may send nothing any more, if that is so: everybody would refuse what it signs."""
 
+    def use(self, policy: Policy) -> None:
+        """
+        Take mail by a newer policy from now on.
+        """
+        self._policy, self.size_limit = policy, policy.size_limit
+
     def check_sender(self, address: str) -> None:
         if self.closed:
             raise SenderRevoked(self.closed)

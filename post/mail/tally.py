@@ -53,7 +53,14 @@ class Counted:
     def __init__(self, submission: ISubmission, tally: Tally) -> None:
         self._submission = submission
         self._tally = tally
-        self.size_limit: int = submission.size_limit
+
+    @property
+    def size_limit(self) -> int:
+        """
+        See L{post.mail.interfaces.ISubmission.size_limit}.
+        """
+        limit: int = self._submission.size_limit
+        return limit
 
     def check_sender(self, address: str) -> None:
         self._submission.check_sender(address)

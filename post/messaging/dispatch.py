@@ -105,7 +105,7 @@ class Dispatch:
         self._root = root
         self._node = node
         self._node_id = read_node(node.chain[0]).node_id
-        self._pending_s = pending_s
+        self.pending_s = pending_s
         self._tasks = tasks
         self.receipts: list[Heard] = []
         """Who is told of receipts that this node comes to know after L{notify} has returned."""
@@ -129,7 +129,7 @@ class Dispatch:
         identity = await self._identities.find(notification.recipient)
         now = self._clock.seconds()
         key = identity.sealing_key(now)
-        expires = notification.sent + self._pending_s
+        expires = notification.sent + self.pending_s
         # Taken now: the node's certificates may have been renewed while we waited.
         sender = sender or self._node
         envelope = enclose(

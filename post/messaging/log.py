@@ -123,7 +123,7 @@ class Log:
         self._clock = clock
         self._entropy = entropy
         self._keys = LogKeys(master, writer, epoch)
-        self._lease_s = lease_s
+        self.lease_s = lease_s
         self._reader = reader
         self._tasks = tasks
         self._may_begin = may_begin
@@ -546,7 +546,7 @@ class Log:
         if self._unsent is None:
             await self._prepare()
         assert self._unsent is not None
-        expires = int(self._clock.seconds()) + self._lease_s
+        expires = int(self._clock.seconds()) + self.lease_s
         await self._past.insert(PUBLIC_KEY, self.handle, self._unsent, StorageClass.HEAD, expires)
         self._unsent = None
         self.kept = self._head.count
@@ -599,7 +599,7 @@ class Log:
         if len(chunks) > CHUNKS_LIMIT:
             raise PostError(f"a snapshot of {len(chunks)} chunks")
         names = chunk_names(chunks)
-        lease = Lease(StorageClass.HEAD, self._lease_s)
+        lease = Lease(StorageClass.HEAD, self.lease_s)
         fresh = {name: chunk for name, chunk in zip(names, chunks, strict=True) if name not in self._chunks}
         waiting = list(fresh)
         while waiting:
@@ -618,7 +618,7 @@ class Log:
         first, clusters = self._head.first, self._head.clusters
         while cut := cut_tail(tail):
             records, tail = tail[:cut], tail[cut:]
-            lease = Lease(StorageClass.HEAD, self._lease_s)
+            lease = Lease(StorageClass.HEAD, self.lease_s)
             reference = await self._store.store(write_cluster(records), lease)
             clusters = (*clusters, Cluster(first, cut, reference))
             first += cut

@@ -48,7 +48,7 @@ class Publishing:
         self._clock = clock
         self._random = random
         self._contact = contact
-        self._lease_s = lease_s
+        self.lease_s = lease_s
         self._note = note
         self._rest = Rest(clock)
         self._renew_at = 0.0
@@ -84,7 +84,7 @@ class Publishing:
                 self._renew_at = 0.0
             try:
                 if self._clock.seconds() >= self._renew_at:
-                    await self._account.publish(self._contact(), self._lease_s)
+                    await self._account.publish(self._contact(), self.lease_s)
                     self._renew_at = self._clock.seconds() + RENEW_S * self._random.uniform(0.8, 1.0)
                     self._note(True)
                 else:

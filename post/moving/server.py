@@ -432,6 +432,12 @@ class MovingService:
         place = control.place(directory, SOCKET)
         self._port = reactor.listenUNIX(str(place), self._factory, mode=0o600)
 
+    def limit(self, size_limit: int) -> None:
+        """
+        Take messages of so many octets from now on.
+        """
+        self._factory.size_limit = size_limit
+
     async def stop(self) -> None:
         """
         Let go of the socket and the connections; what is asked again later is not doubled by that.

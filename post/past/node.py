@@ -110,7 +110,9 @@ class Past:
         self._tasks = Tasks()
         self._holder = Holder(rpc, store, clock, key, self._kinds, self._is_ours)
         # Beyond the replica set, as a reader looks, because that may have moved.
-        self.lookout = Lookout(rpc, self._local, self._holder.orders, lambda handle: self._choose(handle, 2 * k, set()))
+        self.lookout = Lookout(
+            rpc, self._local, self._holder.orders, lambda handle: self._choose(handle, 2 * self.k, set())
+        )
         self._verifier = Verifier()
         self._cache = Cache()
         self._highest: OrderedDict[Handle, int] = OrderedDict()
@@ -125,6 +127,15 @@ class Past:
         Keep a kind of object that an application defines.
         """
         self._kinds[kind.kind] = kind
+
+    def use(self, k: int, minimum: int) -> None:
+        """
+        Make so many copies from now on, and of what there is too.
+        """
+        more = k > self.k
+        self.k, self.minimum = k, minimum
+        if more:
+            self._replication.changed()
 
     def start(self) -> None:
         """

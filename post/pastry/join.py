@@ -41,6 +41,8 @@ WAITING_LIMIT = 1000
 """Newcomers remembered to be told when they can come in; the others ask again by themselves."""
 ENTRY_ATTEMPTS = 10
 """Looks around for members that came in at the same time, before a newcomer begins anew."""
+SEEDS_LIMIT = 200
+"""Addresses asked for the way: twice what can be set."""
 RIVAL_S = 3.0
 """Whoever may found a ring asks about once a second; after so long without it is off."""
 
@@ -85,6 +87,7 @@ class Join:
         self._config = config
         self._liveness = liveness
         self._seeds: list[str] = []
+        self._rumored: set[str] = set()  # Of these, those that nobody has set.
         self._inviters: dict[NodeId, Contact] = {}
         self._askers: dict[NodeId, tuple[Contact, bool, float]] = {}  # Whether it would found a ring; when it asked.
         self._entering: dict[NodeId, float] = {}  # Until when their place is kept.
@@ -129,6 +132,17 @@ class Join:
         self.active = True
         self._announce([*(answer.contact for answer in answers), *self._ring.members()])
         self._inviters.clear()
+
+    def also(self, seeds: Iterable[str]) -> bool:
+        """
+        Ask these too while looking for the ring; returns whether there were any that had not been asked.  Being among
+        them makes nobody a founder.
+        """
+        known = {*self._rpc.transport.local.addresses, *self._seeds}
+        fresh = [seed for seed in dict.fromkeys(seeds) if seed not in known][: SEEDS_LIMIT - len(self._seeds)]
+        self._seeds += fresh
+        self._rumored.update(fresh)
+        return bool(fresh)
 
     def _announce(self, contacts: Iterable[Contact]) -> None:
         """
@@ -192,7 +206,7 @@ class Join:
         if contact.id == self._ring.owner:
             # We have stood in the list all the time, under a name that we did not know.
             self._seeds.remove(seed)
-            self.founder = True
+            self.founder = self.founder or seed not in self._rumored
             return None
         return await self._ask_first(contact)
 

@@ -11,7 +11,7 @@ delivers, and only if nobody nearer to the key is merely suspected; until that i
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from random import Random
 
 from twisted.internet.defer import Deferred
@@ -109,6 +109,12 @@ class Pastry:
         self._entering = Deferred.fromCoroutine(self._join.enter(seeds))
         await self._entering
         self.begin()
+
+    def seek_also(self, seeds: Iterable[str]) -> bool:
+        """
+        While the ring is looked for, ask these too; returns whether there were any that had not been asked.
+        """
+        return self._join.also(seeds)
 
     def begin(self) -> None:
         """

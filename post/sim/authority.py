@@ -4,6 +4,8 @@ An authority in memory, whose keys follow from a seed: for imaginary worlds, and
 
 from __future__ import annotations
 
+from msgspec import structs
+
 from post.crypto.certificates import (
     NodeCertificate,
     issue_identity,
@@ -82,6 +84,13 @@ class Authority:
         Everybody so far.
         """
         return Directory(self.domain, 1, self.now, self.now + LIFE_S, self.entries, self.members)
+
+    def change_policy(self, **changes: int) -> Policy:
+        """
+        What holds from now on.
+        """
+        self.policy = structs.replace(self.policy, serial=self.policy.serial + 1, **changes)
+        return self.policy
 
     def revoke(self, key: bytes, since: int, reason: str = "", kind: str = "node", name: str = "") -> bytes:
         """

@@ -26,6 +26,7 @@ from post.home import Home
 from post.ids import Contact
 from post.node import Accounts
 from post.wire import unpack
+from tests.ca.heads import FakeHeads
 from tests.ca.members import Office
 from tests.crypto.issued import DAY, NOW
 from tests.scratch import scratch
@@ -85,6 +86,7 @@ class FakeNode:
         self.chains: list[tuple[bytes, ...]] = []
         self.met: Any = None
         self.revoked = FakeRevoked()
+        self.issuance = FakeHeads()
         self.policies: list[Policy] = []
 
     def watch(self, seen: Any) -> None:

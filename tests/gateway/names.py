@@ -42,6 +42,8 @@ def records(kind: str, given: Any) -> list[Any]:
         return [dns.Record_AAAA(address, 60) for address in given]
     if kind == "MX":
         return [dns.Record_MX(preference, host, 60) for preference, host in given]
+    if kind == "SRV":
+        return [dns.Record_SRV(priority, weight, port, host, 60) for priority, weight, port, host in given]
     if kind == "PTR":
         return [dns.Record_PTR(name, 60) for name in given]
     if kind == "CNAME":

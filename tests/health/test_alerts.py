@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from post.health.alerts import DISK_FULL, DISK_LOW, Alert, Level, alerts
 from post.health.durability import Kind, Loss
-from post.health.facts import Certificate, Disk, Facts
+from post.health.facts import Certificate, Disk, Facts, Issuance, Unasked
 from tests.health.samples import ALICE, DAY_S, DURABILITY, FACTS, MAILBOX, NOW, facts
 
 
@@ -54,6 +54,62 @@ class AlertsTests(SynchronousTestCase):
         self.assertEqual([], alerts(lacking))
         told = self.only(msgspec.structs.replace(lacking, renews=True))
         self.assertEqual(("no-recovery-code", Level.WARNING, other.address), (told.name, told.level, told.address))
+
+    def test_revocations(self) -> None:
+        """
+        A list of what is revoked that should have been replaced, with the cure of a node that asks the authority and of
+        one that does not.
+        """
+        self.assertEqual([], alerts(msgspec.structs.replace(FACTS, revoked_until=int(NOW))))
+        late = msgspec.structs.replace(FACTS, revoked_until=int(NOW) - 3 * DAY_S)
+        told = self.only(late)
+        self.assertEqual(("revocations-late", Level.WARNING), (told.name, told.level))
+        self.assertIn("3 days ago", told.what)
+        self.assertIn("post node update", told.cure)
+        self.assertIn("authority is served", self.only(msgspec.structs.replace(late, renews=True)).cure)
+
+    def test_policy(self) -> None:
+        """
+        A newer policy that is not in force before the next start.
+        """
+        told = self.only(facts(policy=3, policy_waiting=4))
+        self.assertEqual(("policy-waits", Level.WARNING), (told.name, told.level))
+        self.assertIn("Policy 4 is not in force here yet; 3 is", told.what)
+
+    def logged(self, **found: object) -> Alert:
+        """
+        What is told of what the public log shows.
+        """
+        clean = Issuance(10, int(NOW))
+        self.assertEqual([], alerts(msgspec.structs.replace(FACTS, issuance=clean)))
+        return self.only(msgspec.structs.replace(FACTS, issuance=msgspec.structs.replace(clean, **found)))
+
+    def test_certified_elsewhere(self) -> None:
+        """
+        A key, a recovery code and a machine that were not asked for are told of, each to whom it concerns, and how to
+        say that one knows.
+        """
+        for kind, name, of, said, whose in (
+            ("identity", ALICE, "7", f"Another key was certified for {ALICE}", ALICE),
+            ("recovery", ALICE, "", f"A recovery code that was not made here was made known for {ALICE}", ALICE),
+            ("node", "ab" * 20, ALICE, f"for a machine of {ALICE} (abababab)", ALICE),
+            ("node", "ab" * 20, "office", "for a machine of office (abababab)", ""),
+        ):
+            alert = self.logged(unasked=(Unasked(7, kind, name, of, int(NOW)),))
+            self.assertEqual(("certified-elsewhere", Level.ALARM, whose), (alert.name, alert.level, alert.address))
+            self.assertIn(said, alert.what)
+            self.assertIn("on 2023-11-14 22:13 UTC", alert.what)
+            self.assertIn("post ca log --known 7", alert.cure)
+
+    def test_public_log(self) -> None:
+        """
+        Another log, a shorter one, and a certificate that is not in it.
+        """
+        self.assertEqual(("log-split", Level.ALARM), (self.logged(split=1).name, self.logged(split=1).level))
+        self.assertIn("shorter", self.logged(shorter=True).what)
+        self.assertIn("of this node is not in", self.logged(unlogged=("",)).what)
+        told = self.logged(unlogged=(ALICE,))
+        self.assertEqual(("not-logged", Level.WARNING, ALICE), (told.name, told.level, told.address))
 
     def test_clock(self) -> None:
         """

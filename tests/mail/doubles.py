@@ -144,7 +144,7 @@ class Person:
         recipients = Recipients(place.authority.domain, place.authority.directory, place.identities, place.clock)
         self.expansion = Expansion(recipients, place.authority.directory, place.identities, self.store)
         self.account.public = lambda: self.mailbox.state.preferences.public()
-        shelf = Shelf(self.store, 86400, lambda: Deferred.fromCoroutine(self.account.publish(BOB_NODE, 86400)))
+        shelf = Shelf(self.store, lambda: 86400, lambda: Deferred.fromCoroutine(self.account.publish(BOB_NODE, 86400)))
         self.lists = Lists(self.account, self.mailbox, self.expansion, shelf)
         self.blocking = BlockLists(
             self.account, self.mailbox, self.journal, self.expansion, place.identities, shelf, place.clock

@@ -102,6 +102,22 @@ class RunTests(SynchronousTestCase):
         running.addErrback(lambda failure: failure.trap(CancelledError))
         running.cancel()
 
+    def test_shorter(self) -> None:
+        """
+        Leases that become shorter are renewed as often as they need, from the next day on.
+        """
+        clock, journal, nothing = Clock(), FakeJournal(), cast(Any, NoMail())
+        clock.advance(1_700_000_000)
+        renewal = Renewal(nothing, nothing, nothing, nothing, cast(IJournal, journal), clock, Random(1), 800 * DAY_S)
+        running = Deferred.fromCoroutine(renewal.run())
+        clock.pump([3600.0] * 24 * 10)
+        self.assertEqual(1, nothing.walks)
+        renewal.lease_s = 12 * DAY_S
+        clock.pump([3600.0] * 24 * 10)
+        self.assertIn(nothing.walks, (4, 5))
+        running.addErrback(lambda failure: failure.trap(CancelledError))
+        running.cancel()
+
 
 class RenewalTests(SynchronousTestCase):
     """

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from post.ids import Key
 from post.pastry.config import PastryConfig
+from post.pastry.join import SEEDS_LIMIT
 from post.pastry.messages import Locate, Located
 from post.rpc import expect
 from tests.pastry.rings import Member, Rings
@@ -57,6 +58,44 @@ class JoinTests(SynchronousTestCase):
         rings.boot(seeds=["alias:1"])
         rings.advance(3)
         self.assertTrue(rings.members[0].pastry.active)
+
+    def test_also(self) -> None:
+        """
+        Who looks for the ring in vain comes in through an address that it is told meanwhile; it tries each once.
+        """
+        rings = Rings(3, 2)
+        one, two = rings.members
+        rings.enter(one)
+        two.boot(["nobody:1"])
+        rings.advance(30)
+        self.assertFalse(two.pastry.active)
+        [address] = one.contact.addresses
+        self.assertTrue(two.pastry.seek_also([address, "nobody:2", "nobody:1"]))
+        self.assertFalse(two.pastry.seek_also([address, "nobody:2"]))
+        rings.advance(30)
+        self.assertTrue(two.pastry.active)
+        self.assertEqual([], rings.wrong())
+
+    def test_no_founder(self) -> None:
+        """
+        Who is told of itself, under a name that it does not know, founds no ring by that.
+        """
+        rings = Rings(3, 1)
+        rings.network._addresses["alias:1"] = rings.members[0].id
+        rings.members[0].boot(["nobody:1"])
+        rings.members[0].pastry.seek_also(["alias:1"])
+        rings.advance(60)
+        self.assertFalse(rings.members[0].pastry.active)
+
+    def test_many(self) -> None:
+        """
+        However many addresses are told, a few are asked.
+        """
+        rings = Rings(3, 1)
+        rings.members[0].boot(["nobody:1"])
+        rings.members[0].pastry.seek_also(f"nobody:{number}" for number in range(1000))
+        self.assertEqual(SEEDS_LIMIT, len(rings.members[0].pastry._join._seeds))
+        self.assertFalse(rings.members[0].pastry.seek_also(["nobody:5000"]))
 
     def test_not_ready(self) -> None:
         """
