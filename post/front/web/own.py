@@ -146,7 +146,7 @@ def _message(message: Sent, facts: Facts) -> Sequence[Child]:
     when = f"{kept}{size(journey.size)}, {ago(facts.now - journey.at)}"
     head = el("p", el("strong", subject), " ", el("span", when, class_="quiet"))
     if message.gone:
-        head(el("span", "; you have deleted the copy in Sent", class_="quiet"))
+        head(el("span", "; its copy in Sent has been deleted", class_="quiet"))
     # Who has it is what people look for least.
     recipients = sorted(journey.recipients, key=lambda each: STANDINGS.get(each.standing, ("", ""))[1] == "good")
     items = [el("li", *_way(each, facts), data_stage=each.standing) for each in recipients[:RECIPIENTS_LIMIT]]
