@@ -66,6 +66,7 @@ from post.wire import Document, pack, unpack
 
 FORMAT = 1
 """Of the files that are MessagePack."""
+CURE_CLOCK = "set the clock by the network (timedatectl set-ntp true)"
 CURE_REVOKED = 'ask the authority for a new code, and join again with it in an empty directory ("post join")'
 _T = TypeVar("_T")
 
@@ -290,6 +291,14 @@ class Home:
             os.close(self._lock)
             self._lock = None
 
+    def root(self) -> bytes:
+        """
+        The root certificate, whatever the time is and whatever else is missing.
+
+        @raise ConfigError: if it is not there.
+        """
+        return read_file(self.path / self._files.root)
+
     def credentials(self, now: int) -> NodeCredentials:
         """
         @raise ConfigError: if a file is missing, damaged, or readable by others; if key, certificates and root do not
@@ -300,6 +309,8 @@ class Home:
         shared = _read(_Convergence, self.path / self._files.convergence, secret=True)
         chain = _read(tuple[bytes, ...], chain_file)
         root = Trust(read_file(self.path / self._files.root))
+        # Before anything else is verified: to a clock that is slow nothing is valid yet.
+        check_begun(chain_file, chain, now)
         revocations = self.revocations(root, now)
         if revocations is not None:
             root.revoke(revocations.keys(), now)
@@ -417,6 +428,19 @@ class Home:
             raise ConfigError(address, f"does not live in {self.path}")
         credentials = self._account(self._account_directory(address) / "account", root)
         self.write_account(dataclasses.replace(credentials, password_hash=password_hash))
+
+
+def check_begun(where: Path, chain: Sequence[bytes], now: int) -> None:
+    """
+    @raise ConfigError: if the certificate that heads C{chain} begins later than C{now}.
+    """
+    try:
+        begins = read_node(chain[0]).not_before if chain else now
+    except PeerError as error:
+        raise ConfigError(str(where), f"cannot be used: {error}") from None
+    if now < begins:
+        said, clock = (time.strftime("%Y-%m-%d %H:%M", time.gmtime(at)) for at in (begins, now))
+        raise ConfigError(str(where), f"begins on {said} UTC, and the clock says {clock}: {CURE_CLOCK}")
 
 
 def check_node(where: Path, chain: Sequence[bytes], key: SigningKey, root: bytes, now: int) -> NodeCertificate:

@@ -5,6 +5,7 @@ The process that a node is: what it says to whoever started it, its ports, its o
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import resource
 import shutil
@@ -17,6 +18,7 @@ from typing import NoReturn
 from post.config import Config, Mail, split_service
 from post.control import EXIT_CONFIG
 from post.errors import ConfigError
+from post.occupant import occupant
 
 DESCRIPTORS = 16_384
 """Open files that all limits on connections and links together may ask for, and some to spare."""
@@ -72,7 +74,9 @@ def check_ports(file: Path, wanted: Mapping[str, str]) -> None:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(address)
         except OSError as error:
-            raise ConfigError(f"{file}: {key}", f"cannot listen on {service}: {error.strerror or error}") from None
+            found = occupant(port) if error.errno == errno.EADDRINUSE else None
+            by = f" by {found.words}" if found is not None else ""
+            raise ConfigError(f"{file}: {key}", f"cannot listen on {service}: {error.strerror or error}{by}") from None
 
 
 def allow_descriptors() -> None:

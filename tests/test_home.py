@@ -205,6 +205,17 @@ class NodeTests(HomeTestCase):
         error = self.assertRaises(ConfigError, self.home.credentials, NOW + 2 * 365 * DAY + 1)
         self.assertEqual("ended on 2025-11-13", error.reason)
 
+    def test_clock(self) -> None:
+        """
+        One that has not begun says when it does, what the clock says, and that it is to be set; the root is there all
+        the same.
+        """
+        error = self.assertRaises(ConfigError, self.home.credentials, NOW - 2 * DAY)
+        self.assertIn("begins on 2023-11-14", error.reason)
+        self.assertIn("the clock says 2023-11-12", error.reason)
+        self.assertIn("timedatectl", error.reason)
+        self.assertEqual(self.authority.root, self.home.root())
+
 
 class AccountTests(HomeTestCase):
     """

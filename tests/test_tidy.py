@@ -25,7 +25,7 @@ PACKAGE = ROOT / "post"
 
 RANKS: tuple[tuple[str, ...], ...] = (
     ("errors", "ids", "hashes"),
-    ("wire", "tasks", "complaints", "config", "files", "commit", "lifeline"),
+    ("wire", "tasks", "complaints", "config", "files", "commit", "lifeline", "occupant"),
     ("interfaces",),
     ("crypto",),
     ("rpc", "journal", "backup", "control", "process", "logs", "migration", "supervision"),
@@ -47,7 +47,7 @@ SIBLINGS_APART = frozenset(
     {"past", "scribe", "notices", "mail", "im", "net", "sim", "front", "gateway", "ca", "moving"}
 )
 
-WORLDLY = frozenset({"daemon", "tap", "cli", "lifeline", "sim", "control", "process", "supervision"})
+WORLDLY = frozenset({"daemon", "tap", "cli", "lifeline", "sim", "control", "process", "supervision", "occupant"})
 """Where the real world is touched (or, for the simulator, imitated)."""
 
 FORBIDDEN_CALLS = frozenset(

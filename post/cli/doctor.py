@@ -19,7 +19,9 @@ from post.cli.local_checks import check_certificates, check_disk
 from post.cli.reach_checks import check_addresses, check_clock, check_listening, check_members, check_seeds
 from post.cli.status import config_option, node_config
 from post.config import Config
+from post.crypto.certificates import read_node
 from post.errors import ConfigError, Unreachable
+from post.gateway.service import ROLE
 from post.home import Home
 
 EXIT_FAILED = 1
@@ -51,25 +53,22 @@ def examine(config: Config, now: float) -> Iterator[Finding]:
     yield from on_disk
     if on_disk[0].state is State.FAILED and len(on_disk) == 1:
         return  # There is no node here.
+    status, home = _ask(config), Home(config.directory, config.settings.files)
+    # First: with a wrong clock, much of what follows seems to have ended, or not to have begun.
+    yield from check_clock(config, home, now, status)
     yield from check_certificates(config, int(now))
-    status = _ask(config)
-    home = Home(config.directory, config.settings.files)
-    try:
-        root: bytes | None = home.credentials(int(now)).root
-    except ConfigError:
-        root = None  # It has been said why.
-    yield from check_clock(config, root, now, status)
-    yield from check_listening(config, status is not None)
+    yield from check_listening(config, status)
     yield from check_addresses(config, status is not None)
     yield from check_seeds(config, home.seeds())
-    if root is not None:
-        try:
-            policy, directory = home.policy(root, int(now)), home.directory(root, int(now))
-        except ConfigError:
-            return
-        yield from check_members(policy, directory, status)
-        if config.settings.mail.smtp:
-            yield from check_dns(config, policy.domain)
+    try:
+        credentials = home.credentials(int(now))
+        policy, directory = home.policy(credentials.root, int(now)), home.directory(credentials.root, int(now))
+    except ConfigError:
+        return  # It has been said why.
+    yield from check_members(policy, directory, status)
+    certificate = read_node(credentials.chain[0])
+    if ROLE in certificate.roles:
+        yield from check_dns(config, directory, certificate.node_id)
     if status is not None:
         yield from _alerts(status)
 

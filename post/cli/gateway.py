@@ -12,7 +12,7 @@ import click
 from post.cli.status import config_option, node_config
 from post.crypto.certificates import read_node
 from post.errors import ConfigError
-from post.gateway.dkim import make_key
+from post.gateway.dkim import make_key, selector_of
 from post.gateway.service import ROLE
 from post.home import Home
 
@@ -45,6 +45,6 @@ def dkim(config: Path | None, selector: str | None, ed25519: bool) -> None:
             str(found.file),
             "is of a node without the role gateway: join with a code from 'post ca token --role gateway'",
         )
-    selector = selector or f"post-{certificate.node_id.hex()[:8]}{'-ed' if ed25519 else ''}"
+    selector = selector or f"{selector_of(certificate.node_id)}{'-ed' if ed25519 else ''}"
     key = make_key(found.directory, selector, "ed25519" if ed25519 else "rsa")
     click.echo(key.zone_line(home.policy(credentials.root, now).domain))

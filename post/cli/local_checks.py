@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from post.cli.findings import Finding, State
@@ -27,9 +27,11 @@ _SECRETS = ("mail.key", "accounts/*/account")
 """Besides those that the settings name."""
 
 
-def check_disk(config: Config) -> Iterator[Finding]:
+def check_disk(config: Config, measure: Callable[[Path], tuple[int, int]] = disk) -> Iterator[Finding]:
     """
     Whether the directory is the node's and writable, how fast and how full the disk is, who may read secrets.
+
+    @param measure: size of the disk under a directory, and what is free of it.
     """
     directory, settings = config.directory, config.settings
     try:
@@ -39,7 +41,7 @@ def check_disk(config: Config) -> Iterator[Finding]:
             DISK, State.FAILED, str(error), "Name the node's settings with --config, or make a node: post init."
         )
         return
-    yield from _space(directory)
+    yield from _space(directory, *measure(directory))
     yield from _writing(directory)
     secrets = [directory / settings.files.key, directory / settings.files.convergence]
     secrets += [path for pattern in _SECRETS for path in sorted(directory.glob(pattern))]
@@ -50,8 +52,7 @@ def check_disk(config: Config) -> Iterator[Finding]:
         yield Finding(DISK, State.OK, "secrets can be read by their owner only")
 
 
-def _space(directory: Path) -> Iterator[Finding]:
-    total, free = disk(directory)
+def _space(directory: Path, total: int, free: int) -> Iterator[Finding]:
     said = f"{free / 1e9:,.1f} of {total / 1e9:,.1f} GB are free"
     cure = f"Make room on the disk with {directory}, or move the directory to a larger one."
     if free < DISK_FULL:

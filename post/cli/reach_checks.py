@@ -4,8 +4,10 @@ What C{post doctor} finds by connecting: ports, other nodes, the authority and i
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,9 +18,13 @@ from post.config import Config, Mail, split_service
 from post.crypto.documents import Directory, Policy
 from post.errors import ConfigError, PostError
 from post.health.alerts import CLOCK_FAR_S, CLOCK_S
+from post.home import Home
+from post.ids import Address
+from post.occupant import occupant
 from post.process import check_ports
 
 PORTS, RING, CLOCK = "ports", "ring", "clock"
+DAY_S = 86400
 PATIENCE_S = 3.0
 """For a connection; whoever takes longer is as good as away."""
 AT_ONCE = 16
@@ -62,28 +68,54 @@ def listening(config: Config) -> dict[str, str]:
     return {key: service for key, service in wanted.items() if service}
 
 
-def check_listening(config: Config, running: bool) -> Iterator[Finding]:
+def check_listening(config: Config, status: dict[str, Any] | None) -> Iterator[Finding]:
     """
-    Whether the node's ports answer, or, if it does not run, whether it could have them.
+    Whether the node's ports answer, and it is the node that does; or, if it does not run (C{status} is C{None}),
+    whether it could have them.
     """
-    if not running:
-        for key, service in listening(config).items():
+    wanted = listening(config)
+    if status is None:
+        for key, service in wanted.items():
             try:
                 check_ports(config.file, {key: service})
             except ConfigError as error:
-                cure = f"Stop whatever listens there, or set {key} to another port."
-                yield Finding(PORTS, State.FAILED, f"{key}: {error.reason}", cure)
+                yield Finding(PORTS, State.FAILED, f"{key}: {error.reason}", port_cure(key, error.reason))
             else:
                 yield Finding(PORTS, State.OK, f"{key}: {service} is free for the node")
         return
-    wanted = listening(config)
     found = _try_all(list(wanted.values()))
     for key, service in wanted.items():
+        other = _usurper(service, status)
         if trouble := found[service]:
             cure = "See what the node's log says of this port, and whether a firewall of this machine is in the way."
             yield Finding(PORTS, State.FAILED, f"{key}: nobody answers at {service}: {trouble}", cure)
+        elif other:
+            cure = f"Stop that, or set {key} to another port; then start the node again."
+            yield Finding(PORTS, State.FAILED, f"{key}: {service} is answered by {other}, not by the node", cure)
         else:
             yield Finding(PORTS, State.OK, f"{key}: {service} answers")
+
+
+def _usurper(service: str, status: dict[str, Any]) -> str:
+    """
+    Who else listens where the running node should; empty if that cannot be known.
+    """
+    pid, found = status.get("pid"), occupant(split_service(service)[1])
+    return found.words if pid and found is not None and found.pid and found.pid != pid else ""
+
+
+def port_cure(key: str, reason: str) -> str:
+    """
+    What to do about a port of the setting C{key} that cannot be had for this C{reason}.
+    """
+    if os.strerror(errno.EACCES) in reason:
+        return (
+            "A port below 1024 needs a privilege (AmbientCapabilities=CAP_NET_BIND_SERVICE in the systemd unit);"
+            f" or set {key} to another port."
+        )
+    if os.strerror(errno.EADDRNOTAVAIL) in reason:
+        return f"This machine has no such address: see 'ip address', and set {key} to one that it has."
+    return f"Stop whatever listens there, or set {key} to another port."
 
 
 def check_addresses(config: Config, running: bool) -> Iterator[Finding]:
@@ -146,7 +178,23 @@ def check_members(policy: Policy, directory: Directory, status: dict[str, Any] |
         yield Finding(RING, State.OK, f"the node is in a ring of {status['ring_size']}")
 
 
-def check_clock(config: Config, root: bytes | None, now: float, status: dict[str, Any] | None) -> Iterator[Finding]:
+def time_at(door: Address, root: bytes) -> int:
+    """
+    What the clock of the authority says that is asked at C{door} and has C{root}.
+
+    @raise PostError: if that cannot be known.
+    """
+    with Visit(door, short_fingerprint(root)) as visit:
+        return visit.time
+
+
+def check_clock(
+    config: Config,
+    home: Home,
+    now: float,
+    status: dict[str, Any] | None,
+    time_at: Callable[[Address, bytes], int] = time_at,
+) -> Iterator[Finding]:
     """
     Whether this machine's clock agrees with the other nodes', or the authority's.
     """
@@ -155,12 +203,11 @@ def check_clock(config: Config, root: bytes | None, now: float, status: dict[str
         yield _judge_clock(ahead, "the other nodes'")
         return
     trouble = "no other clock is known"
-    for door in config.settings.authority.doors if root is not None else ():
+    for door in config.settings.authority.doors:
         try:
-            assert root is not None
-            with Visit(door, short_fingerprint(root)) as visit:
-                yield _judge_clock(visit.time - now, "the authority's")
-                return
+            # Not with the node's credentials, which a wrong clock takes for ended: who it is, the root alone says.
+            yield _judge_clock(time_at(door, home.root()) - now, "the authority's")
+            return
         except PostError as error:
             trouble = f"the authority cannot be asked: {error}"
     yield Finding(CLOCK, State.NOTE, f"it was not compared: {trouble}")
@@ -171,5 +218,9 @@ def _judge_clock(ahead: float, whose: str) -> Finding:
     if off <= CLOCK_S:
         return Finding(CLOCK, State.OK, f"it agrees with {whose} ({off:.0f} s apart)")
     said = f"it is {off:,.0f} s {'behind' if ahead > 0 else 'ahead of'} {whose}"
+    if off >= DAY_S:
+        said += f" ({off / DAY_S:.1f} days)"
     cure = "Set it by the network: timedatectl set-ntp true, or the settings of date and time."
+    if off > CLOCK_FAR_S:
+        cure += " Until then others refuse what this node signs, and certificates seem to have ended or not begun."
     return Finding(CLOCK, State.FAILED if off > CLOCK_FAR_S else State.WARNING, said, cure)

@@ -49,11 +49,17 @@ def describe(found: dict[str, Any]) -> str:
         for message in messages:
             stored = f", stored on {message['copies']} nodes" if message["copies"] else ""
             lines.append(f"  {_time(message['at'])}  {message['size']:,} octets{stored}")
-            lines += [f"    {each['address']}: {_standing(each)}" for each in message["recipients"]]
+            ours = address.rpartition("@")[2]
+            lines += [f"    {each['address']}: {_standing(each, ours)}" for each in message["recipients"]]
     return "\n".join(lines) or "nobody's mailbox is open here yet"
 
 
-def _standing(passage: dict[str, Any]) -> str:
+def _standing(passage: dict[str, Any], ours: str) -> str:
+    """
+    In words; C{ours} is the domain of which the others are outside.
+    """
+    if passage["standing"] == "waiting" and passage["address"].rpartition("@")[2].casefold() != ours.casefold():
+        return "leaves through a gateway (post queue list)"
     since, expires = _time(passage["since"]), _time(passage["expires"])
     copies = f"on {passage['copies']} nodes" if passage["copies"] else "in the ring"
     return {

@@ -22,6 +22,7 @@ from dkim.canonicalization import CanonicalizationPolicy
 
 from post.errors import ConfigError
 from post.files import make_directory, read_secret, write_secret
+from post.ids import NodeId
 
 DIRECTORY = "dkim"
 """In a node's directory; a key is C{SELECTOR.pem}."""
@@ -101,6 +102,20 @@ class Key:
 def _published(text: bytes) -> str:
     tags = dict(tag.partition("=")[::2] for tag in text.decode("ascii", "replace").split(";"))
     return "".join({key.strip(): value for key, value in tags.items()}.get("p", "").split())
+
+
+def is_key(text: bytes) -> bool:
+    """
+    Whether a TXT record publishes a key that has not been revoked (RFC 6376, 3.6.1).
+    """
+    return bool(_published(text))
+
+
+def selector_of(node: NodeId) -> str:
+    """
+    The selector of a gateway's key, if nobody has chosen another.
+    """
+    return f"post-{node.hex()[:8]}"
 
 
 def check_selector(selector: str) -> None:

@@ -23,8 +23,8 @@ from post.tasks import Tasks
 
 SHOWN_LIMIT = 15
 """Messages shown: those of the last days, for most people."""
-RECIPIENTS_LIMIT = 20
-"""Of one message; of more it is counted how many stand how."""
+RECIPIENTS_LIMIT = 8
+"""Of one message, those first whom it has not reached; of more it is counted how many stand how."""
 SUBJECT_LIMIT = 120
 """Characters of a subject."""
 KNOWN_LIMIT = 500

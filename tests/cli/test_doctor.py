@@ -4,12 +4,14 @@ Tests for L{post.cli.doctor} and its checks.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
 import threading
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -18,16 +20,22 @@ from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from post import control
-from post.cli.dns_checks import examine, examine_keys
+from post.cli.dns_checks import examine as examine_dns
+from post.cli.dns_checks import examine_keys, examine_others, spf_of
+from post.cli.doctor import examine
 from post.cli.findings import Finding, State, report
-from post.cli.local_checks import check_certificates
+from post.cli.local_checks import check_certificates, check_disk
 from post.cli.loop import run
-from post.cli.reach_checks import check_clock, check_members, check_seeds
+from post.cli.reach_checks import check_clock, check_listening, check_members, check_seeds, port_cure
 from post.config import load
-from post.errors import NotFound
+from post.crypto.documents import Directory, Member
+from post.errors import NotFound, Unreachable
 from post.gateway.dkim import Key
 from post.gateway.dns import Dns
+from post.gateway.service import ROLE
+from post.health.alerts import DISK_FULL, DISK_LOW
 from post.home import Home
+from post.ids import Id, NodeId
 from tests.cli.commands import Organisation, post
 from tests.gateway.names import Zone, ZoneResolver
 from tests.scratch import scratch
@@ -144,6 +152,20 @@ class DoctorTests(SynchronousTestCase):
         failed = [each for area in self.examine(1).values() for each in area if each["state"] == "failed"]
         self.assertIn(f"chmod 600 {account}", [each["cure"] for each in failed])
 
+    def test_space(self) -> None:
+        """
+        A disk that is full fails, one that will be soon is warned of, each with the directory that it is about.
+        """
+        config = load(self.home / "node.toml")
+        for free, state in ((50 << 30, State.OK), (DISK_LOW - 1, State.WARNING), (DISK_FULL - 1, State.FAILED)):
+
+            def measure(directory: Path, free: int = free) -> tuple[int, int]:
+                self.assertEqual(self.home, directory)
+                return 100 << 30, free
+
+            found = next(each for each in check_disk(config, measure) if "are free" in each.what)
+            self.assertEqual((state, state is not State.OK), (found.state, str(self.home) in found.cure))
+
     def test_port(self) -> None:
         """
         A port that somebody else has is named by its setting.
@@ -151,6 +173,32 @@ class DoctorTests(SynchronousTestCase):
         with socket.create_server(("127.0.0.1", self.port("imap"))):
             failed = self.only_failure()
         self.assertEqual(("ports", True), (failed["area"], failed["what"].startswith("mail.imap: cannot listen")))
+        if Path("/proc/net/tcp").exists():
+            self.assertIn(f"(process {os.getpid()})", failed["what"])
+
+    def test_usurped(self) -> None:
+        """
+        A port that another program answers while the node runs is the node's no more than one that is silent.
+        """
+        config = load(self.home / "node.toml")
+        with socket.create_server(("127.0.0.1", self.port("web"))) as listener:
+            service = f"127.0.0.1:{listener.getsockname()[1]}"
+            for pid, state in ((os.getpid(), State.OK), (os.getpid() + 1, State.FAILED)):
+                found = {each.what.partition(":")[0]: each for each in check_listening(config, {"pid": pid})}
+                if Path("/proc/net/tcp").exists():
+                    self.assertEqual(state, found["mail.web"].state)
+        self.assertIn(f"{service} is answered by", found["mail.web"].what)
+
+    def test_addresses(self) -> None:
+        """
+        What keeps a node from a port is told apart: somebody else, a missing privilege, an address of no interface.
+        """
+        for error, said in (
+            (errno.EADDRINUSE, "Stop whatever listens there"),
+            (errno.EACCES, "CAP_NET_BIND_SERVICE"),
+            (errno.EADDRNOTAVAIL, "no such address"),
+        ):
+            self.assertIn(said, port_cure("mail.smtp", f"cannot listen on 192.0.2.1:25: {os.strerror(error)}"))
 
     def port(self, key: str) -> int:
         """
@@ -204,11 +252,50 @@ class DoctorTests(SynchronousTestCase):
         A clock that disagrees with the others fails by how much it does.
         """
         config = load(self.home / "node.toml")
+        home = Home(self.home)
         for ahead, state in ((2, State.OK), (-60, State.WARNING), (86400, State.FAILED)):
-            (found,) = check_clock(config, None, 0, {**STATUS, "clock_ahead_s": ahead})
+            (found,) = check_clock(config, home, 0, {**STATUS, "clock_ahead_s": ahead})
             self.assertEqual(state, found.state)
-        (found,) = check_clock(config, None, 0, {**STATUS, "clock_ahead_s": 86400})
-        self.assertIn("86,400 s behind", found.what)
+        (found,) = check_clock(config, home, 0, {**STATUS, "clock_ahead_s": 86400})
+        self.assertIn("86,400 s behind the other nodes' (1.0 days)", found.what)
+        self.assertIn("timedatectl", found.cure)
+
+    def test_clock_of_authority(self) -> None:
+        """
+        A node that does not run, with a clock a day off and so without a valid certificate, is compared with the
+        authority; the next door is asked where one does not answer, and that none does is said.
+        """
+        with (self.home / "node.toml").open("a") as file:
+            file.write('\n[authority]\ndoors = ["127.0.0.1:1", "127.0.0.1:2"]\n')
+        config, home, asked = load(self.home / "node.toml"), Home(self.home), list[str]()
+
+        def time_at(door: str, root: bytes) -> int:
+            self.assertEqual(home.root(), root)
+            asked.append(door)
+            if door.endswith(":1"):
+                raise Unreachable("it is off")
+            return 2 * DAY_S
+
+        (found,) = check_clock(config, home, DAY_S, None, time_at)
+        self.assertEqual((State.FAILED, ["127.0.0.1:1", "127.0.0.1:2"]), (found.state, asked))
+        self.assertIn("86,400 s behind the authority's", found.what)
+
+        def nobody(door: str, root: bytes) -> int:
+            raise Unreachable("it is off")
+
+        (found,) = check_clock(config, home, DAY_S, None, nobody)
+        self.assertEqual((State.NOTE, True), (found.state, "it is off" in found.what))
+
+    def test_slow(self) -> None:
+        """
+        Where the clock lies before the node's certificate, that is said of both, and the clock comes first.
+        """
+        found = list(examine(load(self.home / "node.toml"), time.time() - 2 * DAY_S))
+        areas = list(dict.fromkeys(each.area for each in found))
+        self.assertLess(areas.index("clock"), areas.index("certificates"))
+        (failed,) = [each for each in found if each.area == "certificates" and each.state is State.FAILED]
+        self.assertIn("begins on", failed.what)
+        self.assertIn("timedatectl", failed.what)
 
     def test_members(self) -> None:
         """
@@ -256,16 +343,17 @@ class DnsTests(SynchronousTestCase):
         "_dmarc.example.org": {"TXT": ["v=DMARC1; p=reject"]},
     }
 
-    def look(self, zone: Zone) -> list[Finding]:
+    def look(self, zone: Zone, takes: bool = True) -> list[Finding]:
         """
-        What is found in a zone.
+        What is found in a zone; SPF is judged by the library in a thread, as gateways judge others' mail.
         """
 
-        async def gathered() -> list[Finding]:
-            dns = Dns(ZoneResolver(zone), Clock())
-            return [finding async for finding in examine(dns, "example.org", "mx.example.org")]
+        async def gathered(reactor: Any) -> list[Finding]:
+            dns = Dns(ZoneResolver(zone), reactor)
+            spf = spf_of(reactor, dns, "example.org", "mx.example.org")
+            return [finding async for finding in examine_dns(dns, "example.org", "mx.example.org", spf, takes)]
 
-        return self.successResultOf(Deferred.fromCoroutine(gathered()))
+        return run(gathered)
 
     def changed(self, name: str, records: dict[str, Any]) -> list[Finding]:
         """
@@ -277,7 +365,55 @@ class DnsTests(SynchronousTestCase):
         """
         Where all is published nothing is wrong.
         """
-        self.assertEqual([State.OK] * 4, states(self.look(self.zone)))
+        self.assertEqual([State.OK] * 5, states(self.look(self.zone)))
+
+    def test_spf(self) -> None:
+        """
+        Whether others believe that this machine sends for the domain is found out as they do it.
+        """
+        for text, state, said in (
+            ("v=spf1 ip4:192.0.2.7 -all", State.OK, ""),
+            ("v=spf1 ip4:192.0.2.8 -all", State.FAILED, "ip4:192.0.2.7"),
+            ("v=spf1 ~all", State.FAILED, "ip4:192.0.2.7"),
+            ("v=spf1 include:slow.example -all", State.NOTE, ""),
+            ("v=spf1 nonsense:x -all", State.FAILED, "that can be read"),
+        ):
+            zone = {**self.zone, "slow.example": {"FAIL": True}}
+            zone["example.org"] = {**self.zone["example.org"], "TXT": [text]}
+            (found,) = [each for each in self.look(zone) if "SPF" in each.what and "published" not in each.what]
+            self.assertEqual((state, True), (found.state, said in found.cure), found)
+
+    def test_sends_only(self) -> None:
+        """
+        A gateway that takes no mail need not be where mail is sent to.
+        """
+        zone = {**self.zone, "example.org": {"TXT": ["v=spf1 ip4:192.0.2.7 -all"]}}
+        self.assertEqual(State.NOTE, max(states(self.look(zone, takes=False))))
+
+    def test_others(self) -> None:
+        """
+        Of the other gateways it is seen whether a key is published under its usual name; of machines that are none
+        nothing is asked.
+        """
+        members = (
+            Member(NodeId(Id(1 << 128)), "alice", (ROLE,)),
+            Member(NodeId(Id(2 << 128)), "bob", (ROLE,)),
+            Member(NodeId(Id(3 << 128)), "carol", (ROLE,)),
+            Member(NodeId(Id(4 << 128)), "dave", ()),
+        )
+        directory = Directory("example.org", 1, 0, 1, (), members)
+        zone = {
+            "post-00000002._domainkey.example.org": {"TXT": ["v=DKIM1; p=abcd"]},
+            "post-00000003._domainkey.example.org": {"TXT": ["v=DKIM1; p="]},
+        }
+
+        async def look() -> list[Finding]:
+            found = examine_others(Dns(ZoneResolver(zone), Clock()), directory, members[0].node)
+            return [finding async for finding in found]
+
+        bob, carol = self.successResultOf(Deferred.fromCoroutine(look()))
+        self.assertEqual((State.OK, State.NOTE), (bob.state, carol.state))
+        self.assertIn("post gateway dkim", carol.cure)
 
     def test_keys(self) -> None:
         """
@@ -307,11 +443,12 @@ class DnsTests(SynchronousTestCase):
         What is missing or wrong is named with the record to publish.
         """
         for name, records, state, said in (
-            ("example.org", {"TXT": ["v=spf1 -all"]}, State.FAILED, "example.org. MX 10 mx.example.org."),
+            ("example.org", {"TXT": ["v=spf1 ip4:192.0.2.7 -all"]}, State.FAILED, "example.org. MX 10 mx.example.org."),
             ("mx.example.org", {"TXT": ["x"]}, State.FAILED, "mx.example.org. A"),
             ("7.2.0.192.in-addr.arpa", {"PTR": ["host7.isp.example"]}, State.WARNING, "reverse DNS"),
             ("_dmarc.example.org", {"TXT": ["x"]}, State.WARNING, "_dmarc.example.org. TXT"),
             ("_dmarc.example.org", {"TXT": ["v=DMARC1; p=none"] * 2}, State.FAILED, "one such record only"),
+            ("_dmarc.example.org", {"TXT": ["v=DMARC1; p=maybe"]}, State.FAILED, "p=quarantine"),
         ):
             (found,) = self.changed(name, records)
             self.assertEqual((state, True), (found.state, said in found.cure), found)

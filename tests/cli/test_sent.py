@@ -42,6 +42,16 @@ class SentTests(SynchronousTestCase):
             self.assertIn(words, text)
             self.assertIn("1,234 octets, stored on 3 nodes", text)
 
+    def test_outside(self) -> None:
+        """
+        Of mail to the Internet it is not said that somebody is away, but where more is told.
+        """
+        outside = {**passage("waiting"), "address": "xavier@example.net"}
+        message = {"key": "00", "at": 0, "size": 1234, "copies": 3, "recipients": [outside]}
+        text = describe({"alice@example.org": [message]})
+        self.assertIn("xavier@example.net: leaves through a gateway (post queue list)", text)
+        self.assertNotIn("until they are there", text)
+
     def test_nothing(self) -> None:
         """
         That there is nothing is said too.

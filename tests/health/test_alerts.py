@@ -148,6 +148,8 @@ class AlertsTests(SynchronousTestCase):
         ended = self.only(facts(certificates=(Certificate("node", "", int(NOW - 1)),)))
         self.assertEqual((Level.ALARM, "node-ends"), (ended.level, ended.name))
         self.assertEqual([], alerts(facts(certificates=(Certificate("directory", "", int(NOW + 10 * DAY_S)),))))
+        directory = self.only(facts(certificates=(Certificate("directory", "", int(NOW + DAY_S)),)))
+        self.assertEqual(("directory-ends", Level.WARNING), (directory.name, directory.level))
         self.assertIn("mail.pem", self.only(facts(certificates=(Certificate("mail", "", int(NOW + DAY_S)),))).cure)
 
     def test_authority(self) -> None:

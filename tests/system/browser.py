@@ -30,7 +30,10 @@ class Browser:
     One window; use it in a C{with} statement.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, scripts: bool = True) -> None:
+        """
+        @param scripts: whether pages may run scripts, as people set it in their browser.
+        """
         program, driver = need("chromium"), need("chromedriver")
         self._profile = tempfile.mkdtemp(prefix="browser-")
         options = Options()
@@ -46,6 +49,8 @@ class Browser:
             f"--window-size={WIDE},{HEIGHT}",
         ):
             options.add_argument(argument)
+        if not scripts:
+            options.add_experimental_option("prefs", {"profile.managed_default_content_settings.javascript": 2})
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         try:
             self.driver = Chrome(options=options, service=Service(driver))

@@ -109,6 +109,33 @@ class PageTests(SynchronousTestCase):
             # Of the other name the browser may complain late: it asks for a picture too.
             self.assertEqual([], [each for each in browser.troubles() if ELSEWHERE not in each])
 
+    def test_without_scripts(self) -> None:
+        """
+        In a browser that runs no scripts one logs in and out, reads everything, opens what is folded, and the page
+        loads itself anew.
+        """
+        with Ring(4) as ring, Browser(scripts=False) as browser:
+            ring.send("alice", "bob", mail("plain and simple"))
+            browser.go("data:text/html,<p id=p>no</p><script>document.getElementById('p').textContent = 'yes'</script>")
+            self.assertEqual("no", browser.text().strip(), "scripts are not run")
+            browser.go(f"http://{ring.home_of('alice')['web']}/")
+            browser.log_in("alice", "wrong")
+            browser.wait("a no", lambda: "Name or password is wrong." in browser.text())
+            browser.log_in("alice", SECRETS["alice"])
+            browser.wait("the page", lambda: browser.find("#state") == ["Connected · 4 nodes"])
+            # Nobody loads it anew but the page itself.
+            browser.wait("how safe it is", lambda: browser.find("[data-verdict=good]"))
+            browser.wait("the subject", lambda: "plain and simple" in browser.find("#sent")[0])
+            text = browser.text()
+            for words in ("Any two computers could vanish", "All is well.", "Certificates", "loads itself anew every"):
+                self.assertIn(words, text)
+            browser.driver.find_element("css selector", "#ring-nodes summary").click()
+            self.assertIn("in the ring", browser.driver.find_element("css selector", "#ring-nodes").text)
+            self.shoot(browser, "plain")
+            browser.driver.find_element("css selector", ".bar-top button").click()
+            browser.wait("the form", lambda: browser.find("#login"))
+            self.assertEqual([], [each for each in browser.troubles() if "403" not in each])
+
     def test_terminal(self) -> None:
         """
         In a terminal and for Prometheus it is said as well: that all is well, where the page is, and what a healthy

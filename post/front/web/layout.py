@@ -140,13 +140,21 @@ def page(facts: Facts, mailbox: Mailbox, token: str) -> Tag:
             sections.warnings(found),
             el(
                 "div",
-                own.mail(facts, mailbox),
-                sections.ring(facts),
-                own.sent(facts, mailbox),
-                own.leaving(facts, mailbox),
-                sections.connection(facts),
-                sections.machine(facts),
-                sections.certificates(facts, mailbox.address),
+                el(
+                    "div",
+                    own.mail(facts, mailbox),
+                    own.sent(facts, mailbox),
+                    own.leaving(facts, mailbox),
+                    class_="column",
+                ),
+                el(
+                    "div",
+                    sections.ring(facts),
+                    sections.connection(facts),
+                    sections.machine(facts),
+                    sections.certificates(facts, mailbox.address),
+                    class_="column",
+                ),
                 class_="grid",
             ),
             id="content",
@@ -154,7 +162,7 @@ def page(facts: Facts, mailbox: Mailbox, token: str) -> Tag:
         el(
             "footer",
             el("p", f"POST {__version__} · node ", el("code", status.node_id[:8]), f" · {facts.domain}"),
-            el("p", "What is shown is kept current.", id="age"),
+            el("p", f"This page loads itself anew every {RELOAD_S} seconds.", id="age"),
         ),
         live=True,
     )

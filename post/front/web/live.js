@@ -28,5 +28,6 @@ async function refresh() {
   }
 }
 
+document.getElementById("age").textContent = "What is shown is kept current.";
 setInterval(refresh, EVERY_MS);
 document.addEventListener("visibilitychange", refresh);

@@ -146,10 +146,11 @@ def _message(message: Sent, facts: Facts) -> Sequence[Child]:
     when = f"{kept}{size(journey.size)}, {ago(facts.now - journey.at)}"
     head = el("p", el("strong", subject), " ", el("span", when, class_="quiet"))
     if message.gone:
-        head(el("span", "; you have deleted the copy in Sent", class_="quiet"))
-    shown = journey.recipients[:RECIPIENTS_LIMIT]
-    items = [el("li", *_way(each, facts), data_stage=each.standing) for each in shown]
-    if rest := journey.recipients[RECIPIENTS_LIMIT:]:
+        head(el("span", "; its copy in Sent has been deleted", class_="quiet"))
+    # Who has it is what people look for least.
+    recipients = sorted(journey.recipients, key=lambda each: STANDINGS.get(each.standing, ("", ""))[1] == "good")
+    items = [el("li", *_way(each, facts), data_stage=each.standing) for each in recipients[:RECIPIENTS_LIMIT]]
+    if rest := recipients[RECIPIENTS_LIMIT:]:
         standings = Counter(each.standing for each in rest)
         said = listed(f"{number} {STANDINGS.get(name, (name, ''))[0]}" for name, number in standings.items())
         items.append(el("li", f"{count(len(rest), 'more recipient')}: {said}", class_="quiet"))

@@ -14,7 +14,7 @@ from post.health.facts import Peer, Presence
 from post.ids import RING
 
 RADIUS = 108.0
-"""Of the circle, in a picture that is 400 wide and 290 high with its middle at (0, 0)."""
+"""Of the circle, in a picture that is 430 wide and 290 high with its middle at (0, 0)."""
 NAMED = 24
 """Nodes up to which each has a name beside it; of more only our own and the gateways."""
 APART = 17.0
@@ -46,7 +46,7 @@ def ring_picture(peers: Sequence[Peer]) -> Tag:
         [_link(angles[peer.node_id], angles[ours.node_id]) for peer in peers if peer.linked and ours is not None],
         [_node(peer, angles[peer.node_id]) for peer in sorted(peers, key=lambda peer: peer.ours)],
         list(_names(peers, angles)),
-        viewBox="-200 -145 400 290",
+        viewBox="-215 -145 430 290",
         role="img",
         aria_labelledby="ring-title ring-desc",
         class_="ring",

@@ -114,7 +114,7 @@ class SentTests(PageCase):
         self.assertIn("<strong>(no subject)</strong>", self.said(subject=""))
         gone = self.said(subject=None, gone=True)
         self.assertIn("<strong>To bob@example.org and 2 others</strong>", gone)
-        self.assertIn("you have deleted the copy in Sent", gone)
+        self.assertIn("its copy in Sent has been deleted", gone)
 
     def test_outside(self) -> None:
         """
