@@ -10,12 +10,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from post.complaints import Complaints
-from post.crypto.certificates import verify_identity
+from post.crypto.certificates import read_identity, verify_identity
 from post.crypto.trust import check_revoked
 from post.errors import NotFound, PeerError, Unconfirmed
 from post.hashes import Purpose, handle_of
 from post.ids import AccountId, Handle
-from post.messaging.identity import Identity, parse
+from post.messaging.identity import Identity, Lapsed, parse
 from post.past.blocks import CERTIFICATE, certificate_handle, read_signed_block
 from post.past.node import Past
 from post.tasks import Tasks
@@ -60,6 +60,7 @@ class Identities:
 
         @raise NotFound: if it has published none.
         @raise Unconfirmed: if too few holders answer to know whether it has.
+        @raise Lapsed: if its certificate has run out.
         @raise PeerError: if what is published is no identity.
         """
         known = self._known.get(account)
@@ -132,8 +133,11 @@ class Identities:
         if newest.data is None:
             raise NotFound(f"account {account} has published no identity")
         block = read_signed_block(newest.data)
+        now = int(self._clock.seconds())
         # Judged at the time of reading: a certificate that ran out no longer receives mail.
-        certificate = verify_identity(block.chain, self._root, int(self._clock.seconds()))
+        if block.chain and read_identity(block.chain[0]).not_after < now:
+            raise Lapsed(f"the certificate of account {account} has run out")
+        certificate = verify_identity(block.chain, self._root, now)
         if certificate.account != account:
             raise PeerError("an identity block of another account")
         return Identity(certificate, parse(block.payload), block.number)

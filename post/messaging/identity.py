@@ -32,6 +32,12 @@ LISTS_LIMIT = 16
 REFERENCE_LIMIT = 512
 
 
+class Lapsed(PeerError):
+    """
+    Somebody has been away for so long that their certificate, or all of their sealing keys, have run out.
+    """
+
+
 @dataclass(frozen=True)
 class PublishedKey:
     """
@@ -92,11 +98,11 @@ class Identity:
         """
         The key to seal to: the one that lives longest.
 
-        @raise PeerError: if every key has expired.
+        @raise Lapsed: if every key has expired.
         """
         living = [key for key in self.card.keys if key.expires > now]
         if not living:
-            raise PeerError(f"{self.certificate.address} has no sealing key that is still good")
+            raise Lapsed(f"{self.certificate.address} has no sealing key that is still good")
         return max(living, key=lambda key: key.expires)
 
 

@@ -19,6 +19,7 @@ from post.mail.interfaces import (
     SenderRefused,
     SenderRevoked,
 )
+from post.messaging.identity import Lapsed
 
 LATER = "Nothing is lost; try again in a moment."
 
@@ -43,6 +44,7 @@ _REPLIES: tuple[tuple[type[PostError], Reply], ...] = (
     (MessageTooLarge, (552, "5.3.4", "The message is too large.")),
     (TooFewReplicas, (451, "4.3.1", f"Too few other machines answer to keep the message safely. {LATER}")),
     (NotFound, (451, "4.3.0", f"The recipient has never been on-line. {LATER}")),
+    (Lapsed, (450, "4.2.1", "A recipient has been away for so long that nothing can be kept for them.")),
     (Unreachable, (451, "4.3.0", f"The ring does not answer. {LATER}")),
     (Unconfirmed, (451, "4.3.0", f"The ring does not answer. {LATER}")),
     (Overloaded, (451, "4.3.2", f"Too much at once. {LATER}")),

@@ -5,10 +5,12 @@ Tests for L{post.mail.submission} and L{post.mail.arrival}: one person's mail in
 from __future__ import annotations
 
 from base64 import encodebytes
+from dataclasses import replace
 
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from post.crypto.certificates import issue_identity, make_request
 from post.errors import NotFound, PeerError, TooFewReplicas
 from post.hashes import Purpose, tagged
 from post.mail.arrival import forged_claims, is_from
@@ -22,10 +24,15 @@ from post.mail.interfaces import (
 )
 from post.mail.letter import Letter
 from post.mail.sameness import AGAIN_S
+from post.messaging.account import HeldKey
+from post.messaging.identities import FRESH_S
+from post.messaging.identity import Lapsed
 from post.messaging.notification import Delivered, Receipt, acknowledge, disclose, letter_in
 from post.past.blocks import CONTENT
+from post.smtp.replies import UNEXPECTED, reply_to
 from post.wire import unpack
 from tests.messaging.doubles import backup
+from tests.messaging.test_dispatch import BOB_NODE
 
 from .doubles import SIZE_LIMIT, Person, Place
 
@@ -261,6 +268,27 @@ class SubmissionTests(SynchronousTestCase):
         self.place.authority.account("dave")
         self.assertRaises(NotFound, self.alice.send, MAIL, "bob", "dave")
         self.assertEqual(1, len(self.bob.texts()))
+
+    def test_lapsed(self) -> None:
+        """
+        Mail to somebody who has been away until what others could seal to, or their certificate, has run out is refused
+        for the moment, which says so.
+        """
+        bob, now = self.bob.credentials, int(self.place.clock.seconds())
+        self.bob.account.renew(replace(bob, sealing=(HeldKey(bob.sealing[0].key, now + 60),)))
+        self.place.run(self.bob.account.publish(BOB_NODE, 86400))
+        self.place.clock.advance(61)
+        self.assertRaises(Lapsed, self.alice.send, MAIL, "bob")
+        authority = self.place.authority
+        request, end = make_request(bob.key), int(self.place.clock.seconds()) + 60
+        leaf = issue_identity(
+            authority.issuing, authority.key, request, bob.address, bob.account, 2, now - 60, end, authority.entropy
+        )
+        self.bob.account.renew(replace(bob, chain=(leaf, authority.issuing)))
+        self.place.run(self.bob.account.publish(BOB_NODE, 86400))
+        self.place.clock.advance(FRESH_S + 1)
+        self.assertRaises(Lapsed, self.alice.send, MAIL, "bob")
+        self.assertEqual(450, (reply_to(Lapsed("x")) or UNEXPECTED)[0])
 
     def test_limits(self) -> None:
         """
