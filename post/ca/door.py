@@ -7,21 +7,17 @@ longer than a question is cut off before it is read.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 from cryptography.x509 import load_der_x509_certificate
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.protocol import connectionDone
 from twisted.internet.ssl import CertificateOptions, TLSVersion
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
-from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request, Site
+from twisted.web.server import NOT_DONE_YET, Request
 
 from post.ca.enrolment import Enrolment, WrongCode
 from post.ca.questions import GREETING, PREFIX, QUESTION_LIMIT, VERSION, No
@@ -29,6 +25,7 @@ from post.config import split_service
 from post.crypto.keys import SigningKey
 from post.errors import ConfigError, PeerError, Refused
 from post.front.auth import Throttle
+from post.front.http import LimitedSite, Limits
 from post.tasks import Tasks, sleep
 from post.wire import RefusalCode, pack
 
@@ -42,75 +39,12 @@ CONNECTION_S = 120.0
 """A connection ends after so long, whatever happens on it."""
 
 
-class _Request(Request):
+def door_site(enrolment: Enrolment, clock: IReactorTime, tasks: Tasks) -> LimitedSite:
     """
-    A request that is no longer than a question.
+    What is served; what matters of it L{Enrolment} logs.
     """
-
-    def gotLength(self, length: int | None) -> None:
-        if length is None or length > QUESTION_LIMIT:
-            super().gotLength(0)
-            self.channel.forceAbortClient()
-        else:
-            super().gotLength(length)
-
-
-class _Channel(HTTPChannel):
-    """
-    A connection; too many are closed at once.
-    """
-
-    source = ""
-
-    def __init__(self, site: DoorSite) -> None:
-        super().__init__()
-        self.site = self.factory = site
-        self.requestFactory = _Request
-        self.timeOut = IDLE_S
-        self.callLater = site.clock.callLater  # type: ignore[assignment,method-assign]  # As Twisted's own factory does.
-
-    def connectionMade(self) -> None:
-        assert self.transport is not None
-        site = self.site
-        self.source = getattr(self.transport.getPeer(), "host", "?")
-        site.connections[self.source] += 1
-        super().connectionMade()
-        self._ending = site.clock.callLater(CONNECTION_S, self.forceAbortClient)
-        if site.connections.total() > CONNECTIONS_LIMIT or site.connections[self.source] > PER_SOURCE_LIMIT:
-            self.forceAbortClient()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        site = self.site
-        site.connections[self.source] -= 1
-        if not site.connections[self.source]:
-            del site.connections[self.source]
-        if self._ending.active():
-            self._ending.cancel()
-        super().connectionLost(reason)
-
-
-class DoorSite(Site):
-    """
-    What is served, without a log of who asked.
-
-    @ivar connections: how many there are, by source.
-    """
-
-    noisy = False
-    displayTracebacks = False
-
-    def __init__(self, enrolment: Enrolment, clock: IReactorTime, tasks: Tasks) -> None:
-        super().__init__(_Answers(enrolment, clock, tasks), requestFactory=_Request, timeout=IDLE_S, reactor=clock)
-        self.clock = clock
-        self.connections: Counter[str] = Counter()
-
-    def buildProtocol(self, addr: Any) -> Any:  # Twisted's wrapper chooses between HTTP/1.1 and 2; we speak one.
-        return _Channel(self)
-
-    def log(self, request: Any) -> None:
-        """
-        Nothing: what matters is logged by L{Enrolment}.
-        """
+    limits = Limits(IDLE_S, CONNECTION_S, CONNECTIONS_LIMIT, PER_SOURCE_LIMIT, QUESTION_LIMIT)
+    return LimitedSite(_Answers(enrolment, clock, tasks), limits, clock)
 
 
 class _Answers(Resource):
@@ -214,7 +148,7 @@ class Door:
         self._reactor = reactor
         self._service = service
         self._tasks = Tasks()
-        self._site = DoorSite(enrolment, reactor, self._tasks)
+        self._site = door_site(enrolment, reactor, self._tasks)
         self._options = tls(enrolment.key, enrolment.chain)
         self._port: Any = None
 

@@ -160,6 +160,9 @@ def describe(plan: Plan, directory: Path) -> str:
             f"What the nodes do is in {where}/node*/node.log; one of them, as it is:",
             f"  {command()} status --config {shlex.quote(where)}/node1",
             "",
+            "Nobody here has a recovery code, since no node asks an authority: those that",
+            f"{command()} init and join make print one.",
+            "",
             "Ctrl-C stops everything; starting again finds all mail.",
         ]
     )

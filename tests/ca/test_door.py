@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from post.ca.door import CONNECTION_S, CONNECTIONS_LIMIT, PER_SOURCE_LIMIT, DoorSite
+from post.ca.door import CONNECTION_S, CONNECTIONS_LIMIT, PER_SOURCE_LIMIT, door_site
 from post.ca.questions import (
     ENTRUST,
     JOIN,
@@ -50,7 +50,7 @@ class Wire(StringTransport):
 
 class DoorTests(SynchronousTestCase):
     """
-    Tests of L{DoorSite}.
+    Tests of L{door_site}.
     """
 
     def setUp(self) -> None:
@@ -59,7 +59,7 @@ class DoorTests(SynchronousTestCase):
         self.clock.advance(NOW)
         self.tasks = Tasks()
         self.addCleanup(self.tasks.stop)
-        self.site = DoorSite(self.office.enrolment, self.clock, self.tasks)
+        self.site = door_site(self.office.enrolment, self.clock, self.tasks)
 
     def connect(self, source: str = "10.0.0.9") -> tuple[Wire, object]:
         """

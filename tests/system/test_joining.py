@@ -14,7 +14,10 @@ from post.ca.code import JoinCode
 from post.ca.questions import JOIN, VERSION, Join, prove
 from post.ca.tokens import Tokens
 from post.ca.visit import Visit
+from post.cli.doctor import examine
+from post.cli.findings import State
 from post.cli.settling import make_keys
+from post.config import load
 from post.crypto.certificates import make_request
 from post.crypto.entropy import system_entropy
 from post.hashes import Purpose
@@ -152,6 +155,24 @@ class JoiningTests(SynchronousTestCase):
         bob.start()
         self.assertEqual(78, bob.ended())
         self.assertIn("has a certificate that has ended, and it cannot be renewed", bob.log)
+
+    def test_clock(self) -> None:
+        """
+        On a machine whose clock is days off, slow or fast, it is the clock that is found, by the authority's.
+        """
+        self.alice.init(1)
+        self.alice.start()
+        self.alice.wait("serving")
+        bob = self.machine("bob")
+        self.assertEqual(0, bob.join(self.alice.token("bob"))[0])
+        for days, state, said in (
+            (0, State.OK, "agrees with the authority's"),
+            (-2, State.FAILED, "behind the authority's"),
+            (3, State.FAILED, "ahead of the authority's"),
+        ):
+            found = examine(load(bob.config), time.time() + days * 86400)
+            (clock,) = [each for each in found if each.area == "clock"]
+            self.assertEqual((state, True), (clock.state, said in clock.what), clock)
 
     def test_again(self) -> None:
         """

@@ -12,7 +12,7 @@ from twisted.web.template import Tag
 from post.front.web.sections import card, definitions, pill, table
 from post.front.web.words import Child, ago, count, el, listed, short, size, span
 from post.health.durability import Durability, Kind, Loss
-from post.health.facts import Facts, Mailbox
+from post.health.facts import Facts, Mailbox, Presence
 from post.health.journeys import RECIPIENTS_LIMIT, Sent
 from post.health.leaving import Leaving
 from post.mail.journeys import ShownPassage
@@ -102,8 +102,9 @@ def _copies(kind: Kind) -> str:
 
 def _losses(found: Durability, facts: Facts) -> Tag:
     names = {peer.node_id: short(peer.owner) if peer.owner else peer.node_id[:8] for peer in facts.peers}
-    # Of a ring of two no three can vanish.
-    some = [loss for loss in found.losses if loss.nodes <= max(1, len(facts.peers))]
+    # Of two that are there no three can vanish.
+    there = sum(peer.presence in (Presence.HERE, Presence.UNSEEN) for peer in facts.peers)
+    some = [loss for loss in found.losses if loss.nodes <= max(1, there)]
     rows = [(f"any {count(loss.nodes, 'computer')}", _lost(loss, names)) for loss in some]
     return el("div", el("h3", "What would be lost if these vanished now"), definitions(*rows), class_="losses")
 

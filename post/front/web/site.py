@@ -1,20 +1,17 @@
 """
-The site: connections and requests within limits, guarded, and not logged.
+The site: guarded, and within limits (L{post.front.http}).
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.protocol import connectionDone
-from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource, Resource
-from twisted.web.server import Request, Site
+from twisted.web.server import Request
 
+from post.front.http import LimitedRequest, LimitedSite, Limits
 from post.front.web.guard import HEADERS, Forbidden, Guard
 
 IDLE_S = 60
@@ -29,59 +26,15 @@ BODY_LIMIT = 8 * 1024
 """Octets of a form: a name, a password, a token."""
 
 
-class _Request(Request):
+class _Request(LimitedRequest):
     """
-    A request that is no longer than a form.
+    A request whose answer forbids what a hostile page could do with it.
     """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:  # Any: as Twisted has it.
         super().__init__(*arguments, **named)
         for name, value in HEADERS.items():
             self.setHeader(name, value)
-
-    def gotLength(self, length: int | None) -> None:
-        if length is None or length > BODY_LIMIT:
-            super().gotLength(0)
-            self.channel.forceAbortClient()
-        else:
-            super().gotLength(length)
-
-
-class _Channel(HTTPChannel):
-    """
-    A connection; too many are closed at once.
-    """
-
-    source = ""
-
-    def __init__(self, site: PageSite) -> None:
-        super().__init__()
-        self.site = self.factory = site
-        self.requestFactory = _Request
-        self.timeOut = IDLE_S
-        self.callLater = site.clock.callLater  # type: ignore[assignment,method-assign]  # As Twisted's own factory does.
-
-    def connectionMade(self) -> None:
-        assert self.transport is not None
-        site = self.site
-        self.source = getattr(self.transport.getPeer(), "host", "?")
-        site.connections[self.source] += 1
-        site.channels.add(self)
-        super().connectionMade()
-        self._ending = site.clock.callLater(CONNECTION_S, self.forceAbortClient)
-        theirs = site.connections[self.source] if site.limits_sources else 0
-        if site.connections.total() > CONNECTIONS_LIMIT or theirs > PER_SOURCE_LIMIT:
-            self.forceAbortClient()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        site = self.site
-        site.channels.discard(self)
-        site.connections[self.source] -= 1
-        if not site.connections[self.source]:
-            del site.connections[self.source]
-        if self._ending.active():
-            self._ending.cancel()
-        super().connectionLost(reason)
 
 
 class Plain(Resource):
@@ -125,27 +78,16 @@ class Leaf(Branch):
         return Plain(405, "That cannot be done here.").render(request) if answered is None else answered(request)
 
 
-class PageSite(Site):
+class PageSite(LimitedSite):
     """
-    What is served, without a log of who asked for what.
-
-    @ivar connections: how many there are, by source.
+    What is served to those whom the guard lets ask.
     """
-
-    noisy = False
-    displayTracebacks = False
 
     def __init__(self, root: Branch, guard: Guard, clock: IReactorTime, limits_sources: bool = False) -> None:
-        super().__init__(root, requestFactory=_Request, timeout=IDLE_S, reactor=clock)
-        self.clock = clock
-        self.limits_sources = limits_sources
-        self.connections: Counter[str] = Counter()
-        self.channels: set[_Channel] = set()
+        limits = Limits(IDLE_S, CONNECTION_S, CONNECTIONS_LIMIT, PER_SOURCE_LIMIT, BODY_LIMIT)
+        super().__init__(root, limits, clock, limits_sources, _Request)
         self._root = root
         self._guard = guard
-
-    def buildProtocol(self, addr: Any) -> Any:  # Twisted's wrapper chooses between HTTP/1.1 and 2; we speak one.
-        return _Channel(self)
 
     def getResourceFor(self, request: Request) -> IResource:
         headers = request.requestHeaders
@@ -180,15 +122,3 @@ class PageSite(Site):
                 branch.putChild(each, Branch())
             branch = branch.children[each]
         branch.putChild(name, resource)
-
-    def stop_all(self) -> None:
-        """
-        Hang up on everybody.
-        """
-        for channel in list(self.channels):
-            channel.forceAbortClient()
-
-    def log(self, request: Any) -> None:
-        """
-        Nothing.
-        """
