@@ -331,13 +331,14 @@ class Node:
             self._tasks,
         )
         self.scribe = Scribe(self.rpc, self.pastry, clock, random, self.complaints, root)
+        self.followed = Followed(self.scribe, self.complaints)
         self.announcer = Announcer(self.scribe, self.pastry, clock, random)
         self.delegates = Delegates(
             self.past,
             self.dispatch,
             self.identities,
             self.reception,
-            Followed(self.scribe, self.complaints),
+            self.followed,
             clock,
             random,
             self.complaints,

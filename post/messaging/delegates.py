@@ -213,7 +213,7 @@ class Delegates:
                 self._probing.pop(errand.recipient, None)
                 self._lives_at(errand.recipient, None)
                 self._said_at.pop(errand.recipient, None)
-                self._followed.forget(errand.recipient)
+                self._followed.forget(errand.recipient, self.present)
         if self._left_out and len(self._errands) < ERRANDS_LIMIT // 2:
             self.resume()
 
@@ -237,9 +237,9 @@ class Delegates:
         for account in list(self._by_node.get(contact.id, ())):
             self._offer_all(account)
 
-    def present(self, account: AccountId, contact: Contact) -> None:
+    def present(self, account: AccountId, contact: Contact, data: bytes = b"") -> None:
         """
-        C{account} says that it is at C{contact}: the same.
+        C{account} says that it is at C{contact}: the same.  What else it says is nothing to us.
         """
         if not self._stopped and account in self._by_recipient:
             self._said_at[account] = contact

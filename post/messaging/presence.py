@@ -42,7 +42,8 @@ FOLLOWED_LIMIT = 5000
 
 class Presence(Document, frozen=True):
     """
-    An account is at C{contact} now.  C{data} is for its correspondents and sealed to them (nothing uses it yet).
+    An account is at C{contact} now.  C{data} is what an application adds (POST, section 3.3), such as how to reach it.
+    Whoever forwards a publication can read it: what is for some only, the application seals to them.
     """
 
     version: int
@@ -88,6 +89,7 @@ class Announcer:
         self._tasks = Tasks()
         self._accounts: dict[AccountId, Account] = {}
         self._numbers: dict[AccountId, int] = {}
+        self._data: dict[AccountId, bytes] = {}
         self._announced_at = float("-inf")
         self._waiting = False
         pastry.watch_return(self.announce)
@@ -118,6 +120,18 @@ class Announcer:
         """
         self._accounts.pop(account.id, None)
 
+    def say(self, account: AccountId, data: bytes) -> None:
+        """
+        Add C{data} to what is said of C{account}, from now on and, if it is open here, at once.
+
+        @raise ValueError: if it is longer than L{DATA_LIMIT}.
+        """
+        if len(data) > DATA_LIMIT:
+            raise ValueError(f"{len(data)} octets beside the presence")
+        self._data[account] = data
+        if account in self._accounts:
+            self._announce(self._accounts[account])
+
     def announce(self) -> None:
         """
         Say it of everybody, now.
@@ -130,7 +144,8 @@ class Announcer:
         # A clock that was set back must not make us repeat a number, which would be nothing new.
         number = max(int(self._clock.seconds() * 1000), self._numbers.get(account.id, 0) + 1)
         self._numbers[account.id] = number
-        said = Publication(1, account.id, number, pack(Presence(1, self._pastry.local)))
+        presence = Presence(1, self._pastry.local, self._data.get(account.id, b""))
+        said = Publication(1, account.id, number, pack(presence))
         try:
             self._scribe.publish(sign(said, account.key, account.chain))
         except PostError as error:
@@ -156,7 +171,8 @@ class Announcer:
         self.announce()
 
 
-Heard = Callable[[AccountId, Contact], None]
+Heard = Callable[[AccountId, Contact, bytes], None]
+"""Takes whose presence it is, where they are, and what their application adds."""
 
 
 class Followed:
@@ -167,7 +183,7 @@ class Followed:
     def __init__(self, scribe: Scribe, complaints: Complaints) -> None:
         self._scribe = scribe
         self._complaints = complaints
-        self._heard: dict[AccountId, Heard] = {}
+        self._heard: dict[AccountId, list[Heard]] = {}
 
     def __len__(self) -> int:
         return len(self._heard)
@@ -176,24 +192,31 @@ class Followed:
         """
         Call C{heard} each time C{account} says where it is, as far as that can be heard.
         """
-        if account in self._heard or len(self._heard) >= FOLLOWED_LIMIT:
+        if account in self._heard:
+            if heard not in self._heard[account]:
+                self._heard[account].append(heard)
+            return
+        if len(self._heard) >= FOLLOWED_LIMIT:
             return
         try:
             self._scribe.subscribe(group_of(account), self._listen)
         except Overloaded:
             return  # Whoever wants to know asks now and then anyway.
-        self._heard[account] = heard
+        self._heard[account] = [heard]
 
-    def forget(self, account: AccountId) -> None:
+    def forget(self, account: AccountId, heard: Heard) -> None:
         """
         No longer.
         """
-        if self._heard.pop(account, None) is not None:
-            self._scribe.unsubscribe(group_of(account))
+        listening = self._heard.get(account, [])
+        if heard in listening:
+            listening.remove(heard)
+            if not listening:
+                del self._heard[account]
+                self._scribe.unsubscribe(group_of(account))
 
     def _listen(self, publication: Publication) -> None:
-        heard = self._heard.get(publication.account)
-        if heard is None:
+        if publication.account not in self._heard:
             return
         try:
             presence = unpack(Presence, publication.payload)
@@ -202,4 +225,5 @@ class Followed:
         except PeerError as error:
             self._complaints.note(publication.account, "unusable presence", error)
             return
-        heard(publication.account, presence.contact)
+        for heard in list(self._heard[publication.account]):
+            heard(publication.account, presence.contact, presence.data)

@@ -26,7 +26,7 @@ from post.messaging.identities import Identities
 from post.messaging.messages import Arrived, Filed, Push
 from post.messaging.notification import ENVELOPE_LIMIT, acknowledge, envelope_hash, letter_in
 from post.messaging.pending import DELIVERED, PENDING, PendingKind, envelope_in
-from post.messaging.presence import Followed
+from post.messaging.presence import Followed, Heard
 from post.messaging.reception import Arrival, Reception
 from post.past.node import Past
 from post.pastry.node import Pastry
@@ -91,13 +91,14 @@ class FakeFollowed:
     """
 
     def __init__(self) -> None:
-        self.heard: dict[AccountId, Callable[[AccountId, Contact], None]] = {}
+        self.heard: dict[AccountId, Heard] = {}
 
-    def follow(self, account: AccountId, heard: Callable[[AccountId, Contact], None]) -> None:
+    def follow(self, account: AccountId, heard: Heard) -> None:
         self.heard[account] = heard
 
-    def forget(self, account: AccountId) -> None:
-        self.heard.pop(account, None)
+    def forget(self, account: AccountId, heard: Heard) -> None:
+        if self.heard.get(account) == heard:
+            del self.heard[account]
 
 
 class FakeInbox:
@@ -654,7 +655,7 @@ class NotificationTests(SynchronousTestCase):
         self.assertEqual([self.bob.id], list(self.followed.heard))
         desk = Contact(NodeId(Id(78)), ("127.0.0.1:10",), 2)
         self.rpc.answer = self.bob_answers
-        self.followed.heard[self.bob.id](self.bob.id, desk)
+        self.followed.heard[self.bob.id](self.bob.id, desk, b"")
         self.rpc.peers.clear()
         self.clock.pump([0.1] * 10)
         self.assertEqual((20, {desk}), (len(self.inbox.arrived), set(self.rpc.peers)))

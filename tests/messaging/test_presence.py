@@ -26,7 +26,7 @@ from post.pastry.node import Pastry
 from post.scribe.node import Listener, Scribe
 from post.scribe.publication import Publication, check, group_of
 from post.sim.authority import Authority
-from post.wire import pack
+from post.wire import pack, unpack
 
 NOW = 1_800_000_000
 HERE = Contact(NodeId(Id(5)), ("desk:1",), 7)
@@ -77,13 +77,19 @@ class FollowedTests(SynchronousTestCase):
         self.complaints = Complaints(Clock())
         self.followed = Followed(cast(Scribe, self.scribe), self.complaints)
         self.account = AccountId(Id(1))
-        self.heard: list[tuple[AccountId, Contact]] = []
+        self.heard: list[tuple[AccountId, Contact, bytes]] = []
 
     def follow(self, account: AccountId) -> None:
         """
         Note when C{account} says something.
         """
-        self.followed.follow(account, lambda who, where: self.heard.append((who, where)))
+        self.followed.follow(account, self.hear)
+
+    def hear(self, account: AccountId, contact: Contact, data: bytes) -> None:
+        """
+        Note it.
+        """
+        self.heard.append((account, contact, data))
 
     def say(self, payload: bytes) -> None:
         """
@@ -98,9 +104,28 @@ class FollowedTests(SynchronousTestCase):
         self.follow(self.account)
         self.follow(self.account)
         self.say(pack(Presence(1, HERE)))
-        self.assertEqual([(self.account, HERE)], self.heard)
-        self.followed.forget(self.account)
-        self.followed.forget(self.account)
+        self.say(pack(Presence(1, HERE, b"chat:7")))
+        self.assertEqual([(self.account, HERE, b""), (self.account, HERE, b"chat:7")], self.heard)
+        self.followed.forget(self.account, self.hear)
+        self.followed.forget(self.account, self.hear)
+        self.assertEqual({}, self.scribe.listeners)
+
+    def test_several(self) -> None:
+        """
+        Several may follow one account; each is told, and the others still are when one has enough.
+        """
+        others: list[bytes] = []
+
+        def other(account: AccountId, contact: Contact, data: bytes) -> None:
+            others.append(data)
+
+        self.follow(self.account)
+        self.followed.follow(self.account, other)
+        self.say(pack(Presence(1, HERE, b"1")))
+        self.followed.forget(self.account, self.hear)
+        self.say(pack(Presence(1, HERE, b"2")))
+        self.assertEqual(([b"1", b"2"], 1), (others, len(self.heard)))
+        self.followed.forget(self.account, other)
         self.assertEqual({}, self.scribe.listeners)
 
     def test_limits(self) -> None:
@@ -111,7 +136,7 @@ class FollowedTests(SynchronousTestCase):
         for number in range(4):
             self.follow(AccountId(Id(number)))
         self.assertEqual(2, len(self.followed))
-        self.followed.forget(AccountId(Id(0)))
+        self.followed.forget(AccountId(Id(0)), self.hear)
         self.scribe.failure = Overloaded("groups")
         self.follow(AccountId(Id(3)))
         self.scribe.failure = None
@@ -170,6 +195,21 @@ class AnnouncerTests(SynchronousTestCase):
         self.assertEqual([pack(Presence(1, HERE))] * 3, [each.payload for each in said])
         self.assertEqual([NOW * 1000 + number for number in range(3)], [each.number for each in said])
         self.assertEqual({self.alice.id}, {each.account for each in said})
+
+    def test_said(self) -> None:
+        """
+        What an application adds is said at once and from then on, within its limit.
+        """
+        self.announcer.say(self.alice.id, b"chat:7")
+        self.assertEqual([], self.scribe.published)
+        self.announcer.open(self.alice)
+        self.announcer.say(self.alice.id, b"chat:8")
+        self.announcer.announce()
+        said = [unpack(Presence, each.payload).data for each in self.said()]
+        self.assertEqual([b"chat:7", b"chat:8", b"chat:8"], said)
+        self.assertRaises(ValueError, self.announcer.say, self.alice.id, b"x" * (presence.DATA_LIMIT + 1))
+        self.announcer.say(self.alice.id, b"x" * presence.DATA_LIMIT)
+        self.assertEqual(presence.DATA_LIMIT, len(unpack(Presence, self.said()[-1].payload).data))
 
     def test_now_and_then(self) -> None:
         """

@@ -25,7 +25,7 @@ def message(number: int) -> bytes:
     return f"{head}Message-ID: <{number}@example.org>\r\n\r\nSee you.\r\n".encode()
 
 
-def ignore(account: AccountId, contact: Contact) -> None:
+def ignore(account: AccountId, contact: Contact, data: bytes = b"") -> None:
     """
     Hear nothing.
     """
@@ -176,3 +176,20 @@ class PresenceTests(SynchronousTestCase):
         world.clock.advance(10 * AGAIN_S)
         self.assertIn(len(heard), range(10, 14))
         self.assertEqual(sorted(set(heard)), heard)
+
+    def test_said(self) -> None:
+        """
+        What an application of Bob's adds reaches whoever follows him, far away on the ring, and again when he has moved
+        on.
+        """
+        world = World(9, machines=40, pastry=SMALL)
+        world.start()
+        bob = world.machines["node2"]
+        account = bob.accounts[0].account
+        heard: list[bytes] = []
+        world.node("node30").followed.follow(account, lambda who, where, data: heard.append(data))
+        world.clock.advance(5)
+        world.node("node2").announcer.say(account, b"chat:7")
+        world.wait(lambda: b"chat:7" in heard, "what Bob says")
+        world.node("node2").announcer.say(account, b"chat:8")
+        world.wait(lambda: heard[-1] == b"chat:8", "what he says next")
