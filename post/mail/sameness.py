@@ -12,8 +12,10 @@ from post.hashes import Purpose, tagged
 from post.mail.headers import field
 
 AGAIN_S = 3600.0
-"""For so long a message without a Message-ID that comes again is a retry."""
+"""For so long a message that nothing tells from another like it is a retry when it comes again."""
 UNNAMED_LIMIT = 1000
+TELLING = (b"message-id", b"date", b"received")
+"""Fields that nobody writes the same in two messages: whoever repeats themselves has another moment in it."""
 
 
 class Sameness:
@@ -24,14 +26,15 @@ class Sameness:
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._unnamed: OrderedDict[bytes, float] = OrderedDict()
-        """Messages without a Message-ID, and when they were first seen."""
+        """Messages with none of L{TELLING}, and when they were first seen."""
 
     def identified(self, content: bytes, header: bytes) -> bytes:
         """
-        By which the same message, sent again, is recognised.  One without a Message-ID, such as a job's daily report,
-        is the same only within L{AGAIN_S}: its sender repeats itself on purpose.
+        By which the same message, sent again, is recognised.  One with none of L{TELLING}, such as a job's daily
+        report, is the same only within L{AGAIN_S}, and to this node until it ends: its sender repeats itself on
+        purpose.
         """
-        if field(header, b"message-id") is not None:
+        if any(field(header, name) is not None for name in TELLING):
             return content
         now = self._clock.seconds()
         while self._unnamed and next(iter(self._unnamed.values())) < now - AGAIN_S:
