@@ -108,5 +108,11 @@ class PastryConfig:
     """Between two looks at whether a seed that is not near us is in another ring.  Rings that arose apart are one after
     about so long; a seed that is off costs one attempt to link."""
 
+    measure_first: int = 100
+    """Nodes that may be asked in one go how far they are: about twice as many as a table of 10,000 nodes has."""
+
+    measure_s: float = 120.0
+    """After these one more in so long, while there is somebody new to be asked."""
+
     row_s: float = 1200.0
     """Between two questions for a row of somebody's table, by which holes are filled."""

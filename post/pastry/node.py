@@ -27,6 +27,7 @@ from post.pastry.join import Join
 from post.pastry.liveness import Liveness
 from post.pastry.lookup import Lookup
 from post.pastry.messages import GONE_LIMIT, PAYLOAD_LIMIT, Find, Probe, Probed, Reach, Route, Row, ShareRow, Taken
+from post.pastry.proximity import Proximity
 from post.pastry.ring import Ring
 from post.pastry.routing import next_hop
 from post.rpc import Rpc, expect
@@ -72,6 +73,8 @@ class Pastry:
         )
         self._join = Join(rpc, clock, random, self.ring, config, self.liveness, self._tasks)
         self._repair = self._join.repair
+        self._proximity = Proximity(rpc, clock, self.ring, config, self.liveness, self._tasks)
+        self.ring.round_trip_s = rpc.transport.round_trip_s
         self._lookup = Lookup(rpc, clock, random, self.ring, config, self.owner_of, self._route)
         rpc.watch(found=self._found, lost=self._lost, heard=self.liveness.heard)
         rpc.serve(Probe, self._probed)

@@ -38,9 +38,23 @@ class Ring:
     @ivar suspects: who may be dead; nothing is sent to them that others could do as well.
     @ivar absent: who was in the leaf set and died, the last one last.
     @ivar changed: told of everybody who enters or leaves the leaf set.
+    @ivar contested: told of everybody who has got a place in the table, or could have one that another has.
+    @ivar round_trip_s: how far a node is in the network, if that is known.
     """
 
-    __slots__ = ("absent", "changed", "config", "contacts", "leaves", "near", "owner", "suspects", "table")
+    __slots__ = (
+        "absent",
+        "changed",
+        "config",
+        "contacts",
+        "contested",
+        "leaves",
+        "near",
+        "owner",
+        "round_trip_s",
+        "suspects",
+        "table",
+    )
 
     def __init__(self, owner: NodeId, config: PastryConfig, changed: Callable[[Contact, bool], None]) -> None:
         self.owner = owner
@@ -52,6 +66,8 @@ class Ring:
         self.contacts: dict[NodeId, Contact] = {}
         self.suspects: set[NodeId] = set()
         self.absent: dict[NodeId, Absent] = {}
+        self.contested: Callable[[Contact], None] = lambda contact: None
+        self.round_trip_s: Callable[[NodeId], float | None] = lambda node: None
 
     def members(self) -> Iterator[Contact]:
         """
@@ -90,14 +106,18 @@ class Ring:
         self.changed(gone, False)
         return True
 
-    def place(self, contacts: Iterable[Contact], whole: bool) -> None:
+    def place(self, leaves: Iterable[Contact], whole: bool, table: Iterable[Contact]) -> None:
         """
-        These, the nearest on either side, are the leaf set; the entire ring, if C{whole}.  For who knows it all.
+        C{leaves}, the nearest on either side, are the leaf set, and the entire ring if C{whole}; C{table} are the
+        nearest in the network of those that may stand in the table.  For who knows it all.
         """
         if not whole:
             self.leaves.open()
-        for contact in contacts:
+        for contact in leaves:
             self.admit(contact, Side.BOTH)
+        for contact in table:
+            if self.table.add(contact.id):
+                self.contacts.setdefault(contact.id, contact)
 
     def meet(self, contact: Contact) -> None:
         """
@@ -120,11 +140,23 @@ class Ring:
         if contact.id == self.owner or contact.id in self.absent:
             return
         holder = self.table.toward(contact.id)
-        if holder == contact.id or not self.table.add(contact.id):
+        if holder == contact.id:
             return
-        self.contacts.setdefault(contact.id, contact)
-        if holder is not None:
-            self._release(holder)
+        if self.table.add(contact.id, self._is_nearer):
+            self.contacts.setdefault(contact.id, contact)
+            if holder is not None:
+                self._release(holder)
+        self.contested(contact)
+
+    def _is_nearer(self, node: NodeId, holder: NodeId) -> bool:
+        """
+        Whether C{node} is to have the place of C{holder}: by a tenth at least, since what is measured wavers.
+        """
+        node_s = self.round_trip_s(node)
+        if node_s is None:
+            return False
+        holder_s = self.round_trip_s(holder)
+        return holder_s is not None and node_s < 0.9 * holder_s
 
     def is_news(self, contact: Contact) -> bool:
         """

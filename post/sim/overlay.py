@@ -220,9 +220,8 @@ class Overlay:
             after, before = self._neighbors(place)
             ring = self.members[node].pastry.ring
             found = dict.fromkeys([*after, *before])
-            ring.place([self.members[each].pastry.local for each in found], count - 1 <= len(found))
-            for other in self._table(node):
-                ring.tabulate(self.members[other].pastry.local)
+            table = [self.members[each].pastry.local for each in self._table(node)]
+            ring.place([self.members[each].pastry.local for each in found], count - 1 <= len(found), table)
         for member in self.members.values():
             member.pastry.begin()
         return list(self._active)

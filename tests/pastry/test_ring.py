@@ -102,6 +102,30 @@ class RingTests(SynchronousTestCase):
         self.ring.tabulate(contact(10))
         self.assertNotIn(node(10), self.ring.table)
 
+    def test_nearer(self) -> None:
+        """
+        A place in the table goes to whoever is nearer in the network by a tenth at least, once both are measured; the
+        one before is let go, and every contest is told.
+        """
+        contested: list[Contact] = []
+        far: dict[NodeId, float] = {}
+        self.ring.contested, self.ring.round_trip_s = contested.append, far.get
+        first, second = contact(8 << 152), contact((8 << 152) + 1)
+        self.ring.tabulate(first)
+        self.ring.tabulate(second)
+        far[second.id] = 0.095
+        self.ring.tabulate(second)
+        far[first.id] = 0.1
+        self.ring.tabulate(second)
+        self.assertEqual([first.id], list(self.ring.table))
+        self.assertNotIn(second.id, self.ring.contacts)
+        far[second.id] = 0.08
+        self.ring.tabulate(second)
+        self.assertEqual([second.id], list(self.ring.table))
+        self.assertEqual({second.id}, set(self.ring.contacts))
+        self.ring.tabulate(second)
+        self.assertEqual([first, second, second, second, second], contested)
+
     def test_absent_limit(self) -> None:
         """
         Those that died last are remembered.
