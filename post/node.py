@@ -11,20 +11,18 @@ from dataclasses import dataclass, field
 from random import Random
 
 import msgspec
-from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from zope.interface import implementer
 
+from post.accounts import Accounts, AccountStatus, CheckPassword, Opened
 from post.commit import DiskError
 from post.complaints import Complaints
 from post.crypto.certificates import NodeCertificate, read_node
 from post.crypto.convergent import Convergence
 from post.crypto.documents import Directory, Policy
 from post.crypto.keys import SigningKey
-from post.crypto.names import canonical, split
 from post.crypto.trust import Trust
-from post.errors import NotFound, PostError, Refused, Unconfirmed
+from post.errors import PostError, Unconfirmed
 from post.ids import Contact, NodeId
 from post.interfaces import Entropy, IBlockStore, IJournal, ITransport, Stored
 from post.journal import MemoryJournal
@@ -32,12 +30,11 @@ from post.mail.arrival import MailArrival
 from post.mail.blocklists import BlockLists
 from post.mail.expansion import Expansion
 from post.mail.inbound import Inbound
-from post.mail.interfaces import IMailAccounts, IMailbox, ISubmission
 from post.mail.journeys import ShownJourney, shown
 from post.mail.letter import LetterBox
 from post.mail.mailbox import Mailbox
 from post.mail.notice import MailNotice
-from post.mail.outbox import Outbox, Shown
+from post.mail.outbox import Shown
 from post.mail.outside import Outside
 from post.mail.person import Person
 from post.mail.personal import Personal
@@ -72,7 +69,6 @@ from post.pastry.node import Pastry
 from post.rpc import Rpc
 from post.scribe.node import Scribe
 from post.tasks import Rest, Tasks
-from post.wire import RefusalCode
 
 RETRY_FIRST_S = 0.25
 """Before a mailbox that could not be opened, or an identity block that could not be published, because too little of
@@ -85,9 +81,6 @@ SENT_SHOWN_LIMIT = 5000
 """Messages shown of one account at most: about 2 MB of what L{post.control} can answer."""
 WRITER = b"device-0"
 """The writer of an account's log: one device as yet."""
-
-CheckPassword = Callable[[bytes, str], Deferred[bool]]
-"""Compares a password with its stored hash; slow on purpose, so production does it in a thread."""
 
 
 @dataclass(frozen=True)
@@ -110,25 +103,6 @@ class NodeConfig:
 
     name: str = "node"
     pastry: PastryConfig = field(default_factory=PastryConfig)
-
-
-class AccountStatus(msgspec.Struct, frozen=True):
-    """
-    An account as C{post status} shows it: whether its mailbox is open, and whether others can find it.
-    """
-
-    address: str
-    open: bool
-    published: bool
-    messages: int
-    folders: int
-    log_records: int
-    log_kept: int
-    trouble: str = ""
-    waiting: int = 0
-    """For how many recipients messages wait that were sent from here."""
-    recovery: str = ""
-    """Whether there is a recovery code: none, C{waiting} to be in force, or C{in force}."""
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -155,104 +129,6 @@ class Status(msgspec.Struct, frozen=True):
     """The serial of the policy in force."""
     policy_waiting: int = 0
     """That of a newer one, which cannot be in force before the node is started again; 0 if there is none."""
-
-
-@dataclass
-class _Opened:
-    """
-    An account on this node.
-    """
-
-    credentials: AccountCredentials
-    account: Account
-    mailbox: Mailbox
-    submission: Submission
-    person: Person
-    counted: ISubmission
-    tracking: Tracking
-    log: Log
-    journal: IJournal
-    custody: Custody
-    outbox: Outbox
-    letters: LetterBox
-    rest: Rest
-    """Until it is tried again to open the mailbox."""
-    publishing: Publishing | None = None
-    renewal: Renewal | None = None
-    ready: bool = False
-    published: bool = False
-    trouble: str = ""
-    tasks: Tasks = field(default_factory=Tasks)
-
-    def use(self, policy: Policy) -> None:
-        """
-        Go by a newer policy from now on.
-        """
-        self.submission.use(policy)
-        self.letters.use(policy.mail_s, policy.size_limit)
-        self.log.lease_s = policy.head_s
-        if self.publishing is not None:
-            self.publishing.lease_s = policy.head_s
-        if self.renewal is not None:
-            self.renewal.lease_s = min(policy.mail_s, policy.head_s)
-
-    def show(self) -> Deferred[None]:
-        """
-        Let the identity block say what the mailbox's log says now.
-        """
-        if self.publishing is None:
-            return fail(Unconfirmed(f"{self.account.address} is not published yet"))
-        return self.publishing.again()
-
-
-@implementer(IMailAccounts)
-class Accounts:
-    """
-    The accounts of a node, by address.
-    """
-
-    def __init__(self, check_password: CheckPassword) -> None:
-        self._check_password = check_password
-        self.opened: dict[str, _Opened] = {}
-
-    async def authenticate(self, login: str, password: bytes) -> str:
-        opened = self._find(login)
-        # A password is checked for a name that does not exist too, so that the time taken tells nothing.
-        stored = opened.credentials.password_hash if opened is not None else ""
-        if not await self._check_password(password, stored) or opened is None:
-            raise Refused(RefusalCode.FORBIDDEN, "wrong name or password")
-        return opened.credentials.address
-
-    def _find(self, login: str) -> _Opened | None:
-        try:
-            name = canonical(login) if "@" in login else login.casefold()
-        except ValueError:
-            return None
-        found = [
-            opened
-            for address, opened in self.opened.items()
-            if name in (canonical(address), split(canonical(address))[0])
-        ]
-        return found[0] if len(found) == 1 else None
-
-    def mailbox(self, address: str) -> IMailbox:
-        mailbox: IMailbox = self._ready(address).mailbox
-        return mailbox
-
-    def submission(self, address: str) -> ISubmission:
-        return self._ready(address).counted
-
-    def people(self) -> dict[str, Person]:
-        """
-        Those whose mailboxes are open, by address.
-        """
-        return {address: opened.person for address, opened in self.opened.items() if opened.ready}
-
-    def _ready(self, address: str) -> _Opened:
-        opened = self.opened.get(address)
-        if opened is None or not opened.ready:
-            raise NotFound(f"{address} is not open here")
-        return opened
 
 
 class Node:
@@ -474,7 +350,7 @@ class Node:
             blocking,
         )
         custody = Custody(self.past, self._clock, lambda: self.deposited())
-        opened = _Opened(
+        opened = Opened(
             credentials,
             account,
             mailbox,
@@ -511,7 +387,7 @@ class Node:
         """
         return 2 * self.pastry.size() > len(self.directory.members)
 
-    async def _succeed(self, opened: _Opened) -> None:
+    async def _succeed(self, opened: Opened) -> None:
         """
         Let the log go on that this account had on a machine which was lost.
 
@@ -532,7 +408,7 @@ class Node:
             self._sees_most,
         ).run()
 
-    async def _open(self, opened: _Opened, letters: LetterBox) -> None:
+    async def _open(self, opened: Opened, letters: LetterBox) -> None:
         retry_s = RETRY_FIRST_S
         while not opened.ready:
             pause_s = retry_s
@@ -581,7 +457,7 @@ class Node:
         opened.tasks.spawn(opened.person.blocking.run())
         await self._publish(opened)
 
-    async def _publish(self, opened: _Opened) -> None:
+    async def _publish(self, opened: Opened) -> None:
         """
         Let others find the account, until somebody else is in its place.
         """
@@ -723,25 +599,9 @@ class Node:
             self.policy.k,
             self.policy.minimum,
             len(self.pastry.members()) - 1,
-            tuple(_account_status(opened) for opened in self.accounts.opened.values()),
+            tuple(opened.status() for opened in self.accounts.opened.values()),
             dict(self.complaints.counts),
             self.certificate.not_after,
             self.policy.serial,
             self.policy_waiting.serial if self.policy_waiting is not None else 0,
         )
-
-
-def _account_status(opened: _Opened) -> AccountStatus:
-    state = opened.mailbox.state
-    return AccountStatus(
-        opened.account.address,
-        opened.ready,
-        opened.published,
-        len(state.by_key),
-        len(state.folders),
-        opened.log.count,
-        opened.log.kept,
-        opened.trouble,
-        state.journeys.outstanding,
-        opened.custody.state,
-    )

@@ -33,6 +33,7 @@ import msgspec
 
 from post.ca.membership import Membership
 from post.ca.publishing import PublicLog
+from post.ca.recoveries import Recoveries
 from post.crypto.certificates import (
     issue_door,
     issue_identity,
@@ -254,7 +255,7 @@ class Authority:
     def revoke(self, kind: str, name: str, now: int, reason: str = "", keeping: bytes | None = None) -> list[bytes]:
         """
         Revoke every key for which C{name} (of C{kind}, as L{newest}) has been certified; the directory names it no
-        longer, until another key is certified for it.
+        longer, until another key is certified for it, and a person's recovery code is taken back.
 
         @param keeping: a public key that stays, and with it the name in the directory: that of a new machine whose
             predecessor is lost.
@@ -286,6 +287,8 @@ class Authority:
                 members = [member for member in directory.members if (kind, name) != (NODE, member.node.hex())]
                 if (len(entries), len(members)) != (len(directory.entries), len(directory.members)):
                     self._rewrite(directory, entries, members, now)
+                if kind == IDENTITY:
+                    Recoveries(self.path).take_back(name, now)
         return fresh
 
     def revocations(self, now: int) -> Revocations:

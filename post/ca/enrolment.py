@@ -224,10 +224,12 @@ class Enrolment:
             raise WrongCode("this authority knows no such recovery code") from None
         if recover.door != self.door:
             raise Refused(RefusalCode.FORBIDDEN, "this was asked of another authority")
-        if found.claim != claimed.claim:
-            raise WrongCode("this recovery code has been renewed: use the one that was made last")
         if self.authority.members(now).account(found.address) != found.account:
             raise Refused(RefusalCode.FORBIDDEN, f"{found.address} has no account here any more")
+        if not found.claim:
+            raise WrongCode("this recovery code was taken back with the keys of its account: ask for a code to join")
+        if found.claim != claimed.claim:
+            raise WrongCode("this recovery code has been renewed: use the one that was made last")
         self._check_rate(claimed.claim, now)
         for request in (recover.node_request, recover.user_request):  # Before anything is replaced.
             if self.authority.taken(public_bytes(request_key(request)), now) is not None:

@@ -4,7 +4,8 @@ mode 0600.
 
 A file (MessagePack, version 1) has the public half of the code's claim key, and the share of its sealing key; neither
 tells the code, nor opens anything by itself.  Of the codes before it has the claim keys only, so that "renewed" can be
-told from "wrong": their shares are gone, and with them the sealed copies in the ring can be opened by nobody.
+told from "wrong": their shares are gone, and with them the sealed copies in the ring can be opened by nobody.  When the
+keys of an account are revoked, its code is taken back too: whoever stole the one may have stolen the other.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Recovery(Document, frozen=True):
     """
     Of one account.
 
+    @ivar claim: empty, if the code was taken back.
     @ivar at: when the code was made known (unix seconds).
     """
 
@@ -41,6 +43,12 @@ class Recovery(Document, frozen=True):
     share: Annotated[bytes, Meta(min_length=32, max_length=32)]
     at: int
     renewed: Annotated[tuple[_Key, ...], Meta(max_length=RENEWED_LIMIT)] = ()
+
+    def past(self) -> tuple[bytes, ...]:
+        """
+        The claim keys that are not good any more when there is another code.
+        """
+        return (*self.renewed, *([self.claim] if self.claim else []))[-RENEWED_LIMIT:]
 
 
 class Recoveries:
@@ -87,9 +95,20 @@ class Recoveries:
         if before is not None and before.claim == claim:
             renewed = before.renewed
         elif before is not None:
-            renewed = (*before.renewed, before.claim)[-RENEWED_LIMIT:]
+            renewed = before.past()
         write_secret(self._path(account), pack(Recovery(VERSION, account, address, claim, share, now, renewed)))
         self._accounts[claim] = account
+
+    def take_back(self, address: str, now: int) -> None:
+        """
+        Let no code of C{address} be good any more, until another one is made known; the share is gone.
+
+        @raise ConfigError: if a file is damaged.
+        """
+        for each in list(self.all()):
+            if each.address == address and each.claim:
+                void = Recovery(VERSION, each.account, address, b"", bytes(32), now, each.past())
+                write_secret(self._path(each.account), pack(void))
 
     def all(self) -> Iterator[Recovery]:
         """

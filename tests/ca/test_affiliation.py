@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from post.accounts import Accounts
 from post.ca.affiliation import LOOK_S, Affiliation, renew_ended
 from post.ca.authority import LATE_S, SHORT_S, Authority
 from post.ca.upkeep import HURRY_S
@@ -24,7 +25,6 @@ from post.crypto.trust import Taken
 from post.errors import ConfigError
 from post.home import Home
 from post.ids import Contact
-from post.node import Accounts
 from post.wire import unpack
 from tests.ca.heads import FakeHeads
 from tests.ca.members import Office

@@ -101,6 +101,21 @@ class RecoverTests(RecoveringCase):
         authority.revoke(IDENTITY, "bob@example.org", NOW)
         self.assertIn("no account here any more", self.refusal(PAPER, "other").text)
 
+    def test_taken_back(self) -> None:
+        """
+        Who was taken out, and comes back by a new code to join, does not come back with the old recovery code: whoever
+        was the reason may have that too.  Another one is made as usual.
+        """
+        self.office.authority.revoke(IDENTITY, "bob@example.org", NOW)
+        again = Newcomer("again")
+        again.join(self.office, self.office.code("bob@example.org", replace=True), NOW)
+        self.assertIn("was taken back", self.refusal(PAPER, "thief").text)
+        again.news(self.office)
+        self.assertRaises(Refused, again.entrust, self.office, PAPER)
+        again.entrust(self.office, OTHER)
+        self.assertIn("has been renewed", self.refusal(PAPER, "thief").text)
+        self.assertEqual("bob@example.org", claim(self.office, OTHER, Newcomer("new")).address)
+
     def test_cut_short(self) -> None:
         """
         If the authority died after it had certified the new keys, and before it had revoked the old ones, the same

@@ -8,11 +8,12 @@ from typing import Any
 
 import msgspec
 
+from post.accounts import AccountStatus
 from post.health.durability import Durability, Kind, Loss
 from post.health.facts import Certificate, Disk, Facts, Mailbox, Peer, Presence
 from post.health.journeys import Sent
 from post.mail.journeys import ShownJourney, ShownPassage
-from post.node import AccountStatus, Status
+from post.node import Status
 
 NOW = 1_700_000_000.0
 DAY_S = 86400

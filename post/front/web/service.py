@@ -12,6 +12,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.ssl import CertificateOptions
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
+from post.accounts import Accounts
 from post.config import Settings, is_loopback, split_service
 from post.errors import ConfigError
 from post.front.auth import Throttle
@@ -23,7 +24,6 @@ from post.health.facts import Facts
 from post.health.metrics import Metrics
 from post.interfaces import Entropy
 from post.mail.tally import Tally
-from post.node import Accounts
 from post.tasks import Tasks
 
 
