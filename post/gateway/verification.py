@@ -71,6 +71,10 @@ class _Author:
     advice: Advice = Advice.ACCEPT
 
 
+NOBODY = _Author("none", "", advice=Advice.JUNK)
+"""Of a message without an author, which is none (RFC 5322, 3.6), and behind which nobody's wish can be found."""
+
+
 class Verifier:
     """
     Examines messages for one gateway.
@@ -114,7 +118,7 @@ class Verifier:
         authors = await gather(self._author(domain, sent, signed) for domain in domains[:AUTHORS_LIMIT])
         if len(domains) > AUTHORS_LIMIT:
             authors.append(_Author("permerror", "", advice=Advice.JUNK))
-        worst = max(authors, key=lambda each: each.advice, default=_Author("none", ""))
+        worst = max(authors, key=lambda each: each.advice, default=NOBODY)
         uncertain = any(found.result == "temperror" for found in (spf, *dkim)) or worst.result == "temperror"
         return Verdict(
             self._field(spf, bool(sender), dkim, authors), worst.advice, uncertain and worst.advice > 0, worst.domain

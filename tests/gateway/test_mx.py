@@ -20,7 +20,7 @@ from post.gateway.mx import HOPS_LIMIT, PACE_S, MxFactory, MxPolicy, MxProtocol
 from post.gateway.sources import MISSES_LIMIT, Sources
 from post.gateway.verification import Advice, Verdict, Verifier
 from post.mail.interfaces import IInbound, Octets, RecipientOutside, RecipientUnknown
-from post.smtp.server import ERRORS_LIMIT
+from post.smtp.server import ERRORS_LIMIT, RECIPIENTS_LIMIT
 from tests.front.test_submission import Wire
 from tests.scratch import scratch
 from tests.smtp.test_data import SMUGGLED
@@ -53,7 +53,7 @@ class FakeInbound:
         local, _, domain = address.rpartition("@")
         if domain != self.domain:
             raise RecipientOutside(address)
-        if local != "alice":
+        if local.partition("+")[0] != "alice":
             raise RecipientUnknown(address)
 
     async def accept(
@@ -242,6 +242,18 @@ class MxTests(SynchronousTestCase):
         self.assertEqual("250", self.said(protocol, wire, ENVELOPE)[1][:3])
         self.clock.advance(60)
         self.assertEqual(["250 2.1.0", "250 2.1.5"], self.talk(ENVELOPE))
+
+    def test_recipients(self) -> None:
+        """
+        A message has only so many recipients; the rest is for another one.
+        """
+        protocol, wire = self.connect()
+        self.said(protocol, wire, b"MAIL FROM:<eve@b.example>\r\n")
+        for number in range(RECIPIENTS_LIMIT):
+            self.assertEqual(
+                ["250 2.1.5 Ok."], self.said(protocol, wire, b"RCPT TO:<alice+%d@example.org>\r\n" % number)
+            )
+        self.assertEqual("452 4.5.3", self.said(protocol, wire, b"RCPT TO:<alice@example.org>\r\n")[0][:9])
 
     def test_advice(self) -> None:
         """

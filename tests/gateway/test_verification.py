@@ -42,6 +42,10 @@ ZONE: Zone = {
     "wary.example": {"TXT": ["v=spf1 -all"]},
     "loop.example": {"TXT": ["v=spf1 include:loop.example -all"]},
     "broken.example": {"FAIL": True},
+    "tight.example": {"TXT": ["v=spf1 ip4:192.0.2.1 -all"]},
+    "sub.tight.example": {"TXT": ["v=spf1 ip4:192.0.2.1 -all"]},
+    "sub.good.example": {"TXT": ["v=spf1 ip4:192.0.2.1 -all"]},
+    "_dmarc.tight.example": {"TXT": ["v=DMARC1; p=reject; aspf=s; adkim=s"]},
     "_dmarc.broken.example": {"TXT": ["v=DMARC1; p=reject"]},
     "_dmarc.silent.example": {"FAIL": True},
     "silent.example": {"TXT": ["v=spf1 ip4:192.0.2.1 -all"]},
@@ -144,6 +148,46 @@ class VerifierTests(TestCase):
             ):
                 verdict = await self.examine(letter(author), "192.0.2.9", "")
                 self.assertEqual(advice, verdict.advice, author)
+
+        return self.run_all(check())
+
+    def test_aligned(self) -> Deferred[None]:
+        """
+        What a sub-domain sent or signed speaks for the domain, unless that wants it strictly.
+        """
+
+        async def check() -> None:
+            for author, sender, advice in (
+                ("x@good.example", "x@sub.good.example", Advice.ACCEPT),
+                ("x@tight.example", "x@tight.example", Advice.ACCEPT),
+                ("x@tight.example", "x@sub.tight.example", Advice.REJECT),
+            ):
+                verdict = await self.examine(letter(author), sender=sender)
+                self.assertIn(b"spf=pass", verdict.results)
+                self.assertEqual(advice, verdict.advice, sender)
+
+        return self.run_all(check())
+
+    def test_authors(self) -> Deferred[None]:
+        """
+        Every author counts, wherever one stands: a second address, a group, a second field; and a message without any
+        is junk.
+        """
+
+        async def check() -> None:
+            good, boss = "Eve <eve@good.example>", "Boss <boss@strict.example>"
+            self.assertEqual(Advice.ACCEPT, (await self.examine(letter(good))).advice)
+            for message in (
+                letter(f"{good}, {boss}"),
+                letter(f"Team: {good}, {boss};"),
+                letter(good, f"From: {boss}"),
+                letter(boss, f"From: {good}"),
+            ):
+                verdict = await self.examine(message)
+                self.assertIn(b"spf=pass", verdict.results)
+                self.assertEqual(Advice.REJECT, verdict.advice, message)
+            for message in (b"Subject: x\r\n\r\nHello.\r\n", letter("")):
+                self.assertEqual(Advice.JUNK, (await self.examine(message)).advice, message)
 
         return self.run_all(check())
 

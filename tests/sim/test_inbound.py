@@ -12,7 +12,8 @@ from zope.interface.verify import verifyObject
 
 from post.errors import TooFewReplicas
 from post.mail.arrival import ORIGIN
-from post.mail.interfaces import IInbound, RecipientOutside, RecipientUnknown
+from post.mail.interfaces import IInbound, MessageTooLarge, RecipientOutside, RecipientUnknown
+from post.mail.mime import HEADER_LIMIT
 from post.sim.world import World
 
 MAIL = b"From: Eve <eve@elsewhere.example>\r\nMessage-ID: <1@elsewhere.example>\r\n\r\nHello.\r\n"
@@ -119,6 +120,15 @@ class InboundTests(SynchronousTestCase):
         self.assertRaises(RecipientOutside, self.world.do, check("postmaster@elsewhere.example"))
         self.world.finish(self.accept("node6", ["postmaster"]))
         self.assertEqual(([SEEN], []), (self.world.folder("bob"), self.world.folder("alice")))
+
+    def test_endless_header(self) -> None:
+        """
+        A header that does not end within its limit is no header.
+        """
+        endless = b"X-A: " + b"b" * HEADER_LIMIT + b"\r\n"
+        for message in (endless + MAIL, endless.removesuffix(b"\r\n")):
+            self.assertRaises(MessageTooLarge, self.world.finish, self.accept("node6", ["alice@example.org"], message))
+        self.assertEqual([], self.world.folder("alice"))
 
     def test_too_few(self) -> None:
         """
