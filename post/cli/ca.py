@@ -17,7 +17,7 @@ from post.ca.code import check_where
 from post.ca.tokens import Token, Tokens
 from post.cli.public_log import public_log
 from post.cli.qr import show_qr
-from post.cli.revoking import revoke
+from post.cli.revoking import authority_option, opened, revoke
 from post.cli.status import config_option, node_config
 from post.config import Config, load, split_service
 from post.crypto.certificates import fingerprint, make_request, read_identity, read_node, request_key
@@ -192,19 +192,19 @@ def export(where: Path, membership: Path) -> None:
 
 
 @ca.command()
-@_where
+@config_option
+@authority_option
 @click.option("--copies", "k", type=click.IntRange(1, 20), help="Of everything stored.")
 @click.option("--minimum", type=click.IntRange(0, 20), help="Copies on other nodes, without which mail is refused.")
 @click.option("--size-limit", type=click.IntRange(1024, 1 << 31), metavar="OCTETS", help="Of a message.")
-def policy(where: Path, **changes: int | None) -> None:
+def policy(config: Path | None, where: Path | None, **changes: int | None) -> None:
     """
     Show the policy, or change it: what is given, and nothing else.
 
     Members fetch it within an hour, or are given it anew (export), and go by it at once.
     """
     given = {name: value for name, value in changes.items() if value is not None}
-    authority = Authority.open(where, system_entropy, patient=True)
-    now = int(time.time())
+    authority, now = opened(config, where), int(time.time())
     found = authority.change_policy(now, **given) if given else open_policy(authority.policy(), authority.root, now)
     click.echo(f"{found.domain}: {found.k} copies, at least {found.minimum} on other nodes; ", nl=False)
     click.echo(f"messages up to {found.size_limit:,} octets")
@@ -212,7 +212,7 @@ def policy(where: Path, **changes: int | None) -> None:
 
 @ca.command()
 @config_option
-@click.option("--authority", "where", type=_path, help="The authority's directory, if no node here serves it.")
+@authority_option
 @click.option("--door", metavar="HOST:PORT", help="Where it is asked, if not as the settings say.")
 @click.argument("address")
 @click.option("--hours", type=click.IntRange(1, 720), default=72, show_default=True, help="For so long it is good.")
@@ -262,16 +262,15 @@ def token(
 
 @ca.command("list")
 @config_option
-@click.option("--authority", "where", type=_path, help="The authority's directory, if no node here serves it.")
+@authority_option
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def list_issued(config: Path | None, where: Path | None, as_json: bool) -> None:
     """
     List people, nodes and join codes, with the ends of their certificates.
     """
-    # Any: what JSON shows.
-    authority = Authority.open(where or _directory(node_config(config)), system_entropy, patient=True)
-    now = int(time.time())
+    authority, now = opened(config, where), int(time.time())
     directory, newest = authority.members(now), authority.all_newest()
+    # Any: what JSON shows.
     people: list[dict[str, Any]] = [
         {"address": entry.address, "expires": read_identity(newest["identity", entry.address]).not_after}
         for entry in directory.entries

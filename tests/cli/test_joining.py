@@ -96,18 +96,29 @@ class InitTests(Case):
 
     def test_few_machines(self) -> None:
         """
-        For one or two machines the policy's numbers are low, and it is said what that means.
+        For one or two machines the policy's numbers are low; for each number it is said what may be off.
         """
         for machines, numbers, said in (
             (1, (1, 0), "one copy"),
             (2, (2, 1), "two copies"),
-            (9, (3, 2), "three copies"),
+            (3, (3, 2), "all must be on"),
+            (4, (3, 2), "one may be off"),
+            (9, (3, 2), "two may be off"),
         ):
             self.home = self.directory / str(machines)
             self.assertIn(said, self.made(machines))
             authority = self.authority()
             policy = open_policy(authority.policy(), authority.root, int(time.time()))
             self.assertEqual(numbers, (policy.k, policy.minimum))
+
+    def test_policy(self) -> None:
+        """
+        The command that the output names shows and changes the numbers of the authority that the node here serves.
+        """
+        self.assertIn(f"post ca policy --config {self.config} --copies 3 --minimum 2", self.made())
+        raised = post("ca", "policy", "--config", self.config, "--copies", "3", "--minimum", "2")
+        self.assertIn("3 copies, at least 2", raised.output)
+        self.assertEqual(raised.output, post("ca", "policy", "--config", self.config).output)
 
     def test_asked(self) -> None:
         """
