@@ -18,6 +18,7 @@ from post.ca.tokens import Token, Tokens
 from post.cli.public_log import public_log
 from post.cli.qr import show_qr
 from post.cli.revoking import authority_option, opened, revoke
+from post.cli.roles import ROLES, role
 from post.cli.status import config_option, node_config
 from post.config import Config, load, split_service
 from post.crypto.certificates import fingerprint, make_request, read_identity, read_node, request_key
@@ -64,6 +65,7 @@ def ca() -> None:
 
 ca.add_command(revoke)
 ca.add_command(public_log)
+ca.add_command(role)
 
 
 @ca.command()
@@ -114,7 +116,7 @@ def request(key: Path, request: Path) -> None:
 @click.argument("chain", type=_path)
 @click.option("--owner", required=True, help="Whose node it is.")
 @click.option("--site", default="", help="Where it stands: copies are spread over sites.")
-@click.option("--role", "roles", multiple=True, type=click.Choice(["gateway", "always-on"]))
+@click.option("--role", "roles", multiple=True, type=ROLES)
 @click.option(
     "--index",
     type=click.IntRange(0, NODES_PER_OWNER - 1),
@@ -217,7 +219,7 @@ def policy(config: Path | None, where: Path | None, **changes: int | None) -> No
 @click.argument("address")
 @click.option("--hours", type=click.IntRange(1, 720), default=72, show_default=True, help="For so long it is good.")
 @click.option("--site", default="", help="Where the machine stands: copies are spread over sites.")
-@click.option("--role", "roles", multiple=True, type=click.Choice(["gateway", "always-on"]))
+@click.option("--role", "roles", multiple=True, type=ROLES)
 @click.option("--index", type=click.IntRange(0, NODES_PER_OWNER - 1), default=0, help="Which of the owner's nodes.")
 @click.option("--replace", is_flag=True, help="Give a new key to somebody who has lost theirs, mailbox and all.")
 @click.option("--qr/--no-qr", default=True, help="Show the code as a QR too.")
@@ -244,7 +246,9 @@ def token(
     name = authority.account_name(address, now)
     if authority.members(now).account(name) is not None and not replace:
         raise ConfigError(
-            name, "has an account already; --replace gives it a new key, which cannot open the mailbox of the old one"
+            name,
+            "has an account already; --replace gives it a new key, which cannot open the mailbox of the old one ('post"
+            " recover' there can, by the recovery code; 'post ca role' gives a machine that it has another role)",
         )
     tokens = Tokens(authority.path)
     with authority.alone():

@@ -43,7 +43,7 @@ def opened(config: Path | None, where: Path | None) -> Authority:
     return Authority.open(where, system_entropy, patient=True)
 
 
-def _node(authority: Authority, name: str, now: int) -> str | None:
+def named_node(authority: Authority, name: str, now: int) -> str | None:
     """
     The id of the node that C{name} means; C{None} if it means none.
     """
@@ -79,7 +79,7 @@ def revoke(config: Path | None, where: Path | None, name: str, reason: str, node
     # No key is this: all go, and the name stays in the directory.
     keeping = b"" if lost else None
     authority, now = opened(config, where), int(time.time())
-    node = _node(authority, name, now)
+    node = named_node(authority, name, now)
     if node is not None:
         if nodes:
             raise ConfigError("--nodes", "goes with a person's address")

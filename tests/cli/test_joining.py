@@ -231,6 +231,30 @@ class TokenTests(Case):
         self.assertEqual(["alice@example.org"], [each["address"] for each in found["people"]])
         self.assertEqual([("bob@example.org", "open")], [(each["address"], each["state"]) for each in found["codes"]])
 
+    def test_role(self) -> None:
+        """
+        A member's machine is given a role, and it is taken away again; nothing changes where none is named.
+        """
+        ours = ("--config", self.config)
+        for options, said in (
+            ((), "alice@example.org: none."),
+            (("--add", "gateway"), "from its next certificate on: gateway."),
+            (("--add", "always-on"), "from its next certificate on: always-on, gateway."),
+            ((), "alice@example.org: always-on, gateway."),
+            (("--remove", "gateway"), "from its next certificate on: always-on."),
+        ):
+            self.assertIn(said, post("ca", "role", "Alice@Example.ORG", *options, *ours).output)
+        (member,) = self.authority().members(int(time.time())).members
+        self.assertEqual(("always-on",), member.roles)
+        for name in (member.node.hex()[:8], "alice@example.org/0"):
+            self.assertIn("always-on.", post("ca", "role", name, *ours).output)
+        self.refused(
+            post("ca", "role", "bob@example.org", "--add", "gateway", *ours), "has no machine that is a member"
+        )
+        self.refused(post("ca", "role", "alice@example.org/1", "--add", "gateway", *ours), "has no machine that is")
+        both = ("--add", "gateway", "--remove", "gateway")
+        self.refused(post("ca", "role", "alice@example.org", *both, *ours), "both name gateway")
+
     def test_serve(self) -> None:
         """
         A node that was made by hand serves the authority after one command; another authority it does not.
