@@ -15,6 +15,7 @@ from post.ca.authority import SHORT_S, Authority
 from post.cli.recovery import new_code, show_code
 from post.cli.settling import DOOR_PORT, LINK_PORT, join, listening, make_keys, own_host, prepare, settings, settle
 from post.cli.settling import what_next as node_next
+from post.cli.starting import program
 from post.cli.status import default_config
 from post.cli.user import password_option, read_password
 from post.config import Config
@@ -145,7 +146,7 @@ def _what_next(config: Config, address: str, authority: Authority, machines: int
         *kept,
         "",
         *node_next(config, address),
-        f"Bring in others:  post ca token --config {config.file} bob@{domain}",
+        f"Bring in others:  {program('post')} ca token --config {config.file} bob@{domain}",
         "                  and on their computer, with the code that this prints: post join CODE",
         f"Back up {authority.path}, and keep its root.key somewhere safe, not on this machine: it is needed",
         "only if the issuing key is lost or stolen.  The authority's fingerprint is",
