@@ -17,7 +17,7 @@ from post.ca.code import check_where
 from post.ca.tokens import Token, Tokens
 from post.cli.public_log import public_log
 from post.cli.qr import show_qr
-from post.cli.revoking import authority_option, opened, revoke
+from post.cli.revoking import authority_option, opened, revoke, served_directory
 from post.cli.roles import ROLES, role
 from post.cli.status import config_option, node_config
 from post.config import Config, load, split_service
@@ -340,18 +340,12 @@ def _served(config: Path | None, where: Path | None, door: str | None) -> tuple[
     if where is not None and door is None:
         raise ConfigError("--door", "is needed with --authority: where is it served?")
     if where is None:
-        settings = node_config(config)
-        where, door = _directory(settings), door or _door(settings)
+        where = served_directory(config)
+        door = door or _door(node_config(config))
     assert door is not None
     if not check_where(door):
         raise ConfigError("--door", f"{door!r} is not host:port")
     return Authority.open(where, system_entropy, patient=True), door
-
-
-def _directory(settings: Config) -> Path:
-    if not settings.settings.authority.directory:
-        raise ConfigError(f"{settings.file}: authority.directory", "is not set: this node serves no authority")
-    return settings.directory / settings.settings.authority.directory
 
 
 def _door(settings: Config) -> str:
