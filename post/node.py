@@ -129,6 +129,10 @@ class Status(msgspec.Struct, frozen=True):
     """The serial of the policy in force."""
     policy_waiting: int = 0
     """That of a newer one, which cannot be in force before the node is started again; 0 if there is none."""
+    roles: tuple[str, ...] = ()
+    """As its certificate has them."""
+    roles_waiting: bool = False
+    """Whether it acts by other roles, those of its start, until it is started again."""
 
 
 class Node:
@@ -604,4 +608,6 @@ class Node:
             self.certificate.not_after,
             self.policy.serial,
             self.policy_waiting.serial if self.policy_waiting is not None else 0,
+            tuple(sorted(self.certificate.roles)),
+            (GATEWAY in self.certificate.roles) != (self.inbound is not None),
         )

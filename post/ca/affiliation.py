@@ -23,7 +23,7 @@ from post.ca.retrieval import retrievals
 from post.ca.upkeep import Holder, Upkeep
 from post.ca.watching import Watching
 from post.config import Config
-from post.crypto.certificates import make_request
+from post.crypto.certificates import make_request, read_node
 from post.crypto.documents import Directory
 from post.crypto.entropy import system_entropy
 from post.crypto.revocations import Revocations
@@ -143,6 +143,10 @@ class Affiliation:
 
         def use_directory(directory: Directory) -> None:
             node.set_directory(directory)
+            if self._stale(directory):
+                upkeep.hurry()
+
+        started = read_node(self._credentials.chain[0]).roles
 
         def use_chain(chain: tuple[bytes, ...]) -> None:
             # On disk first: a crash leaves what is newer.
@@ -151,6 +155,9 @@ class Affiliation:
             transport.renew(self._credentials.key, chain)
             node.renew(chain)
             self.log.info("the certificate of this node is renewed until {end}", end=certificate.not_after)
+            if certificate.roles != started:
+                roles = ", ".join(sorted(certificate.roles)) or "none"
+                self.log.info("its roles are now: {roles}; start this node again", roles=roles)
 
         def use_account_chain(chain: tuple[bytes, ...]) -> None:
             person = self._home.renew_account(_ANSWER, chain, root)
@@ -160,7 +167,7 @@ class Affiliation:
         def holders() -> list[Holder]:
             people = self._home.accounts(root)
             return [
-                Holder(self._credentials.key, self._credentials.chain, use_chain),
+                Holder(self._credentials.key, self._credentials.chain, use_chain, self._stale(node.directory)),
                 *(Holder(each.key, each.chain, use_account_chain) for each in people),
             ]
 
@@ -198,6 +205,15 @@ class Affiliation:
         if self._enrolment is not None:
             self._files = self._enrolment.authority.state()
             self._tasks.every(self._reactor, lambda: LOOK_S, self._look)
+
+    def _stale(self, directory: Directory) -> bool:
+        """
+        Whether the authority has given this node other roles than its certificate has.
+        """
+        ours = read_node(self._credentials.chain[0])
+        return any(
+            member.node == ours.node_id and frozenset(member.roles) != ours.roles for member in directory.members
+        )
 
     def _hear_revoked(self, node: Node) -> None:
         """

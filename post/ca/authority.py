@@ -25,7 +25,7 @@ from __future__ import annotations
 import json
 import os
 from base64 import b64decode, b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from post.ca.membership import Membership
 from post.ca.publishing import PublicLog
 from post.ca.recoveries import Recoveries
 from post.crypto.certificates import (
+    NodeCertificate,
     issue_door,
     issue_identity,
     issue_issuing,
@@ -474,6 +475,30 @@ class Authority:
         The directory as it is now.
         """
         return self._opened(now)[1]
+
+    def roles(self, node: NodeCertificate, now: int) -> frozenset[str]:
+        """
+        What a node is to have in its next certificate: as the directory says, which L{set_roles} changes.
+        """
+        named = (member.roles for member in self.members(now).members if member.node == node.node_id)
+        return frozenset(next(named, node.roles))
+
+    def set_roles(self, node: NodeId, roles: Collection[str], now: int) -> None:
+        """
+        Let a node have these roles from its next certificate on, for the key that it has.  It asks for that one when it
+        reads the directory.
+
+        @raise ConfigError: if it is no member.
+        """
+        with self.alone():
+            _, directory = self._opened(now)
+            found = [member for member in directory.members if member.node == node]
+            if not found:
+                raise ConfigError(f"node {node.hex()[:8]}", "is no member: post ca list shows who is")
+            others = [member for member in directory.members if member.node != node]
+            changed = Member(node, found[0].owner, tuple(sorted(roles)))
+            if changed != found[0]:
+                self._rewrite(directory, directory.entries, [*others, changed], now)
 
     def _last_serial(self, name: str) -> int:
         last = 0

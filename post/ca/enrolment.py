@@ -264,9 +264,10 @@ class Enrolment:
         site, roles = "", frozenset[str]()
         if before is not None:
             old = read_node(before)
-            if old.public_key == public_bytes(request_key(request)) and _is_young(old, now):
+            site, roles = old.site, self.authority.roles(old, now)
+            same = old.public_key == public_bytes(request_key(request)) and roles == old.roles
+            if same and _is_young(old, now):
                 return before, self.authority.issuing
-            site, roles = old.site, old.roles
         return self.authority.issue_node(request, owner, now, site, sorted(roles), index, SHORT_S)
 
     def _replaced_person(self, address: str, request: bytes, now: int) -> tuple[bytes, ...]:
@@ -331,9 +332,7 @@ class Enrolment:
         chain: tuple[bytes, ...]
         if isinstance(certificate, NodeCertificate):
             newest = self._newest("node", certificate.node_id.hex(), certificate.public_key)
-            chain = (newest, self.authority.issuing)
-            if not _is_young(read_node(newest), now):
-                chain = self._renewed_node(certificate, renew.request, now)
+            chain = self._renewed_node(newest, renew.request, now)
         else:
             newest = self._newest("identity", certificate.address, certificate.public_key)
             chain = (newest, self.authority.issuing)
@@ -341,8 +340,14 @@ class Enrolment:
                 chain = self.authority.issue_user(renew.request, certificate.address, now, SHORT_S)
         return pack(Renewed(VERSION, chain))
 
-    def _renewed_node(self, old: NodeCertificate, request: bytes, now: int) -> tuple[bytes, ...]:
-        return self.authority.issue_node(request, old.owner, now, old.site, sorted(old.roles), old.index, SHORT_S)
+    def _renewed_node(self, newest: bytes, request: bytes, now: int) -> tuple[bytes, ...]:
+        old = read_node(newest)
+        roles = self.authority.roles(old, now)
+        if roles == old.roles and _is_young(old, now):
+            return newest, self.authority.issuing
+        # One that was carried by hand, and gets other roles, keeps its long life.
+        life_s = SHORT_S if roles == old.roles else max(SHORT_S, old.not_after - now)
+        return self.authority.issue_node(request, old.owner, now, old.site, sorted(roles), old.index, life_s)
 
     def _node(self, question: Question, now: int, late: bool = False) -> NodeCertificate:
         certificate = read_node(question.chain[0]) if question.chain else None

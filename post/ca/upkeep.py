@@ -63,6 +63,8 @@ class Holder:
     key: SigningKey
     chain: tuple[bytes, ...]
     use: Callable[[tuple[bytes, ...]], None]
+    stale: bool = False
+    """Whether the directory has it that the next certificate says something else than this one."""
 
 
 class Upkeep:
@@ -225,7 +227,7 @@ class Upkeep:
 
     async def _renew(self, holder: Holder) -> None:
         start, end = _dates(holder.chain[0])
-        if end - self._now() > min((end - start) / SHARE, RENEW_S):
+        if not holder.stale and end - self._now() > min((end - start) / SHARE, RENEW_S):
             return
 
         def made(door: bytes) -> bytes:

@@ -17,7 +17,8 @@ from post.ca.code import check_where
 from post.ca.tokens import Token, Tokens
 from post.cli.public_log import public_log
 from post.cli.qr import show_qr
-from post.cli.revoking import revoke
+from post.cli.revoking import authority_option, opened, revoke, served_directory
+from post.cli.roles import ROLES, role
 from post.cli.status import config_option, node_config
 from post.config import Config, load, split_service
 from post.crypto.certificates import fingerprint, make_request, read_identity, read_node, request_key
@@ -64,6 +65,7 @@ def ca() -> None:
 
 ca.add_command(revoke)
 ca.add_command(public_log)
+ca.add_command(role)
 
 
 @ca.command()
@@ -114,7 +116,7 @@ def request(key: Path, request: Path) -> None:
 @click.argument("chain", type=_path)
 @click.option("--owner", required=True, help="Whose node it is.")
 @click.option("--site", default="", help="Where it stands: copies are spread over sites.")
-@click.option("--role", "roles", multiple=True, type=click.Choice(["gateway", "always-on"]))
+@click.option("--role", "roles", multiple=True, type=ROLES)
 @click.option(
     "--index",
     type=click.IntRange(0, NODES_PER_OWNER - 1),
@@ -192,19 +194,19 @@ def export(where: Path, membership: Path) -> None:
 
 
 @ca.command()
-@_where
+@config_option
+@authority_option
 @click.option("--copies", "k", type=click.IntRange(1, 20), help="Of everything stored.")
 @click.option("--minimum", type=click.IntRange(0, 20), help="Copies on other nodes, without which mail is refused.")
 @click.option("--size-limit", type=click.IntRange(1024, 1 << 31), metavar="OCTETS", help="Of a message.")
-def policy(where: Path, **changes: int | None) -> None:
+def policy(config: Path | None, where: Path | None, **changes: int | None) -> None:
     """
     Show the policy, or change it: what is given, and nothing else.
 
     Members fetch it within an hour, or are given it anew (export), and go by it at once.
     """
     given = {name: value for name, value in changes.items() if value is not None}
-    authority = Authority.open(where, system_entropy, patient=True)
-    now = int(time.time())
+    authority, now = opened(config, where), int(time.time())
     found = authority.change_policy(now, **given) if given else open_policy(authority.policy(), authority.root, now)
     click.echo(f"{found.domain}: {found.k} copies, at least {found.minimum} on other nodes; ", nl=False)
     click.echo(f"messages up to {found.size_limit:,} octets")
@@ -212,12 +214,12 @@ def policy(where: Path, **changes: int | None) -> None:
 
 @ca.command()
 @config_option
-@click.option("--authority", "where", type=_path, help="The authority's directory, if no node here serves it.")
+@authority_option
 @click.option("--door", metavar="HOST:PORT", help="Where it is asked, if not as the settings say.")
 @click.argument("address")
 @click.option("--hours", type=click.IntRange(1, 720), default=72, show_default=True, help="For so long it is good.")
 @click.option("--site", default="", help="Where the machine stands: copies are spread over sites.")
-@click.option("--role", "roles", multiple=True, type=click.Choice(["gateway", "always-on"]))
+@click.option("--role", "roles", multiple=True, type=ROLES)
 @click.option("--index", type=click.IntRange(0, NODES_PER_OWNER - 1), default=0, help="Which of the owner's nodes.")
 @click.option("--replace", is_flag=True, help="Give a new key to somebody who has lost theirs, mailbox and all.")
 @click.option("--qr/--no-qr", default=True, help="Show the code as a QR too.")
@@ -244,7 +246,9 @@ def token(
     name = authority.account_name(address, now)
     if authority.members(now).account(name) is not None and not replace:
         raise ConfigError(
-            name, "has an account already; --replace gives it a new key, which cannot open the mailbox of the old one"
+            name,
+            "has an account already; --replace gives it a new key, which cannot open the mailbox of the old one ('post"
+            " recover' there can, by the recovery code; 'post ca role' gives a machine that it has another role)",
         )
     tokens = Tokens(authority.path)
     with authority.alone():
@@ -262,16 +266,15 @@ def token(
 
 @ca.command("list")
 @config_option
-@click.option("--authority", "where", type=_path, help="The authority's directory, if no node here serves it.")
+@authority_option
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def list_issued(config: Path | None, where: Path | None, as_json: bool) -> None:
     """
     List people, nodes and join codes, with the ends of their certificates.
     """
-    # Any: what JSON shows.
-    authority = Authority.open(where or _directory(node_config(config)), system_entropy, patient=True)
-    now = int(time.time())
+    authority, now = opened(config, where), int(time.time())
     directory, newest = authority.members(now), authority.all_newest()
+    # Any: what JSON shows.
     people: list[dict[str, Any]] = [
         {"address": entry.address, "expires": read_identity(newest["identity", entry.address]).not_after}
         for entry in directory.entries
@@ -337,18 +340,12 @@ def _served(config: Path | None, where: Path | None, door: str | None) -> tuple[
     if where is not None and door is None:
         raise ConfigError("--door", "is needed with --authority: where is it served?")
     if where is None:
-        settings = node_config(config)
-        where, door = _directory(settings), door or _door(settings)
+        where = served_directory(config)
+        door = door or _door(node_config(config))
     assert door is not None
     if not check_where(door):
         raise ConfigError("--door", f"{door!r} is not host:port")
     return Authority.open(where, system_entropy, patient=True), door
-
-
-def _directory(settings: Config) -> Path:
-    if not settings.settings.authority.directory:
-        raise ConfigError(f"{settings.file}: authority.directory", "is not set: this node serves no authority")
-    return settings.directory / settings.settings.authority.directory
 
 
 def _door(settings: Config) -> str:

@@ -43,7 +43,8 @@ def dkim(config: Path | None, selector: str | None, ed25519: bool) -> None:
     if ROLE not in certificate.roles:
         raise ConfigError(
             str(found.file),
-            "is of a node without the role gateway: join with a code from 'post ca token --role gateway'",
+            "is of a node without the role gateway: 'post ca role ADDRESS --add gateway' where the authority is, and"
+            " start this node again",
         )
     selector = selector or f"{selector_of(certificate.node_id)}{'-ed' if ed25519 else ''}"
     key = make_key(found.directory, selector, "ed25519" if ed25519 else "rsa")

@@ -15,6 +15,7 @@ from post.ca.authority import SHORT_S, Authority
 from post.cli.recovery import new_code, show_code
 from post.cli.settling import DOOR_PORT, LINK_PORT, join, listening, make_keys, own_host, prepare, settings, settle
 from post.cli.settling import what_next as node_next
+from post.cli.starting import program
 from post.cli.status import default_config
 from post.cli.user import password_option, read_password
 from post.config import Config
@@ -29,7 +30,11 @@ _PORT = click.IntRange(1, 65535)
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path), required=False)
 @click.option("--user", "address", metavar="ADDRESS", help="Your mail address; what is behind the @ is the domain.")
-@click.option("--machines", type=click.IntRange(1, 10_000), help="How many computers will take part in the next days.")
+@click.option(
+    "--machines",
+    type=click.IntRange(1, 10_000),
+    help="How many computers will take part in the next days: of three all have to be on, of four one may be off.",
+)
 @click.option("--host", help="Name or address at which other computers reach this one; otherwise it is found out.")
 @click.option("--port", type=_PORT, default=LINK_PORT, show_default=True, help="For other nodes.")
 @click.option("--door-port", type=_PORT, default=DOOR_PORT, show_default=True, help="For computers that join.")
@@ -53,9 +58,7 @@ def init(
     directory = (directory or default_config().parent).resolve()
     with prepare(directory) as home:
         address = _address(address or _ask("--user", "Your mail address, such as alice@example.org", ""))
-        machines = machines or int(
-            _ask("--machines", "How many computers will take part in the next days", "3", click.IntRange(1, 10_000))
-        )
+        machines = machines or _ask_machines()
         host = host or own_host()
         password = read_password(password_file)
         where = join(host, door_port)
@@ -92,6 +95,16 @@ def _ask(option: str, question: str, default: str, kind: click.IntRange | None =
     return str(click.prompt(question, default=default or None, type=kind))
 
 
+def _ask_machines() -> int:
+    if sys.stdin.isatty():
+        click.echo(
+            "Mail is taken while it can be put on two computers other than the sender's: of three all have to be"
+        )
+        click.echo("on, of four one may be off, of five two.")
+    question = "How many computers will take part in the next days"
+    return int(_ask("--machines", question, "4", click.IntRange(1, 10_000)))
+
+
 def _authority(path: Path, address: str, machines: int) -> Authority:
     """
     The new authority, or the one of an attempt that was cut short.
@@ -107,20 +120,25 @@ def _authority(path: Path, address: str, machines: int) -> Authority:
 
 def _what_next(config: Config, address: str, authority: Authority, machines: int) -> list[str]:
     domain = address.rpartition("@")[2]
+    more = f'"post ca policy --config {config.file} --copies 3 --minimum 2"'
+    one = f'"post ca policy --config {config.file} --minimum 1"'
     kept = {
         1: [
             "With one computer there is one copy of everything, on this one: if its disk is lost, so is the mail.",
-            'When there are three: "post ca policy --copies 3 --minimum 2", and start the nodes again.',
+            f"When there are four: {more}.",
         ],
         2: [
-            "With two computers there are two copies of everything; mail is taken while both are on-line.",
-            'When there are three: "post ca policy --copies 3 --minimum 2", and start the nodes again.',
+            "With two computers there are two copies of everything, and both have to be on: while one is off, mail",
+            f"is refused for the time being (451).  When there are four: {more}.",
         ],
     }.get(
         machines,
         [
-            "There are three copies of everything, and mail is taken when two of them can be on other computers:",
-            "so mailboxes open, and mail can be sent, when three computers have joined and are on-line.",
+            "There are three copies of everything, and mail is taken while two of them can be on other computers than",
+            "the sender's: mailboxes open, and mail can be sent, when three computers have joined and are on.",
+            _spare(machines),
+            f"{one}: then one of three may be off,",
+            "and a message is on one other computer only when its sender hears 250 OK.",
         ],
     )
     return [
@@ -128,9 +146,20 @@ def _what_next(config: Config, address: str, authority: Authority, machines: int
         *kept,
         "",
         *node_next(config, address),
-        f"Bring in others:  post ca token --config {config.file} bob@{domain}",
+        f"Bring in others:  {program('post')} ca token --config {config.file} bob@{domain}",
         "                  and on their computer, with the code that this prints: post join CODE",
         f"Back up {authority.path}, and keep its root.key somewhere safe, not on this machine: it is needed",
         "only if the issuing key is lost or stolen.  The authority's fingerprint is",
         f"  {fingerprint(authority.root)}",
     ]
+
+
+def _spare(machines: int) -> str:
+    """
+    How many of so many computers, three at least, may be off.
+    """
+    if machines == 3:
+        return "With three, all must be on: one that is off, and mail is refused (451).  Take four or five, or:"
+    return (
+        f"Of {machines}, {'one' if machines == 4 else 'two'} may be off at once.  Where only three take part for now:"
+    )

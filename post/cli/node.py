@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from post.ca.membership import Membership
+from post.cli.starting import start_command
 from post.cli.status import config_option, node_config
 from post.config import Config, load, split_service
 from post.crypto.certificates import fingerprint
@@ -75,7 +76,7 @@ def init(
     click.echo(f"Made node {certificate.node_id} of {certificate.owner} in {directory}.")
     click.echo("Its authority has the fingerprint (compare it with what the authority says)")
     click.echo(f"  {fingerprint(membership.root)}")
-    click.echo(f"Start it with: twistd post --config {config.file}")
+    click.echo(f"Start it with: {start_command(config.file)}")
 
 
 @node.command()

@@ -14,12 +14,16 @@ import msgspec
 from post.ca.authority import Authority
 from post.ca.issuance import IssuanceLog
 from post.ca.watching import know
-from post.cli.status import config_option, node_config
+from post.cli.revoking import served_directory
+from post.cli.status import config_option, default_config, node_config
 from post.crypto.entropy import system_entropy
 from post.crypto.issuance import NODE, RECOVERY, REVOCATION, Entry
 from post.crypto.names import canonical
 from post.errors import ConfigError
 from post.home import Home
+
+ID_SHOWN = 8
+"""Digits of a node's id as commands print it; fewer might be somebody's name."""
 
 
 @click.command("log")
@@ -32,13 +36,18 @@ from post.home import Home
 @click.argument("name", required=False)
 def public_log(config: Path | None, where: Path | None, as_json: bool, known: int | None, name: str | None) -> None:
     """
-    Show what the authority has certified and taken back, all of it or for NAME (an address, or how a node's id begins).
+    Show what the authority has certified and taken back, all of it or for NAME: an address, what is before
+    its @, or how a node's id begins.
 
     On the authority's machine its own log is shown, and on others the copy that the node there has.
     """
     home = None
+    asked = True
+    if where is None and config is None and not default_config().exists():
+        where = served_directory(None)  # It says what is to be said then.
     if where is None:
         settings = node_config(config)
+        asked = bool(settings.settings.authority.doors or settings.settings.authority.directory)
         home = Home(settings.directory, settings.settings.files)
         home.check()
         if settings.settings.authority.directory:
@@ -46,7 +55,7 @@ def public_log(config: Path | None, where: Path | None, as_json: bool, known: in
     if known is not None:
         if home is None:
             raise ConfigError("--known", "is said on the machine of the node that warns, without --authority")
-        log = _copy(home)
+        log = _copy(home, asked)
         if known >= len(log):
             raise ConfigError("--known", f"the log has {len(log)} entries, numbered from 0")
         know(home, log.entries[known])
@@ -58,7 +67,7 @@ def public_log(config: Path | None, where: Path | None, as_json: bool, known: in
         log = authority.public_log.log
     else:
         assert home is not None
-        log = _copy(home)
+        log = _copy(home, asked)
     chosen = [entry for entry in log.entries if name is None or _concerns(entry, name)]
     if name is not None and not chosen:
         raise ConfigError(name, f"is in none of the {len(log)} entries")
@@ -66,14 +75,20 @@ def public_log(config: Path | None, where: Path | None, as_json: bool, known: in
         click.echo(json.dumps(_object(entry)) if as_json else f"{entry.number:>6}  {_line(entry)}")
 
 
-def _copy(home: Home) -> IssuanceLog:
+def _copy(home: Home, asked: bool) -> IssuanceLog:
     """
-    That of the node.
+    That of the node; C{asked} says whether it asks an authority.
 
     @raise ConfigError: if it has none yet.
     """
     log = IssuanceLog(home.path / "issuance")
     log.refresh()
+    if not len(log) and not asked:
+        raise ConfigError(
+            str(home.path),
+            "has no copy of the public log, since this node asks no authority: post ca log --authority DIRECTORY shows"
+            " the authority's own, on the machine where that is",
+        )
     if not len(log):
         raise ConfigError(str(home.path), "has no copy of the public log: the node fetches it when it runs")
     return log
@@ -81,10 +96,13 @@ def _copy(home: Home) -> IssuanceLog:
 
 def _concerns(entry: Entry, name: str) -> bool:
     try:
-        wanted = canonical(name)
+        return canonical(name) in (entry.name, entry.of)
     except ValueError:
-        return entry.kind in (NODE, REVOCATION) and entry.name.startswith(name.lower())
-    return wanted in (entry.name, entry.of)
+        pass
+    wanted = name.casefold()
+    if wanted in (each.partition("@")[0] for each in (entry.name, entry.of)):
+        return True
+    return len(wanted) >= ID_SHOWN and entry.kind in (NODE, REVOCATION) and entry.name.startswith(wanted)
 
 
 def _line(entry: Entry) -> str:

@@ -11,6 +11,7 @@ import click
 
 from post.backup import read_backup
 from post.cli.backup import tell_name
+from post.cli.starting import start_command
 from post.journal import forget_closing
 
 
@@ -30,4 +31,4 @@ def restore(source: Path, directory: Path) -> None:
         forget_closing(journal)
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(made))
     click.echo(f"{directory} is as it was on {when}.  Make sure that the machine of before is off, then start it:")
-    click.echo(f"  twistd --pidfile={directory / 'node.pid'} post --config {directory / 'node.toml'}")
+    click.echo(f"  {start_command(directory / 'node.toml')}")

@@ -12,7 +12,7 @@ import click
 
 from post.ca.authority import NODES_PER_OWNER, Authority
 from post.ca.tokens import Tokens
-from post.cli.status import config_option, node_config
+from post.cli.status import config_option, default_config, node_config
 from post.crypto.entropy import system_entropy
 from post.crypto.names import canonical
 from post.crypto.revocations import IDENTITY, NODE, REASON_LIMIT
@@ -35,15 +35,30 @@ def opened(config: Path | None, where: Path | None) -> Authority:
 
     @raise ConfigError: if there is none.
     """
-    if where is None:
-        settings = node_config(config)
-        if not settings.settings.authority.directory:
-            raise ConfigError(f"{settings.file}: authority.directory", "is not set: this node serves no authority")
-        where = settings.directory / settings.settings.authority.directory
-    return Authority.open(where, system_entropy, patient=True)
+    return Authority.open(where or served_directory(config), system_entropy, patient=True)
 
 
-def _node(authority: Authority, name: str, now: int) -> str | None:
+def served_directory(config: Path | None) -> Path:
+    """
+    The directory of the authority that the node here serves.
+
+    @raise ConfigError: if there is no node, or it serves none.
+    """
+    file = config or default_config()
+    if config is None and not file.exists():
+        raise ConfigError(
+            "--authority", f"is needed (the authority's directory), or --config: there is no node here ({file})"
+        )
+    settings = node_config(config)
+    if not settings.settings.authority.directory:
+        raise ConfigError(
+            f"{settings.file}: authority.directory",
+            "is not set, this node serves no authority: say --authority DIRECTORY, on the machine where that is",
+        )
+    return settings.directory / settings.settings.authority.directory
+
+
+def named_node(authority: Authority, name: str, now: int) -> str | None:
     """
     The id of the node that C{name} means; C{None} if it means none.
     """
@@ -79,7 +94,7 @@ def revoke(config: Path | None, where: Path | None, name: str, reason: str, node
     # No key is this: all go, and the name stays in the directory.
     keeping = b"" if lost else None
     authority, now = opened(config, where), int(time.time())
-    node = _node(authority, name, now)
+    node = named_node(authority, name, now)
     if node is not None:
         if nodes:
             raise ConfigError("--nodes", "goes with a person's address")

@@ -19,6 +19,7 @@ from pathlib import Path
 from post.ca.membership import Membership
 from post.ca.recovery_code import RecoveryCode
 from post.cli.node import write_settings
+from post.cli.starting import program, start_command
 from post.cli.user import make_account
 from post.config import Config
 from post.crypto.certificates import IdentityCertificate, NodeCertificate, read_node
@@ -188,8 +189,8 @@ def what_next(config: Config, address: str) -> list[str]:
     """
     mail = config.settings.mail
     return [
-        f"Start it:         twistd --pidfile={config.directory / 'node.pid'} post --config {config.file}",
-        f"See how it is:    post status --config {config.file}",
+        f"Start it:         {start_command(config.file)}",
+        f"See how it is:    {program('post')} status --config {config.file}",
         *([f"                  or http://{mail.web}/ with that user name and password"] if mail.web else []),
         f"In a mail program (on this machine): user name {address}, the password that you gave,",
         f"                  IMAP {mail.imap}, SMTP {mail.submission}; both offer STARTTLS.",

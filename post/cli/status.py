@@ -84,6 +84,9 @@ def describe(found: dict[str, Any], now: float) -> str:
         f"  {_count(found['notifications_waiting'], 'notification')} here for people who are off-line",
         f"  certificate valid for {_count(days, 'more day')}",
     ]
+    if found.get("roles") or found.get("roles_waiting"):
+        again = "; start it again, then it acts by them" if found.get("roles_waiting") else ""
+        lines.append(f"  roles: {', '.join(found['roles']) or 'none'}{again}")
     lines += [f"  {address}: being recovered; {what}" for address, what in found.get("recovering", {}).items()]
     lines += [f"  {_account(account)}" for account in found["accounts"]]
     lines += [f"  {_safety(address, safety, now)}" for address, safety in found.get("durability", {}).items()]

@@ -47,8 +47,8 @@ def check_role(config: Config, certificate: NodeCertificate, domain: str) -> Non
     if ROLE not in certificate.roles:
         raise ConfigError(
             f"{config.file}: mail.smtp",
-            "needs the role gateway in this node's certificate: leave it empty, or join with a code from"
-            " 'post ca token --role gateway'",
+            "needs the role gateway in this node's certificate: leave it empty and start the node, have"
+            " 'post ca role ADDRESS --add gateway' done where the authority is, and set it when post status shows that",
         )
     postmaster = config.settings.gateway.postmaster
     try:

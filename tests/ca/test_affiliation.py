@@ -176,6 +176,22 @@ class AffiliationTests(AffiliationCase):
         (renewed,) = self.home.accounts(fresh.root)
         self.assertGreater(read_identity(renewed.chain[0]).not_after, read_identity(account.chain[0]).not_after)
 
+    def test_role(self) -> None:
+        """
+        A role that the authority gives is in the node's certificate within half a minute, on disk and in use, and
+        nothing more is asked.
+        """
+        _, node, transport = self.start()
+        (member,) = node.directory.members
+        self.authority.set_roles(member.node, ["gateway"], NOW)
+        self.clock.pump([LOOK_S, HURRY_S, HURRY_S])
+        (chain,) = node.chains
+        self.assertEqual(frozenset(["gateway"]), read_node(chain[0]).roles)
+        self.assertEqual(chain, self.home.credentials(int(self.clock.seconds())).chain)
+        self.assertEqual([chain], transport.chains)
+        self.clock.pump([LOOK_S] * 60)
+        self.assertEqual(1, len(node.chains))
+
     def test_met(self) -> None:
         """
         A node that is met and not known is known soon; one that is known causes no question.

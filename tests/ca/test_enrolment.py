@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from post.ca.authority import LATE_S, SHORT_S
+from post.ca.authority import LATE_S, LEAF_S, SHORT_S
 from post.ca.enrolment import QUESTIONS_LIMIT, Enrolment, WrongCode
 from post.ca.membership import Membership
 from post.ca.questions import (
@@ -32,9 +32,10 @@ from post.ca.tokens import REPEAT_S, REPEATS_LIMIT
 from post.crypto.certificates import make_request, read_identity, read_node, verify_door, verify_identity, verify_node
 from post.crypto.documents import open_directory, open_policy
 from post.crypto.revocations import open_revocations
-from post.errors import BadSignature, PeerError, Refused
+from post.errors import BadSignature, ConfigError, PeerError, Refused
 from post.files import lock
 from post.hashes import Purpose
+from post.ids import Id, NodeId
 from post.wire import RefusalCode, pack
 from tests.ca.members import Newcomer, Office
 from tests.crypto.issued import DAY, NOW
@@ -225,6 +226,39 @@ class MemberTests(Case):
         self.assertEqual(read_identity(self.alice.person_chain[0]).account, person.account)
         self.assertEqual(NOW + 60 * DAY + SHORT_S, person.not_after)
         self.assertRaises(PeerError, self.alice.renew, self.office, NOW + SHORT_S + LATE_S + DAY)
+
+    def test_roles(self) -> None:
+        """
+        A member that is given a role has it in its next certificate, for the same key, place and life, at once however
+        young the one is that it has; and keeps it when it renews that one, or is recovered, until it is taken away.
+        """
+        before, authority = read_node(self.alice.chain[0]), self.office.authority
+        self.assertEqual(self.alice.chain, self.alice.renew(self.office, NOW))
+        authority.set_roles(before.node_id, ["gateway"], NOW)
+        self.assertEqual(frozenset(), authority.roles(read_node(self.bob.chain[0]), NOW))
+        given = self.alice.renew(self.office, NOW)
+        fresh = read_node(given[0])
+        self.assertEqual(frozenset(["gateway"]), fresh.roles)
+        self.assertEqual(
+            (before.node_id, before.owner, before.public_key, before.not_after),
+            (fresh.node_id, fresh.owner, fresh.public_key, fresh.not_after),
+        )
+        self.assertEqual(given, self.alice.renew(self.office, NOW))
+        # With the certificate that it had before, as a machine that was off has it.
+        self.assertEqual(fresh.roles, read_node(self.alice.renew(self.office, NOW + 70 * DAY)[0]).roles)
+        authority.set_roles(before.node_id, [], NOW + 70 * DAY)
+        self.assertEqual(frozenset(), read_node(self.alice.renew(self.office, NOW + 70 * DAY)[0]).roles)
+        self.assertRaises(ConfigError, authority.set_roles, NodeId(Id(0)), ["gateway"], NOW)
+
+    def test_roles_by_hand(self) -> None:
+        """
+        A certificate that was carried by hand keeps its two years when it gets a role.
+        """
+        by_hand = self.office.authority.issue_node(make_request(self.alice.key), "alice@example.org", NOW)
+        self.alice.chain = by_hand
+        self.office.authority.set_roles(read_node(by_hand[0]).node_id, ["gateway"], NOW)
+        fresh = read_node(self.alice.renew(self.office, NOW + DAY)[0])
+        self.assertEqual((frozenset(["gateway"]), NOW + LEAF_S), (fresh.roles, fresh.not_after))
 
     def test_renewed_already(self) -> None:
         """

@@ -96,18 +96,29 @@ class InitTests(Case):
 
     def test_few_machines(self) -> None:
         """
-        For one or two machines the policy's numbers are low, and it is said what that means.
+        For one or two machines the policy's numbers are low; for each number it is said what may be off.
         """
         for machines, numbers, said in (
             (1, (1, 0), "one copy"),
             (2, (2, 1), "two copies"),
-            (9, (3, 2), "three copies"),
+            (3, (3, 2), "all must be on"),
+            (4, (3, 2), "one may be off"),
+            (9, (3, 2), "two may be off"),
         ):
             self.home = self.directory / str(machines)
             self.assertIn(said, self.made(machines))
             authority = self.authority()
             policy = open_policy(authority.policy(), authority.root, int(time.time()))
             self.assertEqual(numbers, (policy.k, policy.minimum))
+
+    def test_policy(self) -> None:
+        """
+        The command that the output names shows and changes the numbers of the authority that the node here serves.
+        """
+        self.assertIn(f"post ca policy --config {self.config} --copies 3 --minimum 2", self.made())
+        raised = post("ca", "policy", "--config", self.config, "--copies", "3", "--minimum", "2")
+        self.assertIn("3 copies, at least 2", raised.output)
+        self.assertEqual(raised.output, post("ca", "policy", "--config", self.config).output)
 
     def test_asked(self) -> None:
         """
@@ -219,6 +230,30 @@ class TokenTests(Case):
         found = json.loads(post("ca", "list", "--config", self.config, "--json").output)
         self.assertEqual(["alice@example.org"], [each["address"] for each in found["people"]])
         self.assertEqual([("bob@example.org", "open")], [(each["address"], each["state"]) for each in found["codes"]])
+
+    def test_role(self) -> None:
+        """
+        A member's machine is given a role, and it is taken away again; nothing changes where none is named.
+        """
+        ours = ("--config", self.config)
+        for options, said in (
+            ((), "alice@example.org: none."),
+            (("--add", "gateway"), "from its next certificate on: gateway."),
+            (("--add", "always-on"), "from its next certificate on: always-on, gateway."),
+            ((), "alice@example.org: always-on, gateway."),
+            (("--remove", "gateway"), "from its next certificate on: always-on."),
+        ):
+            self.assertIn(said, post("ca", "role", "Alice@Example.ORG", *options, *ours).output)
+        (member,) = self.authority().members(int(time.time())).members
+        self.assertEqual(("always-on",), member.roles)
+        for name in (member.node.hex()[:8], "alice@example.org/0"):
+            self.assertIn("always-on.", post("ca", "role", name, *ours).output)
+        self.refused(
+            post("ca", "role", "bob@example.org", "--add", "gateway", *ours), "has no machine that is a member"
+        )
+        self.refused(post("ca", "role", "alice@example.org/1", "--add", "gateway", *ours), "has no machine that is")
+        both = ("--add", "gateway", "--remove", "gateway")
+        self.refused(post("ca", "role", "alice@example.org", *both, *ours), "both name gateway")
 
     def test_serve(self) -> None:
         """

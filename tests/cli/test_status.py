@@ -104,6 +104,15 @@ class DescribeTests(SynchronousTestCase):
         )
         self.assertEqual("\n".join(expected), describe(FOUND, 10 * DAY))
 
+    def test_roles(self) -> None:
+        """
+        A node with a role says so, and whether it has to be started again to act by what it has been given.
+        """
+        self.assertIn("\n  roles: gateway\n", describe({**FOUND, "roles": ["gateway"]}, 0))
+        waiting = {"roles": ["gateway"], "roles_waiting": True}
+        self.assertIn("  roles: gateway; start it again", describe({**FOUND, **waiting}, 0))
+        self.assertIn("  roles: none; start it again", describe({**FOUND, **waiting, "roles": []}, 0))
+
     def test_not_yet(self) -> None:
         """
         What is not as it should be is said.

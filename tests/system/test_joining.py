@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from functools import partial
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -91,6 +92,37 @@ class JoiningTests(SynchronousTestCase):
             each.wait("serving")
         carol.send("bob", "again")
         bob.wait_for_mail("again")
+
+    def test_role(self) -> None:
+        """
+        A machine that has been a member for some time becomes a gateway, by what is said where the authority is and two
+        restarts; keys and mailbox stay.
+        """
+        self.alice.init(2)
+        self.alice.start()
+        self.alice.wait("active")
+        bob = self.machine("bob")
+        code, said = bob.join(self.alice.token("bob"))
+        self.assertEqual(0, code, said)
+        bob.start()
+        for each in (self.alice, bob):
+            each.wait("serving")
+        self.alice.send("bob", "from before")
+        bob.wait_for_mail("from before")
+        key = (bob.home / "node.key").read_bytes()
+        refused = post("gateway", "dkim", "--config", bob.config)
+        self.assertEqual((78, True), (refused.exit_code, "post ca role" in refused.output))
+        post("ca", "role", "bob@example.org", "--add", "gateway", "--config", self.alice.config)
+        for waiting in (True, False):
+            bob.stop()
+            bob.start()
+            wait_for("the role", partial(acts, bob, waiting), 60)
+        bob.wait("serving")
+        self.assertEqual(key, (bob.home / "node.key").read_bytes())
+        self.assertIn("v=DKIM1", post("gateway", "dkim", "--config", bob.config).output)
+        bob.wait_for_mail("from before")
+        self.alice.send("bob", "from after")
+        bob.wait_for_mail("from after")
 
     def test_refused(self) -> None:
         """
@@ -190,6 +222,14 @@ class JoiningTests(SynchronousTestCase):
             visit.ask(JOIN, prove(body, code.name, code.key, Purpose.JOIN_QUESTION))
         self.assertIn("has been used already", self.machine("eve").join(text)[1])
         self.assertEqual(0, bob.join(text)[0])
+
+
+def acts(machine: Machine, waiting: bool) -> bool:
+    """
+    Whether it has the role of a gateway, and waits, or does not, to be started again.
+    """
+    found = machine.status()
+    return (found.get("roles"), found.get("roles_waiting")) == (["gateway"], waiting)
 
 
 def knows(machine: Machine, name: str) -> bool:
