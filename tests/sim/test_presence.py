@@ -13,8 +13,9 @@ from post.scribe.publication import group_of
 from post.sim.world import Machine, World
 
 MAILS = 20
-SMALL = PastryConfig(half=3)
-"""Leaf sets of six: a hundred nodes are a ring in which most are far from one another."""
+SMALL = PastryConfig(half=3, measure_first=0)
+"""Leaf sets of six, and nobody asks others how far they are: a hundred nodes are a ring in which most have no link to
+each other."""
 
 
 def message(number: int) -> bytes:
