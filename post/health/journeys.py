@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from email.errors import HeaderParseError
+from email.errors import MessageError
 from email.header import decode_header, make_header
 
 import msgspec
@@ -18,7 +18,7 @@ from post.errors import PostError
 from post.mail.headers import field
 from post.mail.journeys import Journey, ShownJourney, shown
 from post.mail.letter import LetterBox
-from post.mail.mime import HEADER_LIMIT
+from post.mail.mime import HEADER_LIMIT, header_end
 from post.tasks import Tasks
 
 SHOWN_LIMIT = 15
@@ -68,10 +68,11 @@ class Subjects:
         try:
             for journey in journeys:
                 try:
-                    header = await self._letters.read(journey.message, 0, min(journey.size, HEADER_LIMIT))
+                    start = await self._letters.read(journey.message, 0, min(journey.size, HEADER_LIMIT))
                 except PostError:
                     continue  # Asked again when the page is.
-                self._known[journey.message] = subject(header)
+                # What the text quotes is not this message's.
+                self._known[journey.message] = subject(start[: header_end(start)])
                 if len(self._known) > KNOWN_LIMIT:
                     self._known.popitem(last=False)
         finally:
@@ -85,7 +86,7 @@ def subject(header: bytes) -> str:
     value = (field(header, b"subject") or b"").decode("utf-8", "replace")
     try:
         text = str(make_header(decode_header(value)))
-    except (HeaderParseError, LookupError, ValueError):
+    except (MessageError, LookupError, ValueError):
         text = value  # Of an unknown charset, or broken: as it was written.
     line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
     return line if len(line) <= SUBJECT_LIMIT else f"{line[: SUBJECT_LIMIT - 1]}…"

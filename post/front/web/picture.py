@@ -5,7 +5,7 @@ The ring as a picture: a circle, each node at the place that its id has on it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import cos, pi, sin, sqrt
+from math import ceil, cos, pi, sin, sqrt
 
 from twisted.web.template import Tag
 
@@ -14,7 +14,9 @@ from post.health.facts import Peer, Presence
 from post.ids import RING
 
 RADIUS = 108.0
-"""Of the circle, in a picture that is 430 wide and 290 high with its middle at (0, 0)."""
+"""Of the circle, in a picture that is 430 wide with its middle at (0, 0)."""
+HALF = 145.0
+"""From the middle to the upper edge and to the lower one, or farther where many names stand one below the other."""
 NAMED = 24
 """Nodes up to which each has a name beside it; of more only our own and the gateways."""
 APART = 17.0
@@ -38,6 +40,8 @@ def ring_picture(peers: Sequence[Peer]) -> Tag:
     angles = {peer.node_id: 2 * pi * int(peer.node_id, 16) / RING for peer in peers}
     ours = next((peer for peer in peers if peer.ours), None)
     here = sum(peer.presence is Presence.HERE for peer in peers)
+    names = list(_places(peers, angles))
+    half = ceil(max([HALF, *(abs(height) + APART / 2 for _, _, height in names)]))
     return el(
         "svg",
         el("title", "The ring", id="ring-title"),
@@ -45,8 +49,8 @@ def ring_picture(peers: Sequence[Peer]) -> Tag:
         el("circle", r=RADIUS, class_="orbit"),
         [_link(angles[peer.node_id], angles[ours.node_id]) for peer in peers if peer.linked and ours is not None],
         [_node(peer, angles[peer.node_id]) for peer in sorted(peers, key=lambda peer: peer.ours)],
-        list(_names(peers, angles)),
-        viewBox="-215 -145 430 290",
+        [list(_name(peer, angles[peer.node_id], side, height)) for peer, side, height in names],
+        viewBox=f"-215 {-half} 430 {2 * half}",
         role="img",
         aria_labelledby="ring-title ring-desc",
         class_="ring",
@@ -79,14 +83,17 @@ def _node(peer: Peer, angle: float) -> Tag:
     return el("circle", title, cx=f"{x:.1f}", cy=f"{y:.1f}", r=9 if peer.ours else 7, class_=classes)
 
 
-def _names(peers: Sequence[Peer], angles: dict[str, float]) -> Iterator[Tag]:
+def _places(peers: Sequence[Peer], angles: dict[str, float]) -> Iterator[tuple[Peer, int, float]]:
+    """
+    Who has a name, on which side (1 is right), and how far below the middle.
+    """
     shown = [peer for peer in peers if len(peers) <= NAMED or peer.ours or GATEWAY in peer.roles]
     for side in (1, -1):
         here = [peer for peer in shown if (sin(angles[peer.node_id]) >= 0) == (side > 0)]
         here.sort(key=lambda peer: _at(angles[peer.node_id], RADIUS)[1])
         heights = spread([_at(angles[peer.node_id], RADIUS + 14)[1] for peer in here], APART)
         for peer, height in zip(here, heights, strict=True):
-            yield from _name(peer, angles[peer.node_id], side, height)
+            yield peer, side, height
 
 
 def _name(peer: Peer, angle: float, side: int, height: float) -> Iterator[Tag]:
