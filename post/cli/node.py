@@ -84,7 +84,7 @@ def init(
 @click.argument("membership_file", metavar="MEMBERSHIP", type=_path)
 def update(config: Path | None, membership_file: Path) -> None:
     """
-    Use a newer directory and policy, from what "post ca export" wrote.
+    Use a newer directory and policy, from MEMBERSHIP, which "post ca export" wrote.
 
     A node that runs uses them within half a minute.
     """
