@@ -105,7 +105,7 @@ def update(config: Path | None, membership_file: Path) -> None:
     known = home.revocations(root, now)
     if membership.revoked and (known is None or open_revocations(membership.revoked, root, now).serial > known.serial):
         home.write_revocations(membership.revoked)
-    click.echo(f"The directory names {len(fresh.entries)} people and {len(fresh.members)} nodes.")
+    click.echo(f"People in the directory now: {len(fresh.entries)}; nodes: {len(fresh.members)}.")
 
 
 @node.command()

@@ -207,7 +207,7 @@ class NodeTests(SynchronousTestCase):
         self.organisation.export()
         config = ("--config", self.home / "node.toml")
         said = self.organisation.run("node", "update", *config, self.organisation.membership)
-        self.assertEqual("The directory names 1 people and 1 nodes.\n", said)
+        self.assertEqual("People in the directory now: 1; nodes: 1.\n", said)
         now, home = int(time.time()), Home(self.home)
         root = home.credentials(now).root
         self.assertIsNotNone(home.directory(root, now).account("bob@example.org"))
