@@ -335,7 +335,9 @@ def serve(config: Path | None, where: Path, listen: str, address: str) -> None:
         raise ConfigError(str(where), "is not the authority of this node")
     text = settings.file.read_text()
     if "authority" in tomllib.loads(text):
-        raise ConfigError(str(settings.file), "has a section [authority] already: set directory and listen there")
+        raise ConfigError(
+            str(settings.file), "has a section [authority] already: set directory, listen and address there, not doors"
+        )
     lines = {"directory": str(where.resolve()), "listen": listen, "address": address}
     # JSON's strings are also TOML's.
     section = "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
