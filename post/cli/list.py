@@ -42,7 +42,9 @@ def show(config: Path | None, account: str, as_json: bool, address: str) -> None
         _print(found)
     else:
         for each in found["lists"]:
-            click.echo(f"{each['address']}: {len(each['members'])} members; written to by {each['posting']}")
+            count = len(each["members"])
+            said = f"{count} member{'' if count == 1 else 's'}"
+            click.echo(f"{each['address']}: {said}; written to by {each['posting']}")
         if not found["lists"]:
             click.echo("you maintain no lists: see post list create --help")
 
