@@ -420,7 +420,7 @@ class Authority:
         try:
             name = canonical(address)
         except ValueError:
-            raise ConfigError(address, "is not a mail address") from None
+            raise ConfigError(address, f"is not a mail address, such as bob@{domain}") from None
         if "+" in address.partition("@")[0]:
             raise ConfigError(address, "is a sub-address: it belongs to whoever has the name before the '+'")
         if not name.isascii():

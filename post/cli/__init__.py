@@ -53,7 +53,7 @@ class Verbs(click.Group):
         """
         For C{--help}.
         """
-        return list(VERBS)
+        return [*VERBS]  # "list" is the module of that name here, once it has been imported.
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """
@@ -96,4 +96,8 @@ def complain(what: object) -> None:
 def main() -> None:
     """
     Serverless, secure messaging on the computers people already have.
+
+    Begin with "post init", which makes an organisation, or "post join CODE", which makes this machine a member of one;
+    each says how to start the node ("twistd post --config FILE").  For trying out, "post ring DIRECTORY" runs a whole
+    organisation on this machine.
     """

@@ -45,7 +45,9 @@ def show(config: Path | None, account: str, as_json: bool) -> None:
 @click.argument("patterns", nargs=-1, required=True, metavar="PATTERN...")
 def add(config: Path | None, account: str, patterns: tuple[str, ...]) -> None:
     """
-    Block these senders.
+    Ignore what comes from senders that fit a PATTERN.
+
+    post block add spammer@example.org "*@*.example.net"
     """
     _print(ask_node(config, "block", account, do="add", patterns=list(patterns)))
 
@@ -56,7 +58,7 @@ def add(config: Path | None, account: str, patterns: tuple[str, ...]) -> None:
 @click.argument("patterns", nargs=-1, required=True, metavar="PATTERN...")
 def remove(config: Path | None, account: str, patterns: tuple[str, ...]) -> None:
     """
-    Block them no longer.
+    Block each PATTERN no longer, as "post block list" shows it.
     """
     _print(ask_node(config, "block", account, do="remove", patterns=list(patterns)))
 
@@ -89,7 +91,7 @@ def subscribe(config: Path | None, account: str, address: str) -> None:
 @click.argument("address")
 def unsubscribe(config: Path | None, account: str, address: str) -> None:
     """
-    No longer.
+    Go by the list of ADDRESS no longer.
     """
     _print(ask_node(config, "block", account, do="unsubscribe", address=address))
 

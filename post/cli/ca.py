@@ -79,7 +79,9 @@ ca.add_command(role)
 )
 def init(where: Path, domain: str, k: int, minimum: int | None) -> None:
     """
-    Make a new authority in WHERE.
+    Make a new authority in the directory WHERE.
+
+    By hand: "post init" makes one together with a node and a person.
     """
     if minimum is None:
         minimum = k - 1
@@ -97,7 +99,11 @@ def init(where: Path, domain: str, k: int, minimum: int | None) -> None:
 def request(key: Path, request: Path) -> None:
     """
     On a member's machine: make the key KEY, if it does not exist, and a certificate request for it in REQUEST.
+
+    post ca request alice-pc/node.key alice-pc.request
     """
+    if key.resolve() == request.resolve():
+        raise ConfigError(str(request), "would replace the key: name another file for the request")
     if key.exists():
         try:
             made = SigningKey.from_pem(read_secret(key))
@@ -116,7 +122,7 @@ def request(key: Path, request: Path) -> None:
 @click.argument("chain", type=_path)
 @click.option("--owner", required=True, help="Whose node it is.")
 @click.option("--site", default="", help="Where it stands: copies are spread over sites.")
-@click.option("--role", "roles", multiple=True, type=ROLES)
+@click.option("--role", "roles", multiple=True, type=ROLES, help="What it does beside keeping blocks.")
 @click.option(
     "--index",
     type=click.IntRange(0, NODES_PER_OWNER - 1),
@@ -137,6 +143,8 @@ def issue_node(
 ) -> None:
     """
     Certify a node: write the certificates for REQUEST to CHAIN.
+
+    post ca issue-node --authority authority --owner alice alice-pc.request alice-pc.chain
     """
     authority = Authority.open(where, system_entropy, patient=True)
     asked = _request(request)
@@ -160,6 +168,8 @@ def issue_node(
 def issue_user(where: Path, request: Path, chain: Path, address: str, replace: bool) -> None:
     """
     Certify a person: write the certificates for REQUEST to CHAIN.
+
+    post ca issue-user --authority authority --address alice@example.org alice.request alice.chain
     """
     authority = Authority.open(where, system_entropy, patient=True)
     asked = _request(request)
@@ -208,7 +218,10 @@ def policy(config: Path | None, where: Path | None, **changes: int | None) -> No
     given = {name: value for name, value in changes.items() if value is not None}
     authority, now = opened(config, where), int(time.time())
     found = authority.change_policy(now, **given) if given else open_policy(authority.policy(), authority.root, now)
-    click.echo(f"{found.domain}: {found.k} copies, at least {found.minimum} on other nodes; ", nl=False)
+    click.echo(
+        f"{found.domain}: {found.k} {'copy' if found.k == 1 else 'copies'}, at least {found.minimum} on other nodes; ",
+        nl=False,
+    )
     click.echo(f"messages up to {found.size_limit:,} octets")
 
 
@@ -219,7 +232,7 @@ def policy(config: Path | None, where: Path | None, **changes: int | None) -> No
 @click.argument("address")
 @click.option("--hours", type=click.IntRange(1, 720), default=72, show_default=True, help="For so long it is good.")
 @click.option("--site", default="", help="Where the machine stands: copies are spread over sites.")
-@click.option("--role", "roles", multiple=True, type=ROLES)
+@click.option("--role", "roles", multiple=True, type=ROLES, help="What it does beside keeping blocks.")
 @click.option("--index", type=click.IntRange(0, NODES_PER_OWNER - 1), default=0, help="Which of the owner's nodes.")
 @click.option("--replace", is_flag=True, help="Give a new key to somebody who has lost theirs, mailbox and all.")
 @click.option("--qr/--no-qr", default=True, help="Show the code as a QR too.")
@@ -238,7 +251,8 @@ def token(
     """
     Print the code by which the machine of ADDRESS joins, once.
 
-    Give it to that person alone: whoever uses it first is ADDRESS.  An earlier code for the same machine that has not
+    The machine becomes a member, and ADDRESS an account on it.  Give the code to that person alone: whoever uses it
+    first is ADDRESS.  An earlier code for the same machine that has not
     been used is good no longer.
     """
     authority, door = _served(config, where, door)
@@ -303,7 +317,9 @@ def list_issued(config: Path | None, where: Path | None, as_json: bool) -> None:
 @ca.command()
 @config_option
 @click.option("--authority", "where", type=_path, required=True, help="The authority's directory.")
-@click.option("--listen", default="0.0.0.0:7655", show_default=True, metavar="HOST:PORT")
+@click.option(
+    "--listen", default="0.0.0.0:7655", show_default=True, metavar="HOST:PORT", help="Where newcomers and members ask."
+)
 @click.option("--address", default="", metavar="HOST:PORT", help="Where others reach it, if not as --listen says.")
 def serve(config: Path | None, where: Path, listen: str, address: str) -> None:
     """
@@ -319,7 +335,9 @@ def serve(config: Path | None, where: Path, listen: str, address: str) -> None:
         raise ConfigError(str(where), "is not the authority of this node")
     text = settings.file.read_text()
     if "authority" in tomllib.loads(text):
-        raise ConfigError(str(settings.file), "has a section [authority] already: set directory and listen there")
+        raise ConfigError(
+            str(settings.file), "has a section [authority] already: set directory, listen and address there, not doors"
+        )
     lines = {"directory": str(where.resolve()), "listen": listen, "address": address}
     # JSON's strings are also TOML's.
     section = "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())

@@ -33,7 +33,7 @@ def list() -> None:
 @click.argument("address", metavar="[LIST]", default="")
 def show(config: Path | None, account: str, as_json: bool, address: str) -> None:
     """
-    Show a list, or all.
+    Show the list LIST, or all that you maintain.
     """
     found = ask_node(config, "list", account, do="show", address=address)
     if as_json:
@@ -42,7 +42,9 @@ def show(config: Path | None, account: str, as_json: bool, address: str) -> None
         _print(found)
     else:
         for each in found["lists"]:
-            click.echo(f"{each['address']}: {len(each['members'])} members; written to by {each['posting']}")
+            count = len(each["members"])
+            said = f"{count} member{'' if count == 1 else 's'}"
+            click.echo(f"{each['address']}: {said}; written to by {each['posting']}")
         if not found["lists"]:
             click.echo("you maintain no lists: see post list create --help")
 
@@ -61,7 +63,9 @@ def show(config: Path | None, account: str, as_json: bool, address: str) -> None
 @click.argument("members", nargs=-1)
 def create(config: Path | None, account: str, posting: str, address: str, members: tuple[str, ...]) -> None:
     """
-    Make a list.
+    Make the list ADDRESS, a sub-address of yours, with these MEMBERS.
+
+    post list create alice+team@example.org bob@example.org carol@example.org
     """
     _print(ask_node(config, "list", account, do="create", address=address, posting=posting, members=[*members]))
 
@@ -73,7 +77,9 @@ def create(config: Path | None, account: str, posting: str, address: str, member
 @click.argument("members", nargs=-1, required=True)
 def add(config: Path | None, account: str, address: str, members: tuple[str, ...]) -> None:
     """
-    Put people, or other lists, on a list.
+    Put MEMBERS, people or other lists, on the list LIST.
+
+    post list add team dave@example.org
     """
     _print(ask_node(config, "list", account, do="add", address=address, members=[*members]))
 
@@ -85,7 +91,7 @@ def add(config: Path | None, account: str, address: str, members: tuple[str, ...
 @click.argument("members", nargs=-1, required=True)
 def remove(config: Path | None, account: str, address: str, members: tuple[str, ...]) -> None:
     """
-    Take them off.
+    Take MEMBERS off the list LIST.
     """
     _print(ask_node(config, "list", account, do="remove", address=address, members=[*members]))
 
@@ -96,7 +102,7 @@ def remove(config: Path | None, account: str, address: str, members: tuple[str, 
 @click.argument("address", metavar="LIST")
 def delete(config: Path | None, account: str, address: str) -> None:
     """
-    Let there be no such list any more.
+    Let there be no list LIST any more: what is sent there then comes to you.
     """
     found = ask_node(config, "list", account, do="delete", address=address)
     click.echo(f"{found['address']} is no list any more: what is sent there comes to you")

@@ -84,7 +84,7 @@ def init(
 @click.argument("membership_file", metavar="MEMBERSHIP", type=_path)
 def update(config: Path | None, membership_file: Path) -> None:
     """
-    Use a newer directory and policy, from what "post ca export" wrote.
+    Use a newer directory and policy, from MEMBERSHIP, which "post ca export" wrote.
 
     A node that runs uses them within half a minute.
     """
@@ -105,7 +105,7 @@ def update(config: Path | None, membership_file: Path) -> None:
     known = home.revocations(root, now)
     if membership.revoked and (known is None or open_revocations(membership.revoked, root, now).serial > known.serial):
         home.write_revocations(membership.revoked)
-    click.echo(f"The directory names {len(fresh.entries)} people and {len(fresh.members)} nodes.")
+    click.echo(f"People in the directory now: {len(fresh.entries)}; nodes: {len(fresh.members)}.")
 
 
 @node.command()

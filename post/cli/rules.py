@@ -63,7 +63,7 @@ def show(config: Path | None, account: str, as_json: bool, ignored: bool) -> Non
 @click.argument("rule", nargs=-1, required=True)
 def add(config: Path | None, account: str, place: int | None, rule: tuple[str, ...]) -> None:
     """
-    Add a rule, such as: folder Lists if to team@example.org
+    Add the rule RULE, such as: folder Lists if to team@example.org
 
     Where the shell takes words apart, put the whole rule in single quotes.
     """
@@ -76,7 +76,7 @@ def add(config: Path | None, account: str, place: int | None, rule: tuple[str, .
 @click.argument("number", type=int)
 def remove(config: Path | None, account: str, number: int) -> None:
     """
-    Remove the rule with this number.
+    Remove the rule that has this NUMBER in "post rules list".
     """
     found = ask_node(config, "rules", account, do="remove", place=number)
     click.echo(f"removed: {found['removed']}")
@@ -89,7 +89,7 @@ def remove(config: Path | None, account: str, number: int) -> None:
 @click.option("--sender", required=True, help="Who it says sent it.")
 @click.option("--verified", default="", help="Who did, if it was somebody else.")
 @click.option("--to", default="", help="The address to which it was sent.")
-@click.option("--subject", default="")
+@click.option("--subject", default="", help="As it would stand in the message.")
 @click.option("--size", type=int, default=0, help="In octets.")
 def test(config: Path | None, account: str, **message: Any) -> None:  # Any: texts, and a number.
     """

@@ -24,7 +24,7 @@ def program(name: str) -> str:
 
 def start_command(config: Path) -> str:
     """
-    Starts the node that has the settings C{config}, in the background.
+    Starts the node that has the settings C{config}, in the background: from its own directory, where its log goes then.
     """
-    pidfile = shlex.quote(str(config.parent / "node.pid"))
-    return f"{program('twistd')} --pidfile={pidfile} post --config {shlex.quote(str(config))}"
+    where, name = shlex.quote(str(config.parent)), shlex.quote(config.name)
+    return f"cd {where} && {program('twistd')} --pidfile=node.pid post --config {name}"

@@ -79,15 +79,17 @@ def add(config: Path | None, key_file: Path, chain_file: Path, password_file: Te
 @password_option
 def password(config: Path | None, address: str, password_file: TextIO | None) -> None:
     """
-    Give the person ADDRESS another password.
+    Give the person ADDRESS, or who has that name before the @, another password.
     """
     settings, home, root = _open(config, int(time.time()))
     try:
-        name = canonical(address)
+        names = [canonical(address)]
     except ValueError:
-        raise ConfigError(address, "is not a mail address") from None
-    if not home.has_account(name):
-        raise ConfigError(name, "does not live here")
+        here = (account.address for account in home.accounts(root))
+        names = [each for each in here if each.partition("@")[0] == address.casefold()]
+    if not names or not home.has_account(names[0]):
+        raise ConfigError(address, "does not live here: post user list shows who does")
+    name = names[0]  # Of one domain: there is no second one of that name.
     hashed = hash_password(read_password(password_file), system_entropy)
     home.write_password(name, hashed, root)
     click.echo(f"{name} has another password.")

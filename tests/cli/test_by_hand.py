@@ -207,7 +207,7 @@ class NodeTests(SynchronousTestCase):
         self.organisation.export()
         config = ("--config", self.home / "node.toml")
         said = self.organisation.run("node", "update", *config, self.organisation.membership)
-        self.assertEqual("The directory names 1 people and 1 nodes.\n", said)
+        self.assertEqual("People in the directory now: 1; nodes: 1.\n", said)
         now, home = int(time.time()), Home(self.home)
         root = home.credentials(now).root
         self.assertIsNotNone(home.directory(root, now).account("bob@example.org"))
@@ -264,16 +264,19 @@ class UserTests(SynchronousTestCase):
 
     def test_password(self) -> None:
         """
-        A password can be changed, by any spelling of the address, of those who live here.
+        A password can be changed, by any spelling of the address or of what is before its @, of those who live here.
         """
         self.organisation.add_user(self.home, "alice", "one")
         change = ("user", "password", *self.config, "--password-file", "-")
-        self.organisation.run(*change, "Alice@example.org", stdin="two\r\n")
         home = Home(self.home)
-        (account,) = home.accounts(home.credentials(int(time.time())).root)
-        self.assertTrue(check_password(b"two", account.password_hash))
-        for address in ("bob@example.org", "alice"):
-            self.assertEqual(78, post(*change, address, stdin="two\n").exit_code)
+        for spelling, password in (("Alice@example.org", "two"), ("ALICE", "three")):
+            self.organisation.run(*change, spelling, stdin=f"{password}\r\n")
+            (account,) = home.accounts(home.credentials(int(time.time())).root)
+            self.assertTrue(check_password(password.encode(), account.password_hash))
+        for address in ("bob@example.org", "bob", "alice@", "", "alice@example.com"):
+            refused = post(*change, address, stdin="four\n")
+            self.assertEqual((78, 1), (refused.exit_code, len(refused.output.splitlines())))
+            self.assertIn("post user list shows who does", refused.output)
 
     def test_passwords_refused(self) -> None:
         """

@@ -55,5 +55,5 @@ class StartingTests(SynchronousTestCase):
         """
         self.patch(os, "environ", {"PATH": str(self.own)})
         self.assertEqual(
-            "twistd --pidfile='/a b/node.pid' post --config '/a b/node.toml'", start_command(Path("/a b/node.toml"))
+            "cd '/a b' && twistd --pidfile=node.pid post --config node.toml", start_command(Path("/a b/node.toml"))
         )
