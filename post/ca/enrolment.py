@@ -198,9 +198,11 @@ class Enrolment:
         person = self._person(question, now)
         entrust = check_question(question, Entrust, person.public_key)
         self._check_fresh(entrust.door, entrust.time, now)
-        self._newest("identity", person.address, person.public_key)
         self._check_rate(person.public_key, now)
         with self.authority.alone():
+            self._newest("identity", person.address, person.public_key)
+            # Or a thief's code would lie here until the name has a key again, and could then take that over.
+            self._refuse_revoked(person.public_key, now)
             known = self.recoveries.find(entrust.claim)
             if known is not None and (known.account, known.claim) != (person.account, entrust.claim):
                 # Somebody else's, or one that was renewed: it would lead two ways, or somewhere again.

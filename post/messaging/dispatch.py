@@ -28,6 +28,7 @@ from post.messaging.notification import (
     check_receipt,
     enclose,
     envelope_hash,
+    is_timely,
     letter_in,
     pending_handle,
     receipt_time,
@@ -173,6 +174,8 @@ class Dispatch:
         delivered = check_receipt(receipt, self._root, self._clock.seconds())
         if delivered.recipient != recipient or delivered.envelope != envelope_hash(envelope):
             raise PeerError("a receipt by somebody else, or for something else")
+        if not is_timely(delivered.at, letter_in(envelope)):
+            raise PeerError("a receipt from before the notification")
 
     def _check_place(self, receipt: bytes, recipient: AccountId, envelope: bytes) -> None:
         """
@@ -183,6 +186,8 @@ class Dispatch:
         delivered, letter = check_receipt(receipt, self._root, self._clock.seconds()), letter_in(envelope)
         if (delivered.recipient, delivered.node, delivered.slot) != (recipient, letter.node, letter.slot):
             raise PeerError("a receipt by somebody else, or for something else")
+        if not is_timely(delivered.at, letter):
+            raise PeerError("a receipt from before the notification")
 
     async def make_pending(self, recipient: AccountId, envelope: bytes, expires: int) -> int | bytes:
         """

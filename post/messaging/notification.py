@@ -277,6 +277,16 @@ def receipt_time(receipt: bytes) -> int:
     return unpack(Delivered, unpack(Receipt, receipt).body).at
 
 
+def is_timely(at: int, letter: Letter) -> bool:
+    """
+    Whether a receipt made C{at} can be for C{letter}: nobody takes an envelope from the future (L{check_envelope}).
+
+    Certificates are judged by the time that a receipt names.  Whoever has a key that was revoked could date receipts
+    back, and so end the wait of what was sent since to the one who has a new key.
+    """
+    return at >= letter.stamp - CLOCK_SKEW_S
+
+
 def check_receipt(data: bytes, root: bytes, now: float) -> Delivered:
     """
     What a receipt says.  Any account can sign one for any envelope: who relies on it compares the recipient too.

@@ -18,6 +18,7 @@ from post.messaging.notification import (
     check_envelope,
     check_receipt,
     envelope_hash,
+    is_timely,
     letter_in,
     pending_handle,
     receipt_names,
@@ -100,7 +101,9 @@ class PendingKind:
         The receipt for what waits ends the wait; the first one stays.
         """
         envelope, receipt = envelope_in(old.data), receipt_in(new.data)
-        return envelope is not None and receipt is not None and receipt_names(receipt) == envelope_hash(envelope)
+        if envelope is None or receipt is None or receipt_names(receipt) != envelope_hash(envelope):
+            return False
+        return is_timely(receipt_time(receipt), letter_in(envelope))
 
     def latest(self, data: bytes) -> int | None:
         """

@@ -240,3 +240,21 @@ class EntrustTests(RecoveringCase):
         error = self.assertRaises(Refused, eve.entrust, self.office, PAPER)
         self.assertEqual(RefusalCode.CONFLICT, error.code)
         self.assertEqual("bob@example.org", claim(self.office, PAPER, Newcomer("new")).address)
+
+    def test_revoked(self) -> None:
+        """
+        Whose key is revoked leaves no code behind that is good when the name is certified again.
+        """
+        self.office.authority.revoke(IDENTITY, "bob@example.org", NOW)
+        self.assertIn("revoked", self.assertRaises(Refused, self.bob.entrust, self.office, OTHER, b"e" * 32).text)
+        Newcomer("again").join(self.office, self.office.code("bob@example.org", replace=True), NOW)
+        self.assertRaises(Refused, claim, self.office, OTHER, Newcomer("thief"))
+
+    def test_thief(self) -> None:
+        """
+        Whoever has a machine that was reported stolen neither ends its owner's code nor has one of his own.
+        """
+        self.office.authority.revoke(IDENTITY, "bob@example.org", NOW, keeping=b"")
+        self.assertRaises(Refused, self.bob.entrust, self.office, OTHER, b"e" * 32)
+        self.assertRaises(Refused, claim, self.office, OTHER, Newcomer("thief"))
+        self.assertEqual("bob@example.org", claim(self.office, PAPER, Newcomer("new")).address)

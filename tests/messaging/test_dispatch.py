@@ -24,7 +24,7 @@ from post.messaging.delegates import Delegates
 from post.messaging.dispatch import HEDGE_S, Dispatch, Outcome, Signer
 from post.messaging.identities import Identities
 from post.messaging.messages import Arrived, Filed, Push
-from post.messaging.notification import ENVELOPE_LIMIT, acknowledge, envelope_hash, letter_in
+from post.messaging.notification import CLOCK_SKEW_S, ENVELOPE_LIMIT, acknowledge, envelope_hash, letter_in
 from post.messaging.pending import DELIVERED, PENDING, PendingKind, envelope_in
 from post.messaging.presence import Followed, Heard
 from post.messaging.reception import Arrival, Reception
@@ -347,18 +347,20 @@ class NotificationTests(SynchronousTestCase):
 
     def test_receipt_in_a_wrong_place(self) -> None:
         """
-        A receipt shown there for something else, or by somebody else, is none.
+        A receipt shown there for something else, by somebody else, or from before there was a notification, is none.
         """
         self.pastry.alive = False
+        self.clock.advance(CLOCK_SKEW_S + 1)
         self.successResultOf(self.notify())
         [envelope] = self.envelopes()
         letter, mallory = letter_in(envelope), self.account("mallory")
-        for wrong, signer in (
-            (msgspec.structs.replace(letter, slot=b"s" * 16), self.bob),
-            (msgspec.structs.replace(letter, node=BOB_NODE.id), self.bob),
-            (msgspec.structs.replace(letter, recipient=mallory.id), mallory),
+        for wrong, signer, at in (
+            (msgspec.structs.replace(letter, slot=b"s" * 16), self.bob, letter.stamp),
+            (msgspec.structs.replace(letter, node=BOB_NODE.id), self.bob, letter.stamp),
+            (msgspec.structs.replace(letter, recipient=mallory.id), mallory, letter.stamp),
+            (letter, self.bob, NOW),
         ):
-            receipt = acknowledge(envelope_hash(envelope), wrong, NOW, signer.key, signer.chain)
+            receipt = acknowledge(envelope_hash(envelope), wrong, at, signer.key, signer.chain)
 
             async def shown(*_: object, receipt: bytes = receipt) -> None:
                 raise Conflict(b"R" + receipt)
@@ -552,6 +554,21 @@ class NotificationTests(SynchronousTestCase):
             return succeed(Filed(receipt))
 
         self.rpc.answer = answers
+        self.assertFalse(self.successResultOf(self.notify()).delivered)
+        self.assertEqual([0], self.pending())
+
+    def test_receipt_dated_back(self) -> None:
+        """
+        Nor can one who has Bob's key of before, which was revoked, by a receipt from the time when it was good.
+        """
+
+        def answers(push: Push) -> Deferred[Message]:
+            letter = letter_in(push.envelope)
+            receipt = acknowledge(envelope_hash(push.envelope), letter, NOW, self.bob.key, self.bob.chain)
+            return succeed(Filed(receipt))
+
+        self.rpc.answer = answers
+        self.clock.advance(CLOCK_SKEW_S + 1)
         self.assertFalse(self.successResultOf(self.notify()).delivered)
         self.assertEqual([0], self.pending())
 

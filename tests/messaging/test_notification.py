@@ -254,6 +254,15 @@ class PendingKindTests(SynchronousTestCase):
         order = self.kind.check(handle, data, NOW)  # type: ignore[arg-type]
         return Stored(handle, PENDING, StorageClass.PENDING, NOW + 9, order, data)  # type: ignore[arg-type]
 
+    def test_dated_back(self) -> None:
+        """
+        A receipt from long before the envelope was sealed does not end its wait: its key may have been revoked since.
+        """
+        for ahead_s, ends in ((CLOCK_SKEW_S, True), (CLOCK_SKEW_S + 1, False)):
+            data = envelope(notification(sent=NOW + ahead_s))
+            item = Stored(waiting(data)[0], PENDING, StorageClass.PENDING, NOW + 9, WAITING, waiting(data)[1])
+            self.assertEqual(ends, self.kind.supersedes(self.stored(*delivered(data, receipt(data))), item))
+
     def test_ends(self) -> None:
         """
         The recipient's receipt supersedes the envelope, and nothing supersedes the receipt.

@@ -262,6 +262,37 @@ class RecoveryTests(SynchronousTestCase):
             world.start("node8")
             self.assertEqual(1, len(world.folder("alice")), f"seed {seed}")
 
+    def test_alone(self) -> None:
+        """
+        Who has taken over once sees the mailbox after any start, like everybody else: also while most machines are off
+        and another recovery code is not in force yet.
+        """
+        for seed in SEEDS:
+            story = Story(seed)
+            world = story.world
+            world.finish(world.send("bob", ["alice"], message("before")))
+            world.clock.advance(5)
+            story.old.crash(wipe=True)
+            del world.machines["node1"]
+            new = story.take_over()
+            world.start("node7")
+            world.clock.advance(5)
+            for name in ("node3", "node4", "node5", "node6", "node7"):
+                world.machines[name].crash()
+            keys = RecoveryKeys(b"n" * 16, b"f" * 16)
+            new.accounts = [provided(story.account, keys, world.authority.entropy)]
+            world.finish(new.boot(world.seeds))
+            self.assertEqual(1, len(self.opened(world).folder("INBOX").entries()), f"seed {seed}")
+
+    @staticmethod
+    def opened(world: World) -> Mailbox:
+        """
+        Alice's mailbox on node7, as soon as it is open.
+        """
+        found = world.node("node7").accounts.opened["alice@example.org"]
+        world.wait(lambda: found.ready, "the mailbox")
+        return found.mailbox
+
     def test_two(self) -> None:
         """
         A copy of an account is started on another machine while the first one runs: one of the two says so, and stops;
