@@ -74,9 +74,10 @@ def write_backup(
         raise ConfigError(str(target), "exists already")
     fresh, scratch = target.with_name(f".{target.name}.new"), target.with_name(f".{target.name}.sqlite")
     try:
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        # A file of our own: one that is there, in a directory for all, may be somebody's who has it open.
+        fresh.unlink(missing_ok=True)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as out:
-            os.fchmod(descriptor, 0o600)
             entries: dict[str, _Entry] = {}
             with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as tar:
                 for name, data in _small_files(directory, read).items():

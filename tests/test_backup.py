@@ -99,6 +99,17 @@ class WriteBackupTests(BackupCase):
         left = {path.name for path in self.scratch.iterdir()}
         self.assertEqual({"node", "again", "backup.tar"}, left)
 
+    def test_waited_for(self) -> None:
+        """
+        Whoever has put a file where the backup is going to be written reads nothing of it.
+        """
+        other = self.scratch / ".backup.tar.new"
+        other.touch(0o666)
+        with other.open("rb") as waiting:
+            write_backup(self.directory, self.target, NOW)
+            self.assertEqual(b"", waiting.read())
+        self.assertEqual(0o600, self.target.stat().st_mode & 0o777)
+
     def test_writing(self) -> None:
         """
         A database is as it was at one moment, though somebody has a transaction open.

@@ -227,7 +227,7 @@ class Authority:
         """
         with self.alone():
             policy, _ = self._opened(now)
-            changed = msgspec.structs.replace(policy, serial=policy.serial + 1, issued=now, **changes)
+            changed = msgspec.structs.replace(policy, serial=_next(policy.serial, now), issued=now, **changes)
             signed = sign_policy(changed, self.issuing, self._key)
             try:
                 policy = open_policy(signed, self.root, now)
@@ -323,7 +323,7 @@ class Authority:
 
     def _write_revocations(self, old: Revocations, entries: Sequence[Revocation], now: int) -> None:
         current = tuple(entry for entry in entries if entry.until > now)
-        signed = Revocations(1, old.domain, old.serial + 1, now, now + NEXT_S, current)
+        signed = Revocations(1, old.domain, _next(old.serial, now), now, now + NEXT_S, current)
         write_file(self.path / "revoked", sign_revocations(signed, self.issuing, self._key))
 
     def _refuse_revoked(self, request: bytes, now: int) -> None:
@@ -398,7 +398,7 @@ class Authority:
         account = directory.account(name) or self._account_before(name) or AccountId(Id.from_bytes(self._entropy(20)))
         start, end = now - BACKDATED_S, now + life_s
         # Serials rise with time, and by one if the clock stood still.
-        serial = max(now, self._last_serial(name) + 1)
+        serial = _next(self._last_serial(name), now)
         leaf = issue_identity(self.issuing, self._key, request, name, account, serial, start, end, self._entropy)
         others = [entry for entry in directory.entries if entry.address != name]
         self._note("identity", leaf, name, str(read_identity(leaf).serial), now)
@@ -552,12 +552,25 @@ class Authority:
         ordered = sorted(entries, key=lambda entry: entry.address)
         self._write_directory(
             Directory(
-                old.domain, old.serial + 1, now, now + DIRECTORY_S, ordered, sorted(members, key=lambda m: m.node)
+                old.domain,
+                _next(old.serial, now),
+                now,
+                now + DIRECTORY_S,
+                ordered,
+                sorted(members, key=lambda m: m.node),
             )
         )
 
     def _write_directory(self, directory: Directory) -> None:
         write_file(self.path / "directory", sign_directory(directory, self.issuing, self._key))
+
+
+def _next(serial: int, now: int) -> int:
+    """
+    The serial after C{serial}.  It rises with time: what an authority signs that was restored from a backup has to be
+    newer than what it had signed after that was made, or no member would take it.
+    """
+    return max(serial + 1, now)
 
 
 def _facts(kind: str, certificate: bytes) -> tuple[bytes, int]:

@@ -122,12 +122,13 @@ def _recover(
         hash_password(password, system_entropy),
     )
     write_recovering(home, person.address, recovering)
+    # Before it can come to be in force: a code that nobody has seen must not end the one on paper.
+    show_code(fresh, person.address)
+    click.echo("The code of before is good until this one is: until the node has started and found the ring.\n")
     complete(home, keys[0], answer.node_chain, membership, tuple(filter(check_where, answer.seeds)))
     click.echo(f"This machine takes the place of the one that {person.address} has lost.")
     click.echo("Folders and mail come back from the other machines when it is started.")
     click.echo("\n".join(what_next(config, person.address)))
-    show_code(fresh, person.address)
-    click.echo("The code of before is good until this one is: until the node has started and found the ring.")
 
 
 def _parse(text: str) -> RecoveryCode:
@@ -167,8 +168,8 @@ def _renew(config: Path | None, address: str | None) -> None:
     code = new_code(found, root)
     if code is None:
         raise ConfigError(str(found.file), NONE[0].lower() + NONE[1:])
+    show_code(code, account.address)  # As above.
     home.write_account(provided(account, code.keys, system_entropy))
-    show_code(code, account.address)
     tell(found)
     if _in_force(found.directory, account.address):
         click.echo("It is in force, and the one before leads nowhere.")

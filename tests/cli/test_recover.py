@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from post.ca.code import short_fingerprint
 from post.ca.recovery_code import RecoveryCode
 from post.ca.retrieval import account_copy
+from post.cli import recover
 from post.home import Home
 from post.messaging.account import AccountCredentials
 from post.messaging.sealed_copy import open_copy
@@ -81,6 +82,20 @@ class RecoverTests(SynchronousTestCase):
         assert account.deposit is not None
         self.assertEqual(second.keys.handle, account.deposit.handle)
         self.assertFalse(account.deposit.entrusted)
+
+    def test_unseen(self) -> None:
+        """
+        A code that could not be shown, as the terminal had gone, does not end the one on paper.
+        """
+        self.init()
+        before = self.account().deposit
+
+        def gone(*_: object) -> None:
+            raise BrokenPipeError
+
+        self.patch(recover, "show_code", gone)
+        self.assertRaises(BrokenPipeError, post, "recover", "--new-code", "--config", self.home)
+        self.assertEqual(before, self.account().deposit)
 
     def test_misused(self) -> None:
         """
