@@ -23,10 +23,17 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from post.crypto.certificates import IdentityCertificate, NodeCertificate, verify_identity, verify_node
+from post.crypto.certificates import (
+    IdentityCertificate,
+    NodeCertificate,
+    read_node,
+    verify_identity,
+    verify_node,
+)
 from post.crypto.groups import Epoch, open_epoch, seal_epoch
 from post.crypto.keys import verify
 from post.crypto.sealing import SealingKey, box, unbox
+from post.crypto.trust import Trust
 from post.errors import BadSignature, PeerError
 from post.hashes import Purpose, handle_of, keyed
 from post.ids import Handle, NodeId
@@ -363,9 +370,21 @@ class OutboundKind:
 
     def supersedes(self, new: Stored, old: Stored) -> bool:
         """
-        Progress only goes on.
+        Progress only goes on; but not by a key that was revoked, to before the entry was there: whoever has stolen a
+        gateway could otherwise end what has been accepted since then.
         """
-        return new.order > old.order
+        return new.order > old.order and not self._is_dated_back(new.data, old.data)
+
+    def _is_dated_back(self, new: bytes, old: bytes) -> bool:
+        if not isinstance(self._root, Trust):
+            return False
+        said, entry = unpack(Queued, new).progress, unpack(Queued, old).entry
+        if not said or not entry:
+            return False
+        signed = unpack(SignedProgress, said)
+        if self._root.taken(read_node(signed.chain[0]).public_key) is None:
+            return False
+        return unpack(Progress, signed.body).at < waybill_in(entry).stamp - CLOCK_SKEW_S
 
     def latest(self, data: bytes) -> int | None:
         """

@@ -122,6 +122,27 @@ class OutboundTests(SynchronousTestCase):
         self.assertFalse(self.kind.supersedes(stored(1), stored(1)))
         self.assertFalse(self.kind.supersedes(stored(3), stored(DONE)))
 
+    def test_dated_back(self) -> None:
+        """
+        Whoever has the key of a lost gateway cannot end what came since, by a progress from before it was revoked; what
+        that gateway itself has ended stays so, and one that is not revoked may have a clock that is behind.
+        """
+        root = Trust(self.authority.root)
+        kind = OutboundKind(root, self.told.append)
+
+        def stored(entry: bytes, progress: bytes, order: int) -> Stored:
+            return Stored(self.handle, OUTBOUND, StorageClass.PENDING, NOW, order, pack(Queued(1, entry, progress)))
+
+        waiting = stored(self.entry, b"", 0)
+        early = stored(b"", self.progress(ENDED, 8, at=NOW - CLOCK_SKEW_S - 1, due=NOW), DONE)
+        honest = stored(b"", self.progress(ENDED, 8, at=NOW + 5), DONE)
+        self.assertTrue(kind.supersedes(early, waiting))
+        root.revoke({self.gateway.key.public: Taken(NOW + 100)}, NOW + 200)
+        self.assertFalse(kind.supersedes(early, waiting))
+        self.assertTrue(kind.supersedes(honest, waiting))
+        tried = stored(self.entry, self.progress(TRYING, 3), 3)
+        self.assertFalse(kind.supersedes(early, tried))
+
     def test_time(self) -> None:
         """
         Nothing waits for ever, and what is done is remembered for as long as anything may wait.
