@@ -506,6 +506,7 @@ class Node:
         self.outside.stop()
         self.scribe.stop()
         self.past.stop()
+        self.pastry.reunion.keep()
         self.pastry.stop()
         await self.rpc.stop()
         for opened in self.accounts.opened.values():

@@ -108,6 +108,10 @@ class PastryConfig:
     """Between two looks at whether a seed that is not near us is in another ring.  Rings that arose apart are one after
     about so long; a seed that is off costs one attempt to link."""
 
+    reunite_s: float = 20.0
+    """Between two looks for somebody whom this node, or its last life, was linked with and has lost sight of.  Where
+    nobody is, nothing is sent."""
+
     measure_first: int = 100
     """Nodes that may be asked in one go how far they are: about twice as many as a table of 10,000 nodes has."""
 

@@ -87,7 +87,7 @@ class Join:
         self._config = config
         self._liveness = liveness
         self._seeds: list[str] = []
-        self._rumored: set[str] = set()  # Of these, those that nobody has set.
+        self._rumored: dict[str, None] = {}  # Of these, those that nobody has set, in their order.
         self._inviters: dict[NodeId, Contact] = {}
         self._askers: dict[NodeId, tuple[Contact, bool, float]] = {}  # Whether it would found a ring; when it asked.
         self._entering: dict[NodeId, float] = {}  # Until when their place is kept.
@@ -103,8 +103,10 @@ class Join:
         are active.  Goes on for as long as it takes.
         """
         ours = set(self._rpc.transport.local.addresses)
-        self._seeds = [seed for seed in dict.fromkeys(seeds) if seed not in ours]
-        self.founder = self.founder or len(self._seeds) < len(set(seeds)) or not self._seeds
+        given = [seed for seed in dict.fromkeys(seeds) if seed not in ours]
+        self.founder = self.founder or len(given) < len(set(seeds)) or not given
+        self._rumored = {seed: None for seed in self._rumored if seed not in given}
+        self._seeds = [*given, *self._rumored]
         began_at = self._clock.seconds()
         pause_s = self._config.join_first_s
         rounds = 0
@@ -139,9 +141,9 @@ class Join:
         them makes nobody a founder.
         """
         known = {*self._rpc.transport.local.addresses, *self._seeds}
-        fresh = [seed for seed in dict.fromkeys(seeds) if seed not in known][: SEEDS_LIMIT - len(self._seeds)]
+        fresh = [seed for seed in dict.fromkeys(seeds) if seed not in known][: max(0, SEEDS_LIMIT - len(self._seeds))]
         self._seeds += fresh
-        self._rumored.update(fresh)
+        self._rumored.update(dict.fromkeys(fresh))
         return bool(fresh)
 
     def _announce(self, contacts: Iterable[Contact]) -> None:
@@ -205,8 +207,9 @@ class Join:
             return None
         if contact.id == self._ring.owner:
             # We have stood in the list all the time, under a name that we did not know.
-            self._seeds.remove(seed)
-            self.founder = self.founder or seed not in self._rumored
+            if seed in self._seeds:
+                self._seeds.remove(seed)
+                self.founder = self.founder or seed not in self._rumored
             return None
         return await self._ask_first(contact)
 
@@ -229,7 +232,9 @@ class Join:
         if any(rival < self._ring.owner for rival in rivals):
             return False
         heard = {address for answer in answers for address in answer.contact.addresses}
-        return heard >= set(self._seeds) or len(answers) >= len(self._seeds) or waited_s >= self._config.join_alone_s
+        # Who is not in anybody's list is asked, but not waited for: it may be gone for good.
+        awaited = set(self._seeds) - self._rumored.keys()
+        return heard >= awaited or len(answers) >= len(self._seeds) or waited_s >= self._config.join_alone_s
 
     async def _enter_through(self, ring: Sequence[_Answer]) -> bool:
         """
@@ -386,7 +391,15 @@ class Join:
         strangers = [seed for seed in self._seeds if seed not in near]
         if not strangers:
             return
-        answer = await self._ask_seed(self._random.choice(strangers))
-        if answer is None or not answer.located.active or answer.contact.id in self._ring.leaves:
-            return
-        await self._follow(answer.contact, answer.located)
+        await self.visit(self._random.choice(strangers))
+
+    async def visit(self, address: str) -> NodeId | None:
+        """
+        The same for whoever is at C{address}; returns who is, if it is in a ring.
+        """
+        answer = await self._ask_seed(address)
+        if answer is None or not answer.located.active:
+            return None
+        if answer.contact.id not in self._ring.leaves:
+            await self._follow(answer.contact, answer.located)
+        return answer.contact.id

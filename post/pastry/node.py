@@ -28,6 +28,7 @@ from post.pastry.liveness import Liveness
 from post.pastry.lookup import Lookup
 from post.pastry.messages import GONE_LIMIT, PAYLOAD_LIMIT, Find, Probe, Probed, Reach, Route, Row, ShareRow, Taken
 from post.pastry.proximity import Proximity
+from post.pastry.reunion import Reunion
 from post.pastry.ring import Ring
 from post.pastry.routing import next_hop
 from post.rpc import Rpc, expect
@@ -73,6 +74,7 @@ class Pastry:
         )
         self._join = Join(rpc, clock, random, self.ring, config, self.liveness, self._tasks)
         self._repair = self._join.repair
+        self.reunion = Reunion(rpc, clock, self.ring, self._join.visit)
         self._proximity = Proximity(rpc, clock, self.ring, config, self.liveness, self._tasks)
         self.ring.round_trip_s = rpc.transport.round_trip_s
         self._lookup = Lookup(rpc, clock, random, self.ring, config, self.owner_of, self._route)
@@ -129,6 +131,7 @@ class Pastry:
         every(self._clock, lambda: self.config.beat_s, self._beat)
         every(self._clock, lambda: self._about(self.config.heartbeat_s), self._tick)
         every(self._clock, lambda: self._about(self.config.seek_s), self._join.seek)
+        every(self._clock, lambda: self._about(self.config.reunite_s), self.reunion.look)
         every(self._clock, lambda: self._about(self.config.row_s), self._maintain_row)
         self._repair.mend()
 
