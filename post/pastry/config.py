@@ -24,6 +24,14 @@ class PastryConfig:
     from the one before it for C{2 * heartbeat_s + 1} looks after it.  This is only for nodes that die without a word
     and that nobody needs: a broken link, or a question without an answer, tells sooner."""
 
+    @property
+    def notice_s(self) -> float:
+        """
+        Until everybody near a node that falls silent, and that nobody asks anything, holds it for dead; besides round
+        trips.  Its watcher misses it, looks at that at its next beat, and probes in vain; then the others do.
+        """
+        return 2 * self.heartbeat_s + 1 + 1.1 * self.heartbeat_s + 2 * self.probe_tries * self.probe_s
+
     digest_s: float = 60.0
     """A heartbeat goes out at least this often, whatever was heard, since it carries the digest by which two neighbors
     see that their leaf sets agree."""

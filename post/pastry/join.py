@@ -43,6 +43,8 @@ ENTRY_ATTEMPTS = 10
 """Looks around for members that came in at the same time, before a newcomer begins anew."""
 SEEDS_LIMIT = 200
 """Addresses asked for the way: twice what can be set."""
+PROGRESS_S = 10.0
+"""Whoever looks for the ring says so about as often."""
 RIVAL_S = 3.0
 """Whoever may found a ring asks about once a second; after so long without it is off."""
 
@@ -109,7 +111,7 @@ class Join:
         self._seeds = [*given, *self._rumored]
         began_at = self._clock.seconds()
         pause_s = self._config.join_first_s
-        rounds = 0
+        said_at = began_at
         while True:
             answers = await self._ask_seeds()
             ring = [answer for answer in answers if answer.located.active]
@@ -119,8 +121,8 @@ class Join:
                 self.log.info("founding a ring")
                 self._ring.leaves.close()
                 break
-            rounds += 1
-            if rounds % 10 == 0:
+            if self._clock.seconds() - said_at >= PROGRESS_S:
+                said_at = self._clock.seconds()
                 self.log.info(
                     "still looking for the ring: {answered} of {seeds} seeds answer, {active} are in it",
                     answered=len(answers),

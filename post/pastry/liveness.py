@@ -200,8 +200,13 @@ class Liveness:
 
     def _bury(self, contact: Contact) -> None:
         leaves = self._ring.leaves
-        was_next = contact.id in (leaves.successor(), leaves.predecessor())
+        was_before = contact.id == leaves.predecessor()
+        was_next = was_before or contact.id == leaves.successor()
         was_leaf = self._ring.bury(contact, self._clock.seconds())
+        before = leaves.predecessor()
+        if was_before and before is not None:
+            # Until now it was the dead one that watched it: it may be silent for as long.
+            self.examine(self._ring.contacts[before])
         if was_next:
             rumor = Rumor((contact.id,))
             for member in self._ring.leaf_contacts():

@@ -100,9 +100,9 @@ class Pastry:
     @property
     def active(self) -> bool:
         """
-        Whether this node is in the ring.
+        Whether this node is in the ring.  Whoever wakes up is not, from the first moment on.
         """
-        return self._join.active
+        return self._join.active and not self._has_slept()
 
     async def join(self, seeds: Sequence[str]) -> None:
         """
@@ -293,7 +293,7 @@ class Pastry:
         """
         Whether nobody can be the root of C{key} instead of us.
         """
-        return self.active and not self._has_slept() and not self._repair.is_awaited(key)
+        return self.active and not self._repair.is_awaited(key)
 
     async def _hand_over(self, hop: Contact, route: Route) -> bool:
         measured_s = self._rpc.transport.round_trip_s(hop.id)
@@ -425,7 +425,7 @@ class Pastry:
         """
         slept = self._has_slept()
         self._awake_at = self._clock.seconds()
-        if slept and self.active:
+        if slept and self._join.active:
             self.log.info("this node was not running for a while")
             self._join.active = False
             self._tasks.spawn(self._come_back())
@@ -438,6 +438,7 @@ class Pastry:
         while not leaves.complete:
             await sleep(self._clock, self.config.hold_s)
         self._join.active = True
+        self.log.info("this node is back in the ring")
         for returned in self._returned:
             returned()
 
