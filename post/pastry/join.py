@@ -65,6 +65,24 @@ class Join:
     @ivar founder: whether it would found a ring, being in a list of seeds.
     """
 
+    __slots__ = (
+        "_askers",
+        "_clock",
+        "_config",
+        "_entering",
+        "_inviters",
+        "_liveness",
+        "_random",
+        "_ring",
+        "_rpc",
+        "_rumored",
+        "_seeds",
+        "_woken",
+        "active",
+        "founder",
+        "repair",
+    )
+
     log = Logger()
 
     def __init__(
@@ -272,8 +290,7 @@ class Join:
         if contact is not None:
             asked = [contact]
         else:
-            near = [self._ring.contacts[node] for node in self._ring.near if node in self._ring.contacts]
-            asked = list(dict.fromkeys([*near, *self._ring.members()]))[: self._config.lookup_tries]
+            asked = sorted(self._ring.members(), key=self._distance_s)[: self._config.lookup_tries]
         for each in asked:
             try:
                 located = await self._ask_way(each, 0, ())
@@ -282,6 +299,13 @@ class Join:
                 continue
             if located.active and await self._follow(each, located):
                 return
+
+    def _distance_s(self, contact: Contact) -> float:
+        """
+        How far C{contact} is in the network, if that is known; else farther than all of whom it is.
+        """
+        round_trip_s = self._ring.round_trip_s(contact.id)
+        return float("inf") if round_trip_s is None else round_trip_s
 
     async def _follow(self, contact: Contact, located: Located) -> bool:
         """

@@ -180,10 +180,13 @@ class Found(Message, frozen=True):
 @message(0x1B)
 class ShareRow(Message, frozen=True):
     """
-    Whom do you have in this row of your table?
+    Are you alive, and whom do you have in this row of your table?
+
+    C{filled} has a bit, from the lowest on, for each place in which the asker needs nobody.
     """
 
     row: Annotated[int, Meta(ge=0, lt=40)]
+    filled: Annotated[int, Meta(ge=0, lt=1 << 16)] = 0
 
 
 @message(0x1C)

@@ -35,6 +35,21 @@ class Proximity:
     Measures, and lets nearer nodes take the places of farther ones.
     """
 
+    __slots__ = (
+        "_allowance",
+        "_asked",
+        "_candidates",
+        "_clock",
+        "_config",
+        "_counted_at",
+        "_informant_s",
+        "_liveness",
+        "_ring",
+        "_rpc",
+        "_running",
+        "_tasks",
+    )
+
     log = Logger()
 
     def __init__(
