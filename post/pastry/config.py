@@ -109,11 +109,18 @@ class PastryConfig:
     """Between two looks at whether a seed that is not near us is in another ring.  Rings that arose apart are one after
     about so long; a seed that is off costs one attempt to link."""
 
+    seek_most_s: float = 1920.0
+    """The time doubles up to this with each seed that is found in our own ring: rings arise apart when they are young.
+    Those that were torn apart find each other by whom they miss."""
+
     measure_first: int = 100
     """Nodes that may be asked in one go how far they are: about twice as many as a table of 10,000 nodes has."""
 
     measure_s: float = 120.0
     """After these one more in so long, while there is somebody new to be asked."""
+
+    improve_s: float = 1200.0
+    """Between two questions to somebody near for whom it has in its table (MSPastry and Pastry: 20 minutes)."""
 
     dead_hops: float = 0.03
     """The part of all messages that may meet a node which has died, before it goes another way.  By this, and by how

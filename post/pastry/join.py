@@ -63,6 +63,7 @@ class Join:
 
     @ivar active: whether this node takes part in routing.
     @ivar founder: whether it would found a ring, being in a list of seeds.
+    @ivar seek_s: how long to wait before the next look whether a seed is in another ring.
     """
 
     __slots__ = (
@@ -81,6 +82,7 @@ class Join:
         "active",
         "founder",
         "repair",
+        "seek_s",
     )
 
     log = Logger()
@@ -97,6 +99,7 @@ class Join:
     ) -> None:
         self.active = False
         self.founder = False
+        self.seek_s = config.seek_s
         self.repair = Repair(clock, random, ring, config, liveness, tasks, self.locate)
         self._rpc = rpc
         self._clock = clock
@@ -411,6 +414,10 @@ class Join:
         if not strangers:
             return
         answer = await self._ask_seed(self._random.choice(strangers))
-        if answer is None or not answer.located.active or answer.contact.id in self._ring.leaves:
-            return
-        await self._follow(answer.contact, answer.located)
+        if answer is None or not answer.located.active:
+            self.seek_s = self._config.seek_s
+        elif answer.contact.id not in self._ring.leaves:
+            version = self._ring.leaves.version
+            led_here = await self._follow(answer.contact, answer.located)
+            is_same = led_here and version == self._ring.leaves.version
+            self.seek_s = min(2 * self.seek_s, self._config.seek_most_s) if is_same else self._config.seek_s

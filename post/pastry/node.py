@@ -96,7 +96,7 @@ class Pastry:
         )
         self._join = Join(rpc, clock, random, self.ring, config, self.liveness, self._tasks)
         self._repair = self._join.repair
-        self._proximity = Proximity(rpc, clock, self.ring, config, self.liveness, self._tasks)
+        self._proximity = Proximity(rpc, clock, random, self.ring, config, self.liveness, self._tasks)
         self.ring.round_trip_s = rpc.transport.round_trip_s
         self._lookup = Lookup(rpc, clock, random, self.ring, config, self.owner_of, self._route)
         self._upkeep = Upkeep(rpc, clock, random, self.ring, config, self.liveness, self._tasks)
@@ -151,7 +151,9 @@ class Pastry:
         every = self._tasks.every
         every(self._clock, lambda: self.config.beat_s, self._beat)
         every(self._clock, lambda: self._about(self.config.heartbeat_s), self._tick)
-        every(self._clock, lambda: self._about(self.config.seek_s), self._join.seek)
+        every(self._clock, lambda: self._about(self._join.seek_s), self._join.seek)
+        self._proximity.begin()
+        every(self._clock, lambda: self._about(self.config.improve_s), self._proximity.improve)
         self._repair.mend()
 
     def stop(self) -> None:

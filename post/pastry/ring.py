@@ -16,6 +16,8 @@ from post.pastry.leafset import LeafSet, Side
 from post.pastry.messages import Reach
 from post.pastry.table import RoutingTable
 
+NEARER = 0.9
+"""Who is to have another's place in the table has to be nearer by a tenth at least, since what is measured wavers."""
 DIGESTS_LIMIT = 4
 """Digests kept until the leaf set changes: for the two next to us, and who was there before."""
 
@@ -151,13 +153,13 @@ class Ring:
 
     def _is_nearer(self, node: NodeId, holder: NodeId) -> bool:
         """
-        Whether C{node} is to have the place of C{holder}: by a tenth at least, since what is measured wavers.
+        Whether C{node} is to have the place of C{holder}.
         """
         node_s = self.round_trip_s(node)
         if node_s is None:
             return False
         holder_s = self.round_trip_s(holder)
-        return holder_s is not None and node_s < 0.9 * holder_s
+        return holder_s is not None and node_s < NEARER * holder_s
 
     def is_news(self, contact: Contact) -> bool:
         """

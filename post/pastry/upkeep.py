@@ -22,7 +22,7 @@ from post.ids import Contact
 from post.pastry.config import PastryConfig
 from post.pastry.failures import period_s
 from post.pastry.liveness import Liveness
-from post.pastry.messages import Row, ShareRow
+from post.pastry.messages import NEWS_LIMIT, Row, ShareRow
 from post.pastry.ring import Ring
 from post.pastry.table import COLUMNS
 from post.rpc import Rpc, expect
@@ -32,6 +32,9 @@ NEW_LIMIT = 3
 """Of those with whom there is no link yet, asked in one go: a link costs more than a question."""
 SILENT_LIMIT = 20
 """Of the others."""
+UNITS_PER_S = 10_000
+"""Of the round trips in a L{Row}."""
+UNITS_LIMIT = (1 << 24) - 1
 
 
 class Upkeep:
@@ -115,9 +118,16 @@ class Upkeep:
 
     def _asked(self, peer: Contact, question: ShareRow) -> Row:
         ring = self._ring
+        ring.tabulate(peer)  # It may be nearer than who has its place.
         there = [
             node
             for node in ring.table.row(question.row)
             if not question.filled >> node.digit(question.row) & 1 and node in ring.contacts and node != peer.id
         ]
-        return Row(tuple(ring.contacts[node] for node in there))
+        if question.before:
+            rows = range(min(question.row, ring.table.depth))
+            there += [node for row in rows for node in ring.table.row(row) if node in ring.contacts and node != peer.id]
+        del there[NEWS_LIMIT:]
+        far = [ring.round_trip_s(node) or 0.0 for node in there]
+        round_trips = tuple(min(int(each * UNITS_PER_S), UNITS_LIMIT) for each in far)
+        return Row(tuple(ring.contacts[node] for node in there), round_trips)
