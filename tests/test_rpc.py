@@ -87,7 +87,13 @@ class Wire:
     def round_trip_s(self, peer: NodeId) -> float | None:
         return None
 
+    def silent_s(self, peer: NodeId) -> None:
+        return None
+
     def certificate(self, peer: NodeId) -> None:
+        return None
+
+    def linked(self, peer: NodeId) -> None:
         return None
 
     def links(self) -> list[Contact]:

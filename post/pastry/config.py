@@ -19,10 +19,10 @@ class PastryConfig:
     """Members on each side of the leaf set.  With 12 on a side, half of all nodes may die in one instant and still
     all but one side in 4,096 has a survivor, from which it is repaired."""
 
-    heartbeat_s: float = 5.0
+    heartbeat_s: float = 10.0
     """Between two heartbeats to the next node clockwise, unless that was heard from meanwhile.  Whoever hears nothing
     from the one before it for C{2 * heartbeat_s + 1} looks after it.  This is only for nodes that die without a word
-    and that nobody needs: a broken link, or a question without an answer, tells sooner."""
+    and that nobody needs: a broken link, or a question without an answer, tells sooner.  (MSPastry: 30 s.)"""
 
     digest_s: float = 60.0
     """A heartbeat goes out at least this often, whatever was heard, since it carries the digest by which two neighbors
@@ -34,8 +34,9 @@ class PastryConfig:
     probe_tries: int = 2
     """Probes without an answer after which a node counts as dead."""
 
-    hop_floor_s: float = 0.3
-    """The least time for a hop to be acknowledged, before the message goes another way.  Impatience costs little: the
+    hop_floor_s: float = 0.1
+    """A hop has this time to be acknowledged, and one round trip and a half but no less than this once more, before the
+    message goes another way: a desktop that is busy answers within a tenth of a second.  Impatience costs little: the
     message may be delivered twice, and is then dropped by its number."""
 
     hop_stranger_s: float = 1.5
@@ -108,11 +109,25 @@ class PastryConfig:
     """Between two looks at whether a seed that is not near us is in another ring.  Rings that arose apart are one after
     about so long; a seed that is off costs one attempt to link."""
 
+    seek_most_s: float = 1920.0
+    """The time doubles up to this with each seed that is found in our own ring: rings arise apart when they are young.
+    Those that were torn apart find each other by whom they miss."""
+
     measure_first: int = 100
     """Nodes that may be asked in one go how far they are: about twice as many as a table of 10,000 nodes has."""
 
     measure_s: float = 120.0
     """After these one more in so long, while there is somebody new to be asked."""
 
-    row_s: float = 1200.0
-    """Between two questions for a row of somebody's table, by which holes are filled."""
+    improve_s: float = 1200.0
+    """Between two questions to somebody near for whom it has in its table (MSPastry and Pastry: 20 minutes)."""
+
+    dead_hops: float = 0.03
+    """The part of all messages that may meet a node which has died, before it goes another way.  By this, and by how
+    often others die, is judged how often nodes of the table are asked whether they are alive (MSPastry: 0.05)."""
+
+    row_least_s: float = 15.0
+    """A node of the table is asked no sooner than so long after it was heard from."""
+
+    row_most_s: float = 3600.0
+    """And no later than so long after, however long nodes live: holes in its row are filled on that occasion."""

@@ -63,7 +63,27 @@ class Join:
 
     @ivar active: whether this node takes part in routing.
     @ivar founder: whether it would found a ring, being in a list of seeds.
+    @ivar seek_s: how long to wait before the next look whether a seed is in another ring.
     """
+
+    __slots__ = (
+        "_askers",
+        "_clock",
+        "_config",
+        "_entering",
+        "_inviters",
+        "_liveness",
+        "_random",
+        "_ring",
+        "_rpc",
+        "_rumored",
+        "_seeds",
+        "_woken",
+        "active",
+        "founder",
+        "repair",
+        "seek_s",
+    )
 
     log = Logger()
 
@@ -79,6 +99,7 @@ class Join:
     ) -> None:
         self.active = False
         self.founder = False
+        self.seek_s = config.seek_s
         self.repair = Repair(clock, random, ring, config, liveness, tasks, self.locate)
         self._rpc = rpc
         self._clock = clock
@@ -272,8 +293,7 @@ class Join:
         if contact is not None:
             asked = [contact]
         else:
-            near = [self._ring.contacts[node] for node in self._ring.near if node in self._ring.contacts]
-            asked = list(dict.fromkeys([*near, *self._ring.members()]))[: self._config.lookup_tries]
+            asked = sorted(self._ring.members(), key=self._distance_s)[: self._config.lookup_tries]
         for each in asked:
             try:
                 located = await self._ask_way(each, 0, ())
@@ -282,6 +302,13 @@ class Join:
                 continue
             if located.active and await self._follow(each, located):
                 return
+
+    def _distance_s(self, contact: Contact) -> float:
+        """
+        How far C{contact} is in the network, if that is known; else farther than all of whom it is.
+        """
+        round_trip_s = self._ring.round_trip_s(contact.id)
+        return float("inf") if round_trip_s is None else round_trip_s
 
     async def _follow(self, contact: Contact, located: Located) -> bool:
         """
@@ -387,6 +414,10 @@ class Join:
         if not strangers:
             return
         answer = await self._ask_seed(self._random.choice(strangers))
-        if answer is None or not answer.located.active or answer.contact.id in self._ring.leaves:
-            return
-        await self._follow(answer.contact, answer.located)
+        if answer is None or not answer.located.active:
+            self.seek_s = self._config.seek_s
+        elif answer.contact.id not in self._ring.leaves:
+            version = self._ring.leaves.version
+            led_here = await self._follow(answer.contact, answer.located)
+            is_same = led_here and version == self._ring.leaves.version
+            self.seek_s = min(2 * self.seek_s, self._config.seek_most_s) if is_same else self._config.seek_s

@@ -22,6 +22,7 @@ from twisted.logger import Logger
 from post.errors import Overloaded, PeerError, Refused, Unreachable
 from post.ids import Contact, NodeId
 from post.pastry.config import PastryConfig
+from post.pastry.failures import FailureRate
 from post.pastry.messages import Heartbeat, Probe, Probed, Rumor
 from post.pastry.ring import Ring
 from post.rpc import Rpc, expect
@@ -41,7 +42,27 @@ class Liveness:
     Suspects, probes, and buries.
 
     @ivar probes: how many have been sent.
+    @ivar failures: how often nodes die.
     """
+
+    __slots__ = (
+        "_answered",
+        "_answered_at",
+        "_clock",
+        "_config",
+        "_died",
+        "_digest_at",
+        "_disagreeing",
+        "_examined",
+        "_question",
+        "_random",
+        "_ring",
+        "_rpc",
+        "_tasks",
+        "_watched",
+        "failures",
+        "probes",
+    )
 
     log = Logger()
 
@@ -73,22 +94,16 @@ class Liveness:
         self._disagreeing: set[NodeId] = set()  # Whose next probe asks to be probed back.
         self._answered = answered
         self._died = died
-        self._heard_at: dict[NodeId, float] = {}  # Only of the two next to us.
+        self._watched: tuple[NodeId | None, float] = (None, 0.0)  # Who stands before us, and since when.
         self._examined: dict[NodeId, list[Deferred[bool]]] = {}
         self._answered_at: dict[NodeId, float] = {}  # When members of the leaf set last answered a probe.
         self._digest_at = 0.0
+        self.failures = FailureRate(clock)
         rpc.watch(lost=self.lost)
         rpc.serve(Heartbeat, self._heartbeat)
         rpc.serve(Rumor, self._rumor)
 
     # What makes us look.
-
-    def heard(self, contact: Contact) -> None:
-        """
-        Something came from C{contact}.  (Called for every frame.)
-        """
-        if contact.id in self._heard_at:
-            self._heard_at[contact.id] = self._clock.seconds()
 
     def lost(self, node: NodeId) -> None:
         """
@@ -201,6 +216,8 @@ class Liveness:
     def _bury(self, contact: Contact) -> None:
         leaves = self._ring.leaves
         was_next = contact.id in (leaves.successor(), leaves.predecessor())
+        if contact.id in self._ring.contacts:
+            self.failures.note()
         was_leaf = self._ring.bury(contact, self._clock.seconds())
         if was_next:
             rumor = Rumor((contact.id,))
@@ -217,14 +234,20 @@ class Liveness:
         """
         now = self._clock.seconds()
         after, before = self._ring.leaves.successor(), self._ring.leaves.predecessor()
+        config, transport = self._config, self._rpc.transport
         if after is not None and after not in self._ring.suspects:
-            heard_at = self._heard_at.get(after, 0.0)
-            if now - heard_at >= 0.8 * self._config.heartbeat_s or now - self._digest_at >= self._config.digest_s:
+            silent_s = transport.silent_s(after)
+            heard = silent_s is not None and silent_s < 0.8 * config.heartbeat_s
+            if not heard or now - self._digest_at >= config.digest_s:
                 self._digest_at = now
                 self._rpc.tell(self._ring.contacts[after], Heartbeat(self._ring.digest(after)), Priority.URGENT)
-        if before is not None and now - self._heard_at.get(before, now) > 2 * self._config.heartbeat_s + 1:
-            self.examine(self._ring.contacts[before])  # No suspect yet: it may have heard enough from us to be silent.
-        self._heard_at = {node: self._heard_at.get(node, now) for node in (after, before) if node is not None}
+        if before != self._watched[0]:
+            self._watched = (before, now)
+        if before is not None:
+            silent_s = transport.silent_s(before)
+            watched_s = now - self._watched[1]
+            if min(watched_s, watched_s if silent_s is None else silent_s) > 2 * config.heartbeat_s + 1:
+                self.examine(self._ring.contacts[before])  # No suspect yet: it may have heard enough from us.
         self._answered_at = {node: at for node, at in self._answered_at.items() if node in self._ring.leaves}
         self._retry(now)
 

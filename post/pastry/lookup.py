@@ -49,6 +49,18 @@ class Lookup:
     Asks, remembers, and answers.
     """
 
+    __slots__ = (
+        "_asked",
+        "_clock",
+        "_config",
+        "_known",
+        "_owner_of",
+        "_random",
+        "_ring",
+        "_route",
+        "_rpc",
+    )
+
     def __init__(
         self,
         rpc: Rpc,

@@ -180,16 +180,22 @@ class Found(Message, frozen=True):
 @message(0x1B)
 class ShareRow(Message, frozen=True):
     """
-    Whom do you have in this row of your table?
+    Are you alive, and whom do you have in this row of your table?
+
+    C{filled} has a bit, from the lowest on, for each place in which the asker needs nobody; C{before}: whom do you have
+    in the rows before it as well?
     """
 
     row: Annotated[int, Meta(ge=0, lt=40)]
+    filled: Annotated[int, Meta(ge=0, lt=1 << 16)] = 0
+    before: bool = False
 
 
 @message(0x1C)
 class Row(Message, frozen=True):
     """
-    These.
+    These; C{round_trips} says how far each is from me, in tenths of a millisecond, 0 where that is not known.
     """
 
     contacts: Contacts
+    round_trips: Annotated[tuple[Annotated[int, Meta(ge=0, lt=1 << 24)], ...], Meta(max_length=NEWS_LIMIT)] = ()

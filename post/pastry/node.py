@@ -19,17 +19,18 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from post.complaints import Complaints
-from post.errors import Overloaded, PeerError, PostError, Unreachable
+from post.errors import Overloaded, PeerError, PostError
 from post.ids import RING, Contact, Id, Key, NodeId
 from post.interfaces import IApplication
 from post.pastry.config import PastryConfig
 from post.pastry.join import Join
 from post.pastry.liveness import Liveness
 from post.pastry.lookup import Lookup
-from post.pastry.messages import GONE_LIMIT, PAYLOAD_LIMIT, Find, Probe, Probed, Reach, Route, Row, ShareRow, Taken
+from post.pastry.messages import GONE_LIMIT, PAYLOAD_LIMIT, Find, Probe, Probed, Reach, Route, Taken
 from post.pastry.proximity import Proximity
 from post.pastry.ring import Ring
 from post.pastry.routing import next_hop
+from post.pastry.upkeep import Upkeep
 from post.rpc import Rpc, expect
 from post.tasks import Tasks, gather, sleep
 from post.wire import Message, Priority, decode, encode
@@ -42,6 +43,29 @@ class Pastry:
     """
     One node of the ring.
     """
+
+    __slots__ = (
+        "_applications",
+        "_awake_at",
+        "_clock",
+        "_complaints",
+        "_delivered",
+        "_entering",
+        "_held",
+        "_join",
+        "_lookup",
+        "_proximity",
+        "_random",
+        "_repair",
+        "_returned",
+        "_rpc",
+        "_tasks",
+        "_upkeep",
+        "config",
+        "liveness",
+        "local",
+        "ring",
+    )
 
     log = Logger()
 
@@ -63,7 +87,6 @@ class Pastry:
         self._tasks = Tasks()
         self._applications: list[IApplication] = []
         self._returned: list[Callable[[], None]] = []
-        self._linked: dict[NodeId, Contact] = {}
         self._delivered: OrderedDict[tuple[NodeId, int], None] = OrderedDict()
         self._held = 0
         self._awake_at = clock.seconds()
@@ -73,13 +96,13 @@ class Pastry:
         )
         self._join = Join(rpc, clock, random, self.ring, config, self.liveness, self._tasks)
         self._repair = self._join.repair
-        self._proximity = Proximity(rpc, clock, self.ring, config, self.liveness, self._tasks)
+        self._proximity = Proximity(rpc, clock, random, self.ring, config, self.liveness, self._tasks)
         self.ring.round_trip_s = rpc.transport.round_trip_s
         self._lookup = Lookup(rpc, clock, random, self.ring, config, self.owner_of, self._route)
-        rpc.watch(found=self._found, lost=self._lost, heard=self.liveness.heard)
+        self._upkeep = Upkeep(rpc, clock, random, self.ring, config, self.liveness, self._tasks)
+        rpc.watch(found=self._found)
         rpc.serve(Probe, self._probed)
         rpc.serve(Route, self._routed)
-        rpc.serve(ShareRow, self._asked_for_row)
 
     # For the applications.
 
@@ -128,8 +151,9 @@ class Pastry:
         every = self._tasks.every
         every(self._clock, lambda: self.config.beat_s, self._beat)
         every(self._clock, lambda: self._about(self.config.heartbeat_s), self._tick)
-        every(self._clock, lambda: self._about(self.config.seek_s), self._join.seek)
-        every(self._clock, lambda: self._about(self.config.row_s), self._maintain_row)
+        every(self._clock, lambda: self._about(self._join.seek_s), self._join.seek)
+        self._proximity.begin()
+        every(self._clock, lambda: self._about(self.config.improve_s), self._proximity.improve)
         self._repair.mend()
 
     def stop(self) -> None:
@@ -295,7 +319,9 @@ class Pastry:
     async def _hand_over(self, hop: Contact, route: Route) -> bool:
         measured_s = self._rpc.transport.round_trip_s(hop.id)
         config = self.config
-        patience_s = config.hop_stranger_s if measured_s is None else max(config.hop_floor_s, 3 * measured_s)
+        patience_s = config.hop_stranger_s
+        if measured_s is not None:
+            patience_s = config.hop_floor_s + max(config.hop_floor_s, 1.5 * measured_s)
         onward = Route(route.key, route.number, route.hops + 1, route.origin, route.payload)
         try:
             expect(Taken, await self._rpc.ask(hop, onward, patience_s, Priority.URGENT))
@@ -331,15 +357,11 @@ class Pastry:
             application.update(contact, joined)
 
     def _found(self, peer: Contact) -> None:
-        self._linked[peer.id] = peer
         was_absent = peer.id in self.ring.absent
         self.ring.meet(peer)
         if was_absent:
             # It may not know that it was dead to us, and then does not ask us.
             self.liveness.examine(peer)
-
-    def _lost(self, node: NodeId) -> None:
-        self._linked.pop(node, None)
 
     def _question(self, ask_back: bool) -> Probe:
         return self._repair.question(self.active, ask_back)
@@ -367,7 +389,7 @@ class Pastry:
         C{contact} is alive, and says whom we do not know.
         """
         ring = self.ring
-        contact = self._linked.get(contact.id, contact)
+        contact = self._rpc.transport.linked(contact.id) or contact
         is_back = contact.id in ring.absent
         if contact.id in ring.suspects:
             self._acquit(contact)
@@ -415,7 +437,7 @@ class Pastry:
     def _has_slept(self) -> bool:
         return self._clock.seconds() - self._awake_at > self.config.beat_s + self.config.asleep_s
 
-    async def _beat(self) -> None:
+    def _beat(self) -> None:
         """
         See whether we were not running for a while.  Then we are perhaps dead to the others, and they have taken over
         what was ours: step back until they have said what is.
@@ -427,6 +449,10 @@ class Pastry:
             self._join.active = False
             self._tasks.spawn(self._come_back())
 
+    def _tick(self) -> None:
+        self.liveness.tick()
+        self._upkeep.tick(self.size())
+
     async def _come_back(self) -> None:
         leaves = self.ring.leaves
         await gather(_wait(self.liveness.examine(contact)) for contact in self.ring.leaf_contacts())
@@ -437,38 +463,6 @@ class Pastry:
         self._join.active = True
         for returned in self._returned:
             returned()
-
-    async def _tick(self) -> None:
-        self.liveness.tick()
-        for contact in self._rpc.transport.links():
-            round_trip_s = self._rpc.transport.round_trip_s(contact.id)
-            if round_trip_s is not None and contact.id in self.ring.contacts:
-                self.ring.near.measured(contact.id, round_trip_s)
-
-    async def _maintain_row(self) -> None:
-        """
-        Ask one node in a row of the table whom it has there (Pastry, section 3.2).
-        """
-        depth = self.ring.table.depth
-        row = self._random.randrange(depth) if depth else 0
-        there = [node for node in self.ring.table.row(row) if node not in self.ring.suspects]
-        if not there:
-            return
-        contact = self.ring.contacts[self._random.choice(there)]
-        try:
-            answer = expect(Row, await self._rpc.ask(contact, ShareRow(row)))
-        except Unreachable:
-            self.liveness.suspect(contact)
-            return
-        except PostError as error:
-            self.log.debug("row {row} of {contact}: {error}", row=row, contact=contact, error=error)
-            return
-        for other in answer.contacts:
-            self.ring.tabulate(other)
-
-    def _asked_for_row(self, peer: Contact, question: ShareRow) -> Row:
-        ring = self.ring
-        return Row(tuple(ring.contacts[node] for node in ring.table.row(question.row) if node in ring.contacts))
 
 
 async def _wait(done: Deferred[bool]) -> bool:

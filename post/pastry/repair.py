@@ -49,6 +49,23 @@ class Repair:
     Finds the members of a leaf set.
     """
 
+    __slots__ = (
+        "_clock",
+        "_config",
+        "_idle",
+        "_liveness",
+        "_locate",
+        "_mending",
+        "_others_exist",
+        "_pool",
+        "_probing",
+        "_random",
+        "_relocating",
+        "_ring",
+        "_strangers",
+        "_tasks",
+    )
+
     log = Logger()
 
     def __init__(

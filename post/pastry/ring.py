@@ -1,6 +1,5 @@
 """
-What a node knows of the ring: leaf set, routing table, neighborhood set, contacts, and who is suspected or absent
-(pure).
+What a node knows of the ring: leaf set, routing table, contacts, and who is suspected or absent (pure).
 
 The rules of who comes in are here; finding out who is alive is L{post.pastry.liveness}.
 """
@@ -15,8 +14,12 @@ from post.ids import Contact, NodeId
 from post.pastry.config import PastryConfig
 from post.pastry.leafset import LeafSet, Side
 from post.pastry.messages import Reach
-from post.pastry.neighborhood import NeighborhoodSet
 from post.pastry.table import RoutingTable
+
+NEARER = 0.9
+"""Who is to have another's place in the table has to be nearer by a tenth at least, since what is measured wavers."""
+DIGESTS_LIMIT = 4
+"""Digests kept until the leaf set changes: for the two next to us, and who was there before."""
 
 
 @dataclass(slots=True)
@@ -43,13 +46,13 @@ class Ring:
     """
 
     __slots__ = (
+        "_digests",
         "absent",
         "changed",
         "config",
         "contacts",
         "contested",
         "leaves",
-        "near",
         "owner",
         "round_trip_s",
         "suspects",
@@ -62,10 +65,10 @@ class Ring:
         self.changed = changed
         self.leaves = LeafSet(owner, config.half)
         self.table = RoutingTable(owner)
-        self.near = NeighborhoodSet()
         self.contacts: dict[NodeId, Contact] = {}
         self.suspects: set[NodeId] = set()
         self.absent: dict[NodeId, Absent] = {}
+        self._digests: dict[NodeId, tuple[int, bytes]] = {}  # For which version of the leaf set.
         self.contested: Callable[[Contact], None] = lambda contact: None
         self.round_trip_s: Callable[[NodeId], float | None] = lambda node: None
 
@@ -150,13 +153,13 @@ class Ring:
 
     def _is_nearer(self, node: NodeId, holder: NodeId) -> bool:
         """
-        Whether C{node} is to have the place of C{holder}: by a tenth at least, since what is measured wavers.
+        Whether C{node} is to have the place of C{holder}.
         """
         node_s = self.round_trip_s(node)
         if node_s is None:
             return False
         holder_s = self.round_trip_s(holder)
-        return holder_s is not None and node_s < 0.9 * holder_s
+        return holder_s is not None and node_s < NEARER * holder_s
 
     def is_news(self, contact: Contact) -> bool:
         """
@@ -177,7 +180,6 @@ class Ring:
         """
         node = contact.id
         self.suspects.discard(node)
-        self.near.remove(node)
         self.table.remove(node)
         was_leaf = self.leaves.remove(node)
         known = self.contacts.pop(node, contact)
@@ -200,7 +202,6 @@ class Ring:
         if node not in self.leaves and node not in self.table:
             self.contacts.pop(node, None)
             self.suspects.discard(node)
-            self.near.remove(node)
 
     # What others are told.
 
@@ -233,13 +234,20 @@ class Ring:
         Over the nodes that we and C{neighbor}, who stands next to us, should both know; both compute the same.
         """
         leaves = self.leaves
+        version, digest = self._digests.get(neighbor, (-1, b""))
+        if version == leaves.version:
+            return digest
         nodes = {*leaves, self.owner}
         if not leaves.whole:
             # Our last member on the side away from the neighbor is out of its sight, and its last one of ours.
             far = leaves.predecessors() if neighbor == leaves.successor() else leaves.successors()
             if len(far) == leaves.half:
                 nodes.discard(far[-1])
-        return tagged(Purpose.LEAF_DIGEST, b"".join([node.packed() for node in sorted(nodes)]))[:8]
+        digest = tagged(Purpose.LEAF_DIGEST, b"".join([node.packed() for node in sorted(nodes)]))[:8]
+        if len(self._digests) >= DIGESTS_LIMIT:
+            self._digests.clear()
+        self._digests[neighbor] = (leaves.version, digest)
+        return digest
 
 
 def reach(leaves: LeafSet) -> Reach:

@@ -26,7 +26,7 @@ from post.crypto.certificates import NodeCertificate
 from post.errors import Unreachable
 from post.ids import Contact, NodeId
 from post.sim.clock import SimClock
-from post.sim.transport import SimTransport
+from post.sim.transport import SimLink, SimTransport
 
 Delay = Callable[[NodeId, NodeId], float]
 """Seconds that a frame takes from one node to another; always the same for the same two."""
@@ -183,22 +183,29 @@ class SimNetwork:
         source.lose(target)
         self.clock.at(self._arrival_s(source.local.id, target.local.id), target.lose, source)
 
-    def carry(self, source: SimTransport, target: SimTransport, frame: bytes) -> None:
+    def link(self, source: SimTransport, target: SimTransport) -> SimLink:
         """
-        Bring a frame over a link.
+        A new link, as C{source} sees it.
+        """
+        return SimLink(target, self.delay(source.local.id, target.local.id), self.clock.seconds())
+
+    def carry(self, source: SimTransport, link: SimLink, frame: bytes) -> None:
+        """
+        Bring a frame over a link of C{source}.
         """
         if self.loss and self._random.random() < self.loss:
             return
-        due_s = self._arrival_s(source.local.id, target.local.id)
+        due_s = self.clock.seconds() + link.delay_s
         if self.jitter:
-            due_s = target.after(source, due_s)
-        self.clock.at(due_s, self._arrive, source, target, frame)
+            due_s = max(due_s + link.delay_s * self.jitter * self._random.random(), link.due_s)
+            link.due_s = due_s
+        self.clock.at(due_s, self._arrive, source, link.peer, frame)
         if self.duplication and self._random.random() < self.duplication:
-            self.clock.at(due_s, self._arrive, source, target, frame)
+            self.clock.at(due_s, self._arrive, source, link.peer, frame)
 
     def dial(self, source: SimTransport, target_id: NodeId) -> None:
         """
-        Begin to link; C{source} is told with C{linked}, or with C{unreached}.
+        Begin to link; C{source} is told with C{link_made}, or with C{unreached}.
         """
         target = self._listening.get(target_id)
         source_id = source.local.id
@@ -257,8 +264,8 @@ class SimNetwork:
         if strange or not target.up or not self._connects(source.local.id, target.local.id):
             source.unreached(target.local.id)
             return
-        target.linked(source)
-        source.linked(target)
+        target.link_made(source)
+        source.link_made(target)
 
     def _arrive(self, source: SimTransport, target: SimTransport, frame: bytes) -> None:
         source_id, target_id = source.local.id, target.local.id
@@ -267,7 +274,8 @@ class SimNetwork:
             patience_s = STALL_S if target_id in self._dark else 0.0
             self.clock.at(self._arrival_s(target_id, source_id) + patience_s, source.lose, target)
             return
-        if target.peers.get(source_id) is not source:
+        link = target.peers.get(source_id)
+        if link is None or link.peer is not source:
             return
         if self._frozen:
             for node_id in (source_id, target_id):
@@ -277,6 +285,7 @@ class SimNetwork:
         if not self.passes(source_id, target_id):
             self._hold(source, target, frame)
             return
+        link.heard_at = self.clock.seconds()
         self.frames += 1
         self.size_bytes += len(frame)
         if self.observer is not None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
-from typing import Annotated, cast
+from typing import Annotated
 
 from msgspec import Meta
 from twisted.internet.defer import CancelledError, Deferred
@@ -20,7 +20,6 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from post.complaints import Complaints
-from post.crypto.certificates import NodeCertificate
 from post.errors import Overloaded
 from post.ids import BITS, DIGITS, Contact, Id, Key, NodeId
 from post.interfaces import IApplication
@@ -45,17 +44,6 @@ class Lookup(Message, frozen=True):
     """
 
     number: Annotated[int, Meta(ge=0)]
-
-
-class Owned:
-    """
-    As much of a certificate as Pastry looks at: each node has an owner of its own.
-    """
-
-    __slots__ = ("owner",)
-
-    def __init__(self, owner: str) -> None:
-        self.owner = owner
 
 
 class Sent:
@@ -96,7 +84,8 @@ class Member:
         self.overlay = overlay
         self.clock = SkewedClock(overlay.clock)
         contact = Contact(node, (f"{node.hex()}:1",), epoch)
-        transport = overlay.network.transport(contact, cast(NodeCertificate, Owned(node.hex())))
+        # Without a certificate, each node counts as having an owner of its own.
+        transport = overlay.network.transport(contact)
         complaints = Complaints(self.clock)
         self.rpc = Rpc(transport, self.clock, complaints)
         self.pastry = Pastry(self.rpc, self.clock, overlay.random, complaints, overlay.config)

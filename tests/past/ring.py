@@ -65,8 +65,14 @@ class Wire:
     def round_trip_s(self, peer: NodeId) -> float | None:
         return None
 
+    def silent_s(self, peer: NodeId) -> None:
+        return None
+
     def certificate(self, peer: NodeId) -> NodeCertificate | None:
         return self._ring.certificates.get(peer)
+
+    def linked(self, peer: NodeId) -> None:
+        return None
 
     def links(self) -> list[Contact]:
         return []

@@ -4,7 +4,6 @@ Tests for L{post.pastry.node}: routing, and what applications see.
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from post.errors import Overloaded
@@ -193,21 +192,6 @@ class PastryTests(SynchronousTestCase):
         named = [contact.id for contact in self.rings.members[0].pastry.members()]
         self.assertEqual(self.rings.members[0].id, named[0])
         self.assertEqual(len(set(named)), len(named))
-
-    def test_rows_are_filled(self) -> None:
-        """
-        A hole in the table is filled by asking somebody of the same row.
-        """
-        member = self.rings.members[0]
-        ring = member.pastry.ring
-        row = max(range(ring.table.depth), key=lambda each: len(ring.table.row(each)))
-        before = set(ring.table)
-        for node in ring.table.row(row)[1:]:
-            if node not in ring.leaves:
-                ring.bury(ring.contacts[node], 0.0)
-        for _ in range(10):
-            self.rings.finish(Deferred.fromCoroutine(member.pastry._maintain_row()))
-        self.assertEqual({_place(member, node) for node in before}, {_place(member, node) for node in ring.table})
 
 
 class SizeTests(SynchronousTestCase):
