@@ -4,7 +4,7 @@ The figures of experiments as pictures, drawn by matplotlib (the extra C{plot}).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,31 +31,27 @@ def routing(reports: Sequence[RoutingReport], path: Path) -> None:
         axes.set_ylabel("share of lookups")
         axes.set_title(f"{report.nodes:,} nodes: {report.hops_mean:.2f} hops in the mean")
     else:
-        ordered = sorted(reports, key=lambda each: each.nodes)
-        sizes = [each.nodes for each in ordered]
-        figure, (hops, stretch) = _figure(2)
-        for axes, values, what in (
-            (hops, [each.hops_mean for each in ordered], "hops, mean"),
-            (stretch, [each.stretch_mean for each in ordered], "way / direct way"),
-        ):
-            axes.plot(sizes, values, marker="o")
-            axes.set_xscale("log")
-            axes.set_ylim(bottom=0)
-            axes.set_xlabel("nodes")
-            axes.set_ylabel(what)
-            axes.grid(alpha=0.3)
+        over = sorted((each.nodes, each.hops_mean, each.stretch_mean) for each in reports)
+        sizes, hops, stretch = zip(*over, strict=True)
+        figure = _over("nodes", sizes, {"hops, mean": hops, "way / direct way": stretch})
     figure.savefig(path)
 
 
 def churn(reports: Sequence[ChurnReport], path: Path) -> None:
     """
-    What became of lookups.
+    Of one run what became of lookups, of several control traffic and delay over how long nodes stayed.
     """
+    if len(reports) > 1:
+        over = sorted((each.session_mean_s / 60, each.control_msgs_per_node_s, each.stretch_mean) for each in reports)
+        stays_min, control, stretch = zip(*over, strict=True)
+        what = {"control messages per node and second": control, "time / that of the direct way": stretch}
+        _over("session, mean, in minutes", stays_min, what).savefig(path)
+        return
     report = reports[0]
     figure, (axes,) = _figure(1)
     names = ("lost", "lost with\ntheir origin", "at a wrong\nnode", "delivered\ntwice")
     values = (report.lost, report.orphaned, report.incorrect, report.doubled)
-    bars = axes.bar(names, [each / report.lookups for each in values])
+    bars = axes.bar(names, [each / max(report.lookups, 1) for each in values])
     axes.bar_label(bars, [f"{each:,}" for each in values])
     axes.set_ylabel("share of lookups")
     axes.set_title(f"{report.lookups:,} lookups, {report.nodes:,.0f} nodes, {report.session_mean_s / 60:.0f} min each")
@@ -66,3 +62,18 @@ def _figure(count: int) -> tuple[Figure, Sequence[Any]]:  # Any: what matplotlib
     figure = Figure(figsize=(5.2 * count, 3.6), layout="constrained")
     found = figure.subplots(1, count)
     return figure, [found] if count == 1 else list(found)
+
+
+def _over(what: str, values: Sequence[float], lines: Mapping[str, Sequence[float]]) -> Figure:
+    """
+    One picture for each of C{lines} over C{values}, which grow by factors.
+    """
+    figure, pictures = _figure(len(lines))
+    for axes, (name, line) in zip(pictures, lines.items(), strict=True):
+        axes.plot(values, line, marker="o")
+        axes.set_xscale("log")
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel(what)
+        axes.set_ylabel(name)
+        axes.grid(alpha=0.3)
+    return figure
