@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from post.cli.experiments import NODES_LIMIT, Rows, chosen, delay, every, options, plotter, progress, show
+from post.cli.faults import failure, joins, partition
 from post.sim import churn as churn_experiment
 from post.sim import routing as routing_experiment
 from post.sim.churn import ChurnReport
@@ -23,6 +24,10 @@ def sim() -> None:
 
     The code is that of the real nodes; a seed repeats a run exactly.
     """
+
+
+for _command in (failure, joins, partition):
+    sim.add_command(_command)
 
 
 @sim.command()

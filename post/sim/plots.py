@@ -4,6 +4,7 @@ The figures of experiments as pictures, drawn by matplotlib (the extra C{plot}).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ matplotlib.use("agg")  # Into files only; no display is looked for.
 from matplotlib.figure import Figure
 
 from post.sim.churn import ChurnReport
+from post.sim.failure import FailureReport
+from post.sim.joins import JoinsReport
+from post.sim.partition import PartitionReport
 from post.sim.routing import RoutingReport
 
 
@@ -56,6 +60,65 @@ def churn(reports: Sequence[ChurnReport], path: Path) -> None:
     axes.set_ylabel("share of lookups")
     axes.set_title(f"{report.lookups:,} lookups, {report.nodes:,.0f} nodes, {report.session_mean_s / 60:.0f} min each")
     figure.savefig(path)
+
+
+def failure(reports: Sequence[FailureReport], path: Path) -> None:
+    """
+    How long lookups took that were made just after the blow, and until all was right.
+    """
+    report = reports[0]
+    figure, (axes,) = _figure(1)
+    names = ["half", "99 %", "all", "leaf sets\nright"]
+    values = [report.took_p50_s, report.took_p99_s, report.took_most_s, report.right_s or math.nan]
+    axes.bar_label(axes.bar(names, values), [f"{each:.1f}" for each in values])
+    axes.set_ylabel("seconds after they were made, or after the blow")
+    axes.set_title(f"{report.killed:,} of {report.nodes:,} killed: {report.delivered:,} of {report.lookups:,} arrived")
+    figure.savefig(path)
+
+
+def partition(reports: Sequence[PartitionReport], path: Path) -> None:
+    """
+    Deliveries by who was not the root, and what the healing cost.
+    """
+    report = reports[0]
+    figure, (wrong, messages) = _figure(2)
+    counts = {
+        "while\nbroken": report.wrong_apart,
+        "until one\nring": report.wrong_meeting,
+        "after": report.wrong_after,
+    }
+    wrong.bar_label(wrong.bar(list(counts), list(counts.values())))
+    wrong.set_ylabel("wrong deliveries")
+    wrong.set_title(f"{' + '.join(str(part) for part in report.parts)} nodes, {report.broken_s / 60:g} min apart")
+    messages.barh(list(report.msgs_by_kind), [each / report.nodes for each in report.msgs_by_kind.values()])
+    messages.invert_yaxis()
+    messages.set_xlabel("messages per node until all were one ring")
+    figure.savefig(path)
+
+
+def joins(reports: Sequence[JoinsReport], path: Path) -> None:
+    """
+    Of which messages a join consists, and how long it took.
+    """
+    figure, (messages, seconds) = _figure(2)
+    names = [_rate(each.rate_per_s) for each in reports]
+    low = [0.0] * len(reports)
+    for kind in dict.fromkeys(kind for each in reports for kind in each.msgs_by_kind):
+        values = [each.msgs_by_kind.get(kind, 0) / each.nodes for each in reports]
+        messages.bar(names, values, bottom=low, label=kind)
+        low = [one + other for one, other in zip(low, values, strict=True)]
+    messages.set_ylabel("messages per join")
+    messages.legend(fontsize="small")
+    for name, values in (("half", [x.active_p50_s for x in reports]), ("99 %", [x.active_p99_s for x in reports])):
+        seconds.plot(names, values, marker="o", linestyle="none", label=name)
+    seconds.set_ylim(bottom=0)
+    seconds.set_ylabel("seconds until active")
+    seconds.legend()
+    figure.savefig(path)
+
+
+def _rate(rate_per_s: float) -> str:
+    return f"{rate_per_s:g}/s" if rate_per_s else "all at once"
 
 
 def _figure(count: int) -> tuple[Figure, Sequence[Any]]:  # Any: what matplotlib's subplots are.
