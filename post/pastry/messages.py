@@ -130,7 +130,13 @@ class Located(Message, frozen=True):
 class Announce(Message, frozen=True):
     """
     I am active: come in through me, if you are not, and otherwise know that I am here.
+
+    C{waiting} wanted to come in beside me, and have their places beside you.  C{invited}: you are one who waits, and
+    now it is your turn; if you are active already, say so.
     """
+
+    waiting: Contacts = ()
+    invited: bool = False
 
 
 @message(0x17)
@@ -180,10 +186,11 @@ class Found(Message, frozen=True):
 @message(0x1B)
 class ShareRow(Message, frozen=True):
     """
-    Whom do you have in this row of your table?
+    Whom do you have in this row of your table?  C{active}: I am in the ring, and may have a place there.
     """
 
     row: Annotated[int, Meta(ge=0, lt=40)]
+    active: bool = False
 
 
 @message(0x1C)

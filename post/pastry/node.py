@@ -73,7 +73,7 @@ class Pastry:
         )
         self._join = Join(rpc, clock, random, self.ring, config, self.liveness, self._tasks)
         self._repair = self._join.repair
-        self._proximity = Proximity(rpc, clock, self.ring, config, self.liveness, self._tasks)
+        self._proximity = Proximity(rpc, clock, self.ring, config, self.liveness, self._tasks, lambda: self.active)
         self.ring.round_trip_s = rpc.transport.round_trip_s
         self._lookup = Lookup(rpc, clock, random, self.ring, config, self.owner_of, self._route)
         rpc.watch(found=self._found, lost=self._lost, heard=self.liveness.heard)
@@ -124,6 +124,7 @@ class Pastry:
         Take part, and keep up what is known of the ring; for whoever knows its place there already.
         """
         self._join.active = True
+        self._proximity.begin()
         self._awake_at = self._clock.seconds()
         every = self._tasks.every
         every(self._clock, lambda: self.config.beat_s, self._beat)
@@ -350,6 +351,7 @@ class Pastry:
         """
         ring = self.ring
         is_new = self._admit(peer, probe.reach)
+        self._repair.heard(peer.id, probe.active)
         if probe.active:
             ring.tabulate(peer)
             sees_less = ring.leaves.whole and probe.reach.complete and not probe.reach.whole
@@ -456,7 +458,7 @@ class Pastry:
             return
         contact = self.ring.contacts[self._random.choice(there)]
         try:
-            answer = expect(Row, await self._rpc.ask(contact, ShareRow(row)))
+            answer = expect(Row, await self._rpc.ask(contact, ShareRow(row, self.active)))
         except Unreachable:
             self.liveness.suspect(contact)
             return
@@ -468,6 +470,8 @@ class Pastry:
 
     def _asked_for_row(self, peer: Contact, question: ShareRow) -> Row:
         ring = self.ring
+        if question.active:
+            ring.tabulate(peer)
         return Row(tuple(ring.contacts[node] for node in ring.table.row(question.row) if node in ring.contacts))
 
 

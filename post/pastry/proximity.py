@@ -10,6 +10,8 @@ once, a hundred in one go and few later, and none where nothing new is heard of 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -38,7 +40,14 @@ class Proximity:
     log = Logger()
 
     def __init__(
-        self, rpc: Rpc, clock: IReactorTime, ring: Ring, config: PastryConfig, liveness: Liveness, tasks: Tasks
+        self,
+        rpc: Rpc,
+        clock: IReactorTime,
+        ring: Ring,
+        config: PastryConfig,
+        liveness: Liveness,
+        tasks: Tasks,
+        is_active: Callable[[], bool],
     ) -> None:
         self._rpc = rpc
         self._clock = clock
@@ -46,6 +55,7 @@ class Proximity:
         self._config = config
         self._liveness = liveness
         self._tasks = tasks
+        self._is_active = is_active
         self._candidates: dict[NodeId, tuple[float, Contact]] = {}  # By how far whoever named it is.
         self._informant_s = 0.0
         self._asked: dict[NodeId, None] = {}
@@ -67,6 +77,12 @@ class Proximity:
         self._candidates[node] = (self._informant_s, contact)
         if len(self._candidates) > CANDIDATES_LIMIT:
             del self._candidates[max(self._candidates, key=self._distance)]
+        self.begin()
+
+    def begin(self) -> None:
+        """
+        Ask, as far as that is allowed now.
+        """
         while self._running < PARALLEL and self._may_ask():
             self._running += 1
             self._tasks.spawn(self._work())
@@ -79,7 +95,7 @@ class Proximity:
         gained = (now - self._counted_at) / self._config.measure_s
         self._allowance = min(self._allowance + max(0.0, gained), float(self._config.measure_first))
         self._counted_at = now
-        return bool(self._candidates) and self._allowance >= 1
+        return self._is_active() and bool(self._candidates) and self._allowance >= 1
 
     async def _work(self) -> None:
         try:
@@ -100,7 +116,7 @@ class Proximity:
             return
         row = ring.owner.shared_digits(node)
         try:
-            answer = expect(Row, await self._rpc.ask(contact, ShareRow(row), self._config.seed_s))
+            answer = expect(Row, await self._rpc.ask(contact, ShareRow(row, True), self._config.seed_s))
         except Unreachable:
             self._liveness.suspect(contact)
             return

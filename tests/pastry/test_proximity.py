@@ -95,7 +95,7 @@ class ProximityTests(SynchronousTestCase):
         self.ring.round_trip_s = self.rpc.transport.round_trip_s
         self.tasks = Tasks()
         self.proximity = Proximity(
-            cast(Rpc, self.rpc), self.clock, self.ring, CONFIG, cast(Liveness, self.liveness), self.tasks
+            cast(Rpc, self.rpc), self.clock, self.ring, CONFIG, cast(Liveness, self.liveness), self.tasks, lambda: True
         )
 
     def test_nearer(self) -> None:
