@@ -472,6 +472,14 @@ class Rpc:
         return self._number
 
 
+def body_of(frame: bytes) -> bytes:
+    """
+    What of its message a frame holds, if it is the first one of it.
+    """
+    kind = frame[0] & ~MORE if frame else TELL
+    return frame[_HEAD.size + (_DEADLINE.size if kind == ASK else 0) :]
+
+
 def expect(kind: type[_M], answer: Message) -> _M:
     """
     C{answer} as the kind of message that it has to be.

@@ -157,6 +157,14 @@ def decode(data: bytes) -> Message:
         raise PeerError(f"no message: {error}") from None
 
 
+def kind_of(data: bytes) -> type[Message] | None:
+    """
+    Which message C{data} begins as, by its tag alone; C{None} for one that is not declared.
+    """
+    decoder = _types.get(int.from_bytes(data[:2], "big"))
+    return None if decoder is None else decoder.type
+
+
 def pack(value: object) -> bytes:
     """
     The bytes of a document, or of any value made of structs, ids and plain types.

@@ -20,7 +20,7 @@ from post.complaints import Complaints
 from post.errors import NotFound, Overloaded, PeerError, Refused, Unreachable
 from post.ids import Contact, Id, NodeId
 from post.interfaces import IReceiver, ITransport
-from post.rpc import ASKED_LIMIT, PARTIAL_LIMIT_BYTES, PIECE_LIMIT, RUNNING_LIMIT, Rpc, expect
+from post.rpc import ASKED_LIMIT, PARTIAL_LIMIT_BYTES, PIECE_LIMIT, RUNNING_LIMIT, Rpc, body_of, expect
 from post.wire import (
     FRAME_LIMIT,
     MESSAGE_LIMIT,
@@ -266,6 +266,12 @@ class RpcTests(SynchronousTestCase):
         answer = self.asker.ask(TWO, Question(b"still there?"))
         self.carry()
         self.assertEqual(Answer(b"still there?"), self.successResultOf(answer))
+
+    def test_body_of(self) -> None:
+        """
+        What a frame carries begins after its number, and in a question after the deadline.
+        """
+        self.assertEqual([b"x", b"x", b"", b""], [body_of(f) for f in (b"\0....x", b"\1........x", b"", b"\1...")])
 
     def test_expect(self) -> None:
         """

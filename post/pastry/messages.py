@@ -130,7 +130,13 @@ class Located(Message, frozen=True):
 class Announce(Message, frozen=True):
     """
     I am active: come in through me, if you are not, and otherwise know that I am here.
+
+    C{waiting} wanted to come in beside me, and have their places beside you.  C{invited}: you are one who waits, and
+    now it is your turn; if you are active already, say so.
     """
+
+    waiting: Contacts = ()
+    invited: bool = False
 
 
 @message(0x17)

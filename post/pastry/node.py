@@ -147,12 +147,12 @@ class Pastry:
         Take part, and keep up what is known of the ring; for whoever knows its place there already.
         """
         self._join.active = True
+        self._proximity.begin()
         self._awake_at = self._clock.seconds()
         every = self._tasks.every
         every(self._clock, lambda: self.config.beat_s, self._beat)
         every(self._clock, lambda: self._about(self.config.heartbeat_s), self._tick)
         every(self._clock, lambda: self._about(self._join.seek_s), self._join.seek)
-        self._proximity.begin()
         every(self._clock, lambda: self._about(self.config.improve_s), self._proximity.improve)
         self._repair.mend()
 
@@ -372,6 +372,7 @@ class Pastry:
         """
         ring = self.ring
         is_new = self._admit(peer, probe.reach)
+        self._repair.heard(peer.id, probe.active)
         if probe.active:
             ring.tabulate(peer)
             sees_less = ring.leaves.whole and probe.reach.complete and not probe.reach.whole

@@ -10,7 +10,9 @@ the nodes that may stand there.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from random import Random
 from typing import Annotated
 
@@ -35,6 +37,8 @@ CHOICES = 8
 """Nodes of which the nearest is put into a place of a table that is made from global knowledge."""
 SEEDS = 3
 """Addresses of the ring that a newcomer is told of."""
+MISTAKES_KEPT = 100
+"""More than one looks at."""
 
 
 @message(0xFE01)
@@ -44,6 +48,13 @@ class Lookup(Message, frozen=True):
     """
 
     number: Annotated[int, Meta(ge=0)]
+
+
+def address(node: NodeId) -> str:
+    """
+    Where a node listens.
+    """
+    return f"{node.hex()}:1"
 
 
 class Sent:
@@ -72,6 +83,18 @@ class Sent:
         self.wrong = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """
+    C{node} delivered what it should not have, since it reached C{root}, which was nearer to the key.
+    """
+
+    at_s: float
+    key: Key
+    node: NodeId
+    root: NodeId
+
+
 @implementer(IApplication)
 class Member:
     """
@@ -83,7 +106,7 @@ class Member:
     def __init__(self, overlay: Overlay, node: NodeId, epoch: int) -> None:
         self.overlay = overlay
         self.clock = SkewedClock(overlay.clock)
-        contact = Contact(node, (f"{node.hex()}:1",), epoch)
+        contact = Contact(node, (address(node),), epoch)
         # Without a certificate, each node counts as having an owner of its own.
         transport = overlay.network.transport(contact)
         complaints = Complaints(self.clock)
@@ -130,6 +153,7 @@ class Overlay:
 
     @ivar members: who runs, by id.
     @ivar lookups: those that were sent and not taken out, by number.
+    @ivar wrong: deliveries by who was not the root; C{mistakes}: the last L{MISTAKES_KEPT} of them.
     @ivar failures: of joins that ended with an error, which none should.
     """
 
@@ -141,6 +165,8 @@ class Overlay:
         self.config = config or PastryConfig()
         self.members: dict[NodeId, Member] = {}
         self.lookups: dict[int, Sent] = {}
+        self.wrong = 0
+        self.mistakes: deque[Mistake] = deque(maxlen=MISTAKES_KEPT)
         self.failures: list[Failure] = []
         self._active: list[NodeId] = []  # Who takes part in routing; rising.
         self._numbers = 0
@@ -166,33 +192,58 @@ class Overlay:
         """
         return self.members[self.random.choice(self._active)]
 
-    def root(self, key: int) -> NodeId:
+    def root(self, key: int, seen_from: NodeId | None = None) -> NodeId:
         """
-        The true root of C{key}: of those in the ring the nearest to it, of equals that with the smaller id.
+        The true root of C{key}: of those in the ring (and of these, those that C{seen_from} reaches and is reached by)
+        the nearest to it, of equals that with the smaller id.
         """
         place = bisect_left(self._active, key)
-        nodes = (self._active[place - 1], self._active[place % len(self._active)])
-        return min(nodes, key=lambda node: (node.distance(key), node))
+        found = (self._reached(place - 1, -1, seen_from), self._reached(place, 1, seen_from))
+        return min(found, key=lambda node: (node.distance(key), node))
 
-    def wrong_leaf_sets(self) -> int:
+    def _reached(self, place: int, step: int, seen_from: NodeId | None) -> NodeId:
         """
-        How many of those in the ring have a leaf set that is not the true one.
+        The first from C{place} on that C{seen_from} reaches; C{seen_from} itself if there is nobody else.
         """
-        return sum(not self._is_right(place) for place in range(len(self._active)))
+        passes = self.network.passes
+        node = self._active[place % len(self._active)]
+        if seen_from is None:
+            return node
+        for _ in range(len(self._active)):
+            if node == seen_from or (passes(seen_from, node) and passes(node, seen_from)):
+                return node
+            place += step
+            node = self._active[place % len(self._active)]
+        return seen_from
 
-    def _is_right(self, place: int) -> bool:
-        leaves = self.members[self._active[place]].pastry.ring.leaves
-        after, before = self._neighbors(place)
+    def wrong_leaf_sets(self, nodes: Sequence[NodeId] | None = None) -> int:
+        """
+        How many of those in the ring have a leaf set that is not the true one; or of C{nodes}, in the order of ids, if
+        these are to be a ring of their own.
+        """
+        ring = self._active if nodes is None else nodes
+        return sum(not self._is_right(place, ring) for place in range(len(ring)))
+
+    def is_right(self, nodes: Sequence[NodeId] | None = None) -> bool:
+        """
+        Whether no leaf set is wrong.  (Sooner found out than how many are.)
+        """
+        ring = self._active if nodes is None else nodes
+        return all(self._is_right(place, ring) for place in range(len(ring)))
+
+    def _is_right(self, place: int, ring: Sequence[NodeId]) -> bool:
+        leaves = self.members[ring[place]].pastry.ring.leaves
+        after, before = self._neighbors(place, ring)
         return leaves.successors() == after and leaves.predecessors() == before
 
-    def _neighbors(self, place: int) -> tuple[list[NodeId], list[NodeId]]:
+    def _neighbors(self, place: int, ring: Sequence[NodeId]) -> tuple[list[NodeId], list[NodeId]]:
         """
-        The true successors and predecessors of whoever is at C{place}.
+        The true successors and predecessors of whoever is at C{place} in C{ring}.
         """
-        count = len(self._active)
+        count = len(ring)
         half = min(self.config.half, count - 1)
-        after = [self._active[(place + step) % count] for step in range(1, half + 1)]
-        before = [self._active[(place - step) % count] for step in range(1, half + 1)]
+        after = [ring[(place + step) % count] for step in range(1, half + 1)]
+        before = [ring[(place - step) % count] for step in range(1, half + 1)]
         return after, before
 
     # Who comes and goes.
@@ -206,7 +257,7 @@ class Overlay:
             self._boot(self.point())
         self._active = sorted(self.members)
         for place, node in enumerate(self._active):
-            after, before = self._neighbors(place)
+            after, before = self._neighbors(place, self._active)
             ring = self.members[node].pastry.ring
             found = dict.fromkeys([*after, *before])
             table = [self.members[each].pastry.local for each in self._table(node)]
@@ -235,13 +286,14 @@ class Overlay:
                 yield min((self._active[each] for each in chosen), key=lambda other: self.network.delay(node, other))
             low, high = borders[own], borders[own + 1]
 
-    def join(self, node: NodeId | None = None) -> Member:
+    def join(self, node: NodeId | None = None, seeds: Collection[str] = ()) -> Member:
         """
-        Start a node, which finds its way into the ring by some of those that are in it.
+        Start a node, which finds its way into the ring by C{seeds}, or by some of those that are in it.
         """
-        seeds = [self.anybody().address for _ in range(SEEDS)] if self._active else []
+        if not seeds and self._active:
+            seeds = [self.anybody().address for _ in range(SEEDS)]
         member = self._boot(self.point() if node is None else node)
-        member.joined = Deferred.fromCoroutine(member.pastry.join(seeds or [member.address]))
+        member.joined = Deferred.fromCoroutine(member.pastry.join(list(seeds) or [member.address]))
         member.joined.addCallbacks(self._entered, self._failed, (member,))
         return member
 
@@ -298,8 +350,11 @@ class Overlay:
         if sent.took_s is None:
             sent.took_s = self.clock.seconds() - sent.at_s
             sent.direct_s = self.network.delay(sent.origin, member.id) if member.id != sent.origin else 0.0
-        if self.root(sent.key) != member.id:
+        root = self.root(sent.key, member.id)
+        if root != member.id:
             sent.wrong += 1
+            self.wrong += 1
+            self.mistakes.append(Mistake(self.clock.seconds(), sent.key, member.id, root))
 
     def wait(self, happened: Callable[[], bool], limit_s: float, step_s: float = 0.1) -> bool:
         """

@@ -78,19 +78,11 @@ def run(
     gc.collect()
     memory = _memory_bytes()
     began_at = time.perf_counter()
-    total, events = nodes + lookups, 0
+    total = nodes + lookups
     overlay = Overlay(seed, delay or sphere(seed))
     joins = nodes <= joined_limit
-    if joins:
-        while len(overlay.members) < nodes:
-            overlay.join()
-            events += overlay.clock.advance(1 / JOINS_PER_S)
-            told(len(overlay.members), total)
-        overlay.wait(lambda: len(overlay.active()) == nodes, GRACE_S)
-    else:
-        overlay.found(nodes)
+    events = form(overlay, nodes, joined_limit, lambda done: told(done, total))
     building = overlay.network.frames
-    told(nodes, total)
     events += overlay.clock.advance(IDLE_S)
     idle = overlay.network.frames - building
     sent: list[Sent] = []
@@ -125,6 +117,33 @@ def run(
         events / wall_s,
         wall_s,
     )
+
+
+def form(overlay: Overlay, nodes: int, joined_limit: int, told: Callable[[int], None]) -> int:
+    """
+    Make a ring of C{nodes}: by the protocol up to C{joined_limit}, from global knowledge above.
+
+    @param told: is told how many there are.
+    @return: how many events that took.
+    """
+    events = 0
+    if nodes <= joined_limit:
+        while len(overlay.members) < nodes:
+            overlay.join()
+            events += overlay.clock.advance(1 / JOINS_PER_S)
+            told(len(overlay.members))
+        overlay.wait(lambda: len(overlay.active()) == nodes, GRACE_S)
+    else:
+        overlay.found(nodes)
+    told(nodes)
+    return events
+
+
+def quantile(values: list[float], part: float) -> float:
+    """
+    The least of C{values}, which rise, that C{part} of them are not above.
+    """
+    return values[math.ceil(part * len(values)) - 1] if values else math.nan
 
 
 def _memory_bytes() -> int:

@@ -84,6 +84,25 @@ class ChurnTests(SynchronousTestCase):
         again = post(*result.output.rpartition("Repeat it with: post ")[2].split())
         self.assertEqual(result.output.splitlines()[:-2], again.output.splitlines()[:-2])
 
+    def test_repeated(self) -> None:
+        """
+        The command names whatever was asked for, also the model of the network.
+        """
+        options = ("--nodes", "4", "--minutes", "0.5", "--warm-up", "0", "--lookups", "0.2", "--latency", "square")
+        result = post("sim", "churn", *options, "--session", "10", "--session", "20", "--seed", "5")
+        self.assertIn("churn --nodes 4 --session 10 --session 20 --minutes 0.5 --warm-up 0 --loss 0", result.output)
+        self.assertTrue(result.output.endswith(" --lookups 0.2 --latency square --seed 5\n"), result.output)
+
+    def test_sessions(self) -> None:
+        """
+        One run for each session time, and a picture of what it costs over them.
+        """
+        picture = scratch(self) / "churn.svg"
+        options = ("--nodes", "8", "--minutes", "4", "--warm-up", "0", "--lookups", "0.1", "--seed", "5", "--json")
+        result = post("sim", "churn", *options, "--session", "3", "--session", "30", "--plot", picture)
+        self.assertEqual(2, len(json.loads(result.output)))
+        self.assertIn("<svg", picture.read_text())
+
     def test_trace(self) -> None:
         """
         From a file, as JSON and as a picture.
