@@ -66,6 +66,8 @@ from post.notices.revoked import RevokedNotice
 from post.past.node import Past
 from post.pastry.config import PastryConfig
 from post.pastry.node import Pastry
+from post.relay.proof import CertifiedProof
+from post.relay.transport import RelayTransport
 from post.rpc import Rpc
 from post.scribe.node import Scribe
 from post.tasks import Rest, Tasks
@@ -172,12 +174,16 @@ class Node:
         self._credentials = credentials
         self._tasks = Tasks()
         root = self._root = Trust.of(credentials.root)
-        self.rpc = Rpc(transport, clock, self.complaints)
+        proof = CertifiedProof(credentials.key, credentials.chain, root, clock)
+        self.relay = RelayTransport(transport, clock, random, entropy, self.complaints, proof)
+        """Reaches nodes by way of others, where it has to."""
+        self._proof = proof
+        self.rpc = Rpc(self.relay, clock, self.complaints)
         self.board = Board(self.rpc, clock, self.complaints)
-        self.revoked = RevokedNotice(root, self.board, transport, clock)
+        self.revoked = RevokedNotice(root, self.board, self.relay, clock)
         self.revoked.heard.append(lambda data, found: self._look_revoked())
         self.issuance = IssuanceNotice(root, self.board, self.rpc, clock)
-        self.pastry = Pastry(self.rpc, clock, random, self.complaints, config.pastry)
+        self.pastry = Pastry(self.rpc, clock, random, self.complaints, config.pastry, self.relay)
         self.past = Past(
             self.rpc,
             self.pastry,
@@ -568,6 +574,7 @@ class Node:
         """
         self.certificate = read_node(chain[0])
         self.signer = Signer(self._credentials.key, chain)
+        self._proof.chain = chain
         self.dispatch.renew(self.signer)
 
     def sent(self, limit: object) -> dict[str, list[ShownJourney]]:

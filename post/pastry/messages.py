@@ -88,10 +88,11 @@ class Heartbeat(Message, frozen=True):
 @message(0x13)
 class Rumor(Message, frozen=True):
     """
-    These seem dead to me, who was next to them.
+    These seem dead to me, who was next to them, and to C{confirmed} others whom I asked.
     """
 
     gone: Annotated[tuple[NodeId, ...], Meta(max_length=GONE_LIMIT)]
+    confirmed: Annotated[int, Meta(ge=0, lt=256)] = 0
 
 
 @message(0x14)

@@ -23,6 +23,7 @@ from post.errors import Overloaded, PeerError, PostError, Unreachable
 from post.ids import RING, Contact, Id, Key, NodeId
 from post.interfaces import IApplication
 from post.pastry.config import PastryConfig
+from post.pastry.indirect import Indirect
 from post.pastry.join import Join
 from post.pastry.liveness import Liveness
 from post.pastry.lookup import Lookup
@@ -30,6 +31,7 @@ from post.pastry.messages import GONE_LIMIT, PAYLOAD_LIMIT, Find, Probe, Probed,
 from post.pastry.proximity import Proximity
 from post.pastry.ring import Ring
 from post.pastry.routing import next_hop
+from post.relay.transport import RelayTransport
 from post.rpc import Rpc, expect
 from post.tasks import Tasks, gather, sleep
 from post.wire import Message, Priority, decode, encode
@@ -52,7 +54,11 @@ class Pastry:
         random: Random,
         complaints: Complaints,
         config: PastryConfig | None = None,
+        relay: RelayTransport | None = None,
     ) -> None:
+        """
+        @param relay: what C{rpc} sends over, if it can reach nodes by way of others.
+        """
         self.local = rpc.transport.local
         self.config = config = config or PastryConfig()
         self.ring = Ring(self.local.id, config, self._changed)
@@ -71,6 +77,7 @@ class Pastry:
         self.liveness = Liveness(
             rpc, clock, random, self.ring, config, self._tasks, self._question, self._answered, self._died
         )
+        self.liveness.indirect = self._indirect = None if relay is None else self._look_around(relay)
         self._join = Join(rpc, clock, random, self.ring, config, self.liveness, self._tasks)
         self._repair = self._join.repair
         self._proximity = Proximity(rpc, clock, self.ring, config, self.liveness, self._tasks)
@@ -80,6 +87,20 @@ class Pastry:
         rpc.serve(Probe, self._probed)
         rpc.serve(Route, self._routed)
         rpc.serve(ShareRow, self._asked_for_row)
+
+    def _look_around(self, relay: RelayTransport) -> Indirect:
+        relay.resolve = lambda node: self._linked.get(node) or self.ring.contacts.get(node)
+        live = self.liveness
+        return Indirect(
+            self._rpc,
+            self._clock,
+            self.ring,
+            relay,
+            self._tasks,
+            live.probe,
+            live.is_silent,
+            live.suspect,
+        )
 
     # For the applications.
 
@@ -176,6 +197,8 @@ class Pastry:
         C{contact} did not answer an application: see whether it is alive, and avoid it meanwhile.
         """
         self.liveness.suspect(contact)
+        if self._indirect is not None:
+            self._indirect.befriend(contact)
 
     def nearest(self, key: Id, count: int, avoid: Collection[NodeId] = ()) -> list[Contact] | None:
         """
@@ -358,6 +381,8 @@ class Pastry:
                 self.liveness.examine(peer)
         known = {probe.known[at : at + 4] for at in range(0, len(probe.known), 4)}
         gone = [node for node in ring.absent if (node & 0xFFFFFFFF).to_bytes(4, "big") in known]
+        if gone and self._indirect is not None:
+            self._indirect.named(peer, [ring.absent[node].contact for node in gone])
         for node in gone:
             self.liveness.retry_soon(node)
         return Probed(self.active, ring.reach(), ring.news_for(peer.id, probe.reach, known), tuple(gone[:GONE_LIMIT]))
@@ -377,6 +402,8 @@ class Pastry:
         if is_back:
             self.liveness.retry_soon()
         self.liveness.hear_of_deaths(contact, answer.gone)
+        if self._indirect is not None:
+            self._indirect.answered(contact, answer.news)
         self._repair.learned(contact, probe, answer)
         if self.active:
             self._repair.mend()

@@ -27,9 +27,11 @@ from post.interfaces import IApplication
 from post.pastry.config import PastryConfig
 from post.pastry.node import Pastry
 from post.pastry.table import COLUMNS
+from post.relay.transport import RelayTransport
 from post.rpc import Rpc
 from post.sim.clock import SimClock, SkewedClock
 from post.sim.network import Delay, SimNetwork
+from post.sim.reach import Claims
 from post.wire import Message, message
 
 CHOICES = 8
@@ -98,8 +100,10 @@ class Member:
         contact = Contact(node, (f"{node.hex()}:1",), epoch)
         transport = overlay.network.transport(contact, cast(NodeCertificate, Owned(node.hex())))
         complaints = Complaints(self.clock)
-        self.rpc = Rpc(transport, self.clock, complaints)
-        self.pastry = Pastry(self.rpc, self.clock, overlay.random, complaints, overlay.config)
+        chance = overlay.random
+        relay = RelayTransport(transport, self.clock, chance, chance.randbytes, complaints, Claims(node))
+        self.rpc = Rpc(relay, self.clock, complaints)
+        self.pastry = Pastry(self.rpc, self.clock, chance, complaints, overlay.config, relay)
         self.pastry.add_application(self)
         self.joined: Deferred[None] | None = None
 
@@ -250,8 +254,13 @@ class Overlay:
         """
         Start a node, which finds its way into the ring by some of those that are in it.
         """
-        seeds = [self.anybody().address for _ in range(SEEDS)] if self._active else []
-        member = self._boot(self.point() if node is None else node)
+        node = self.point() if node is None else node
+        # Where not everybody reaches everybody, somebody is told of nodes that it reaches, or never comes in.
+        there = [each for each in self._active if self.network.reaches is None or self.network.reaches(node, each)]
+        if self._active and not there:
+            return self.join()
+        seeds = [self.members[self.random.choice(there)].address for _ in range(SEEDS)] if there else []
+        member = self._boot(node)
         member.joined = Deferred.fromCoroutine(member.pastry.join(seeds or [member.address]))
         member.joined.addCallbacks(self._entered, self._failed, (member,))
         return member
