@@ -307,7 +307,7 @@ class RelayTransport:
             return False
         finally:
             if detour.hailing is hailing:
-                detour.settle(False)
+                detour.hailing = detour.answered = None
 
     def _knock(self, detour: Detour) -> None:
         now = detour.knocked_at = self._clock.seconds()
