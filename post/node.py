@@ -135,6 +135,10 @@ class Status(msgspec.Struct, frozen=True):
     """As its certificate has them."""
     roles_waiting: bool = False
     """Whether it acts by other roles, those of its start, until it is started again."""
+    indirect: int = 0
+    """How many nodes it reaches only by way of others."""
+    carried: int = 0
+    """How many frames it has carried for nodes that do not reach each other."""
 
 
 class Node:
@@ -619,4 +623,6 @@ class Node:
             self.policy_waiting.serial if self.policy_waiting is not None else 0,
             tuple(sorted(self.certificate.roles)),
             (GATEWAY in self.certificate.roles) != (self.inbound is not None),
+            len(self.relay.indirect()),
+            self.relay.carrier.frames,
         )
