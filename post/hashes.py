@@ -48,6 +48,7 @@ class Purpose(bytes, Enum):
     ISSUANCE_CERTIFICATE = b"post:issuance-certificate:1"
     RECIPIENT_TAG = b"post:recipient-tag:1"
     PUZZLE = b"post:puzzle:1"
+    RELAY_GREETING = b"post:relay-greeting:1"
     # Signatures.
     SIGN_BLOCK = b"post:sign-block:1"
     SIGN_RECEIPTS = b"post:sign-receipts:1"
@@ -66,6 +67,7 @@ class Purpose(bytes, Enum):
     SIGN_OUTBOUND = b"post:sign-outbound:1"
     SIGN_PROGRESS = b"post:sign-progress:1"
     SIGN_GATEWAY_KEY = b"post:sign-gateway-key:1"
+    SIGN_RELAYED = b"post:sign-relayed:1"
     # Derived keys and identifiers, and proofs of knowing a secret.
     JOIN_KEY = b"post:join-key:1"
     JOIN_QUESTION = b"post:join-question:1"
@@ -86,6 +88,7 @@ class Purpose(bytes, Enum):
     SEAL_GROUP_KEY = b"post:seal-group-key:1"
     OUTBOUND_KEY = b"post:outbound-key:1"
     GATEWAY_SEALING = b"post:gateway-sealing-key:1"
+    RELAY_KEY = b"post:relay-key:1"
 
 
 def tagged(purpose: Purpose, *parts: bytes | memoryview) -> bytes:

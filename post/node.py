@@ -66,6 +66,8 @@ from post.notices.revoked import RevokedNotice
 from post.past.node import Past
 from post.pastry.config import PastryConfig
 from post.pastry.node import Pastry
+from post.relay.proof import CertifiedProof
+from post.relay.transport import RelayTransport
 from post.rpc import Rpc
 from post.scribe.node import Scribe
 from post.tasks import Rest, Tasks
@@ -133,6 +135,10 @@ class Status(msgspec.Struct, frozen=True):
     """As its certificate has them."""
     roles_waiting: bool = False
     """Whether it acts by other roles, those of its start, until it is started again."""
+    indirect: int = 0
+    """How many nodes it reaches only by way of others."""
+    carried: int = 0
+    """How many frames it has carried for nodes that do not reach each other."""
 
 
 class Node:
@@ -172,12 +178,16 @@ class Node:
         self._credentials = credentials
         self._tasks = Tasks()
         root = self._root = Trust.of(credentials.root)
-        self.rpc = Rpc(transport, clock, self.complaints)
+        proof = CertifiedProof(credentials.key, credentials.chain, root, clock)
+        self.relay = RelayTransport(transport, clock, random, entropy, self.complaints, proof)
+        """Reaches nodes by way of others, where it has to."""
+        self._proof = proof
+        self.rpc = Rpc(self.relay, clock, self.complaints)
         self.board = Board(self.rpc, clock, self.complaints)
-        self.revoked = RevokedNotice(root, self.board, transport, clock)
+        self.revoked = RevokedNotice(root, self.board, self.relay, clock)
         self.revoked.heard.append(lambda data, found: self._look_revoked())
         self.issuance = IssuanceNotice(root, self.board, self.rpc, clock)
-        self.pastry = Pastry(self.rpc, clock, random, self.complaints, config.pastry)
+        self.pastry = Pastry(self.rpc, clock, random, self.complaints, config.pastry, self.relay)
         self.past = Past(
             self.rpc,
             self.pastry,
@@ -568,6 +578,7 @@ class Node:
         """
         self.certificate = read_node(chain[0])
         self.signer = Signer(self._credentials.key, chain)
+        self._proof.chain = chain
         self.dispatch.renew(self.signer)
 
     def sent(self, limit: object) -> dict[str, list[ShownJourney]]:
@@ -612,4 +623,6 @@ class Node:
             self.policy_waiting.serial if self.policy_waiting is not None else 0,
             tuple(sorted(self.certificate.roles)),
             (GATEWAY in self.certificate.roles) != (self.inbound is not None),
+            len(self.relay.indirect()),
+            self.relay.carrier.frames,
         )

@@ -31,6 +31,7 @@ from post.tasks import Tasks
 from post.wire import (
     FRAME_LIMIT,
     MESSAGE_LIMIT,
+    RELAY_ROOM,
     Message,
     Priority,
     RefusalCode,
@@ -42,7 +43,7 @@ from post.wire import (
 
 _HEAD = struct.Struct("!BI")
 _DEADLINE = struct.Struct("!I")
-PIECE_LIMIT = FRAME_LIMIT - _HEAD.size
+PIECE_LIMIT = FRAME_LIMIT - _HEAD.size - RELAY_ROOM
 TELL, ASK, ANSWER, FAILURE = 0, 1, 2, 3
 MORE = 0x80
 

@@ -30,6 +30,9 @@ FRAME_LIMIT = 64 * 1024
 """Bytes of one frame on a link; anything longer travels as several, so that urgent frames never wait for more than
 one of these."""
 
+RELAY_ROOM = 128
+"""Bytes that L{post.rpc} leaves free in each frame, so that it still fits into one when a relay carries it."""
+
 MESSAGE_LIMIT = 512 * 1024
 """Bytes of one message after reassembly: a block of 256 KiB, or a log head, with room for receipts and names."""
 
@@ -119,7 +122,7 @@ _T = TypeVar("_T")
 def message(tag: int) -> Callable[[type[_M]], type[_M]]:
     """
     Declare a class as the message with this C{tag}.  The blocks of tags: 0x00 rpc and links, 0x10 Pastry, 0x20 PAST,
-    0x30 Scribe, 0x40 messaging, 0x50 mail.
+    0x30 Scribe, 0x40 messaging, 0x50 mail, 0x60 notices, 0x70 relaying.
 
     @raise ValueError: if the tag is taken.
     """

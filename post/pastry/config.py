@@ -48,8 +48,9 @@ class PastryConfig:
     hold_s: float = 0.1
     """Before a message that could not be decided upon (its root is joining, or suspected) is looked at again."""
 
-    hold_limit: int = 150
-    """How often that is done: for fifteen seconds, longer than it takes to find out who is dead or to start anew."""
+    hold_limit: int = 600
+    """How often that is done: for a minute, longer than it takes to find out who is dead, by way of others too, or to
+    start anew."""
 
     held_limit: int = 1000
     """Messages held in this way; more are refused."""

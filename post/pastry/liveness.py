@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from random import Random
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -29,6 +30,11 @@ from post.rpc import Rpc, expect
 from post.tasks import Tasks, sleep
 from post.wire import Priority
 
+if TYPE_CHECKING:
+    from post.pastry.indirect import Indirect
+
+ANSWERED_S = 2.0
+"""Who has answered so lately is alive, if somebody asks."""
 STALL_S = 1.0
 """A timer that rings this much too late tells that it was us who were not running."""
 STALLS_LIMIT = 3
@@ -43,6 +49,7 @@ class Liveness:
 
     @ivar probes: how many have been sent.
     @ivar failures: how often nodes die.
+    @ivar indirect: looks for ways around to those who do not answer, if there can be any.
     """
 
     __slots__ = (
@@ -58,9 +65,11 @@ class Liveness:
         "_random",
         "_ring",
         "_rpc",
+        "_silent",
         "_tasks",
         "_watched",
         "failures",
+        "indirect",
         "probes",
     )
 
@@ -84,6 +93,7 @@ class Liveness:
         @param died: told of every death, and whether it was a member of the leaf set.
         """
         self.probes = 0
+        self.indirect: Indirect | None = None
         self._rpc = rpc
         self._clock = clock
         self._random = random
@@ -96,6 +106,7 @@ class Liveness:
         self._died = died
         self._watched: tuple[NodeId | None, float] = (None, 0.0)  # Who stands before us, and since when.
         self._examined: dict[NodeId, list[Deferred[bool]]] = {}
+        self._silent: set[NodeId] = set()  # Of these, those that have not answered to us.
         self._answered_at: dict[NodeId, float] = {}  # When members of the leaf set last answered a probe.
         self._digest_at = 0.0
         self.failures = FailureRate(clock)
@@ -122,18 +133,22 @@ class Liveness:
             return
         known = self._ring.contacts.get(node)
         if known is not None:
+            if self.indirect is not None:
+                self.indirect.doubt(node)
             self._ring.suspects.add(node)
             self.examine(known)
 
     def _rumor(self, peer: Contact, rumor: Rumor) -> None:
-        self.hear_of_deaths(peer, rumor.gone)
+        self.hear_of_deaths(peer, rumor.gone, rumor.confirmed)
 
-    def hear_of_deaths(self, peer: Contact, gone: Iterable[NodeId]) -> None:
+    def hear_of_deaths(self, peer: Contact, gone: Iterable[NodeId], confirmed: int = 0) -> None:
         """
         C{peer} holds these for dead.  Whoever has answered us lately is not: when two parts of a ring come together,
         each holds the other for dead, and would have us ask round and round.
         """
         since = self._clock.seconds() - self._config.heartbeat_s
+        if self.indirect is not None:
+            self.indirect.rumored(peer, gone, confirmed)
         for node in gone:
             if node in self._ring.leaves and node != peer.id and self._answered_at.get(node, since) <= since:
                 self.suspect(self._ring.contacts[node])
@@ -165,8 +180,12 @@ class Liveness:
     async def _examine(self, contact: Contact) -> None:
         try:
             alive = await self._probe(contact, self._config.probe_tries, self._ring.suspects)
+            if not alive and self.indirect is not None:
+                self._silent.add(contact.id)
+                alive = await self.indirect.seek(contact)
         finally:
             waiting = self._examined.pop(contact.id)
+            self._silent.discard(contact.id)
             self._disagreeing.discard(contact.id)
         if alive:
             self._ring.suspects.discard(contact.id)
@@ -174,6 +193,22 @@ class Liveness:
             self._bury(contact)
         for each in waiting:
             each.callback(alive)
+
+    async def probe(self, contact: Contact) -> bool:
+        """
+        Ask C{contact} once; whether it is alive.
+        """
+        return await self._probe(contact, 1)
+
+    def is_silent(self, node: NodeId) -> bool | None:
+        """
+        Whether C{node} did not answer when it was examined, which is not over; C{None} if it has not been asked lately.
+        """
+        if node in self._silent:
+            return True
+        answered_at = self._answered_at.get(node)
+        is_fresh = answered_at is not None and self._clock.seconds() - answered_at <= ANSWERED_S
+        return False if is_fresh and node not in self._examined else None
 
     async def _probe(self, contact: Contact, tries: int, suspects: set[NodeId] | None = None) -> bool:
         """
@@ -219,8 +254,9 @@ class Liveness:
         if contact.id in self._ring.contacts:
             self.failures.note()
         was_leaf = self._ring.bury(contact, self._clock.seconds())
+        confirmed = self.indirect.buried(contact.id) if self.indirect is not None else 0
         if was_next:
-            rumor = Rumor((contact.id,))
+            rumor = Rumor((contact.id,), confirmed)
             for member in self._ring.leaf_contacts():
                 if member.id not in self._ring.suspects:
                     self._rpc.tell(member, rumor, Priority.URGENT)
@@ -256,7 +292,11 @@ class Liveness:
         for absent in due[:RETRIES_LIMIT]:
             absent.wait_s = min(2 * absent.wait_s, self._config.absent_most_s)
             absent.retry_at = now + absent.wait_s * self._random.uniform(0.8, 1.2)
-            self._tasks.spawn(self._probe(absent.contact, 1))
+            self._tasks.spawn(self._try_again(absent.contact))
+
+    async def _try_again(self, contact: Contact) -> None:
+        if not await self._probe(contact, 1) and self.indirect is not None:
+            await self.indirect.seek_absent(contact)
 
     def retry_soon(self, node: NodeId | None = None) -> None:
         """

@@ -88,10 +88,11 @@ class Heartbeat(Message, frozen=True):
 @message(0x13)
 class Rumor(Message, frozen=True):
     """
-    These seem dead to me, who was next to them.
+    These seem dead to me, who was next to them, and to C{confirmed} others whom I asked.
     """
 
     gone: Annotated[tuple[NodeId, ...], Meta(max_length=GONE_LIMIT)]
+    confirmed: Annotated[int, Meta(ge=0, lt=256)] = 0
 
 
 @message(0x14)
@@ -163,16 +164,19 @@ class Taken(Message, frozen=True):
 class Find(Message, frozen=True):
     """
     Routed to the root of a key: who are the C{count} nodes of distinct owners nearest to it, without C{avoid}?
+
+    C{routed}: let the answer be routed to the asker's id, since none has come straight.
     """
 
     count: Annotated[int, Meta(ge=1, le=COUNT_LIMIT)]
     avoid: Avoided = ()
+    routed: bool = False
 
 
 @message(0x1A)
 class Found(Message, frozen=True):
     """
-    The answer to the L{Find} with C{number}, straight from the root.
+    The answer to the L{Find} with C{number}, straight from the root, or routed as that was.
 
     From C{low} clockwise to C{high} every key has these C{contacts}, in some order.
     """

@@ -23,14 +23,16 @@ from post.errors import Overloaded, PeerError, PostError
 from post.ids import RING, Contact, Id, Key, NodeId
 from post.interfaces import IApplication
 from post.pastry.config import PastryConfig
+from post.pastry.indirect import Indirect
 from post.pastry.join import Join
 from post.pastry.liveness import Liveness
 from post.pastry.lookup import Lookup
-from post.pastry.messages import GONE_LIMIT, PAYLOAD_LIMIT, Find, Probe, Probed, Reach, Route, Taken
+from post.pastry.messages import GONE_LIMIT, PAYLOAD_LIMIT, Find, Found, Probe, Probed, Reach, Route, Taken
 from post.pastry.proximity import Proximity
 from post.pastry.ring import Ring
 from post.pastry.routing import next_hop
 from post.pastry.upkeep import Upkeep
+from post.relay.transport import RelayTransport
 from post.rpc import Rpc, expect
 from post.tasks import Tasks, gather, sleep
 from post.wire import Message, Priority, decode, encode
@@ -52,6 +54,7 @@ class Pastry:
         "_delivered",
         "_entering",
         "_held",
+        "_indirect",
         "_join",
         "_lookup",
         "_proximity",
@@ -76,7 +79,11 @@ class Pastry:
         random: Random,
         complaints: Complaints,
         config: PastryConfig | None = None,
+        relay: RelayTransport | None = None,
     ) -> None:
+        """
+        @param relay: what C{rpc} sends over, if it can reach nodes by way of others.
+        """
         self.local = rpc.transport.local
         self.config = config = config or PastryConfig()
         self.ring = Ring(self.local.id, config, self._changed)
@@ -94,6 +101,7 @@ class Pastry:
         self.liveness = Liveness(
             rpc, clock, random, self.ring, config, self._tasks, self._question, self._answered, self._died
         )
+        self.liveness.indirect = self._indirect = None if relay is None else self._look_around(relay)
         self._join = Join(rpc, clock, random, self.ring, config, self.liveness, self._tasks)
         self._repair = self._join.repair
         self._proximity = Proximity(rpc, clock, random, self.ring, config, self.liveness, self._tasks)
@@ -103,6 +111,21 @@ class Pastry:
         rpc.watch(found=self._found)
         rpc.serve(Probe, self._probed)
         rpc.serve(Route, self._routed)
+
+    def _look_around(self, relay: RelayTransport) -> Indirect:
+        rpc = self._rpc
+        relay.resolve = lambda node: rpc.transport.linked(node) or self.ring.contacts.get(node)
+        live = self.liveness
+        return Indirect(
+            rpc,
+            self._clock,
+            self.ring,
+            relay,
+            self._tasks,
+            live.probe,
+            live.is_silent,
+            live.suspect,
+        )
 
     # For the applications.
 
@@ -200,6 +223,8 @@ class Pastry:
         C{contact} did not answer an application: see whether it is alive, and avoid it meanwhile.
         """
         self.liveness.suspect(contact)
+        if self._indirect is not None:
+            self._indirect.befriend(contact)
 
     def nearest(self, key: Id, count: int, avoid: Collection[NodeId] = ()) -> list[Contact] | None:
         """
@@ -347,6 +372,9 @@ class Pastry:
         if isinstance(message, Find):
             self._lookup.asked(route.key, route.number, message, route.origin)
             return
+        if isinstance(message, Found):
+            self._lookup.found(route.origin, message)
+            return
         for application in self._applications:
             application.deliver(route.key, message, route.origin)
 
@@ -381,6 +409,8 @@ class Pastry:
                 self.liveness.examine(peer)
         known = {probe.known[at : at + 4] for at in range(0, len(probe.known), 4)}
         gone = [node for node in ring.absent if (node & 0xFFFFFFFF).to_bytes(4, "big") in known]
+        if gone and self._indirect is not None:
+            self._indirect.named(peer, [ring.absent[node].contact for node in gone])
         for node in gone:
             self.liveness.retry_soon(node)
         return Probed(self.active, ring.reach(), ring.news_for(peer.id, probe.reach, known), tuple(gone[:GONE_LIMIT]))
@@ -400,6 +430,8 @@ class Pastry:
         if is_back:
             self.liveness.retry_soon()
         self.liveness.hear_of_deaths(contact, answer.gone)
+        if self._indirect is not None:
+            self._indirect.answered(contact, answer.news)
         self._repair.learned(contact, probe, answer)
         if self.active:
             self._repair.mend()

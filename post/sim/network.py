@@ -51,6 +51,7 @@ class SimNetwork:
     @ivar loss: the part of all frames that vanish.
     @ivar duplication: the part of all frames that arrive twice.
     @ivar jitter: a frame takes up to this part longer than the delay of its path.
+    @ivar reaches: whether one node can dial another (L{post.sim.reach}); all can, if it is C{None}.
     @ivar observer: called with (source, target, frame) for each frame that arrives.
     @ivar frames: how many have arrived.
     @ivar size_bytes: how much they held.
@@ -64,6 +65,7 @@ class SimNetwork:
         self.loss = loss
         self.duplication = 0.0
         self.jitter = jitter
+        self.reaches: Callable[[NodeId, NodeId], bool] | None = None
         self.observer: Callable[[NodeId, NodeId, bytes], None] | None = None
         self.frames = 0
         self.size_bytes = 0
@@ -243,6 +245,8 @@ class SimNetwork:
     # How.
 
     def _connects(self, source: NodeId, target: NodeId) -> bool:
+        if self.reaches is not None and not self.reaches(source, target):
+            return False
         return (
             target not in self._dark
             and target not in self._frozen

@@ -28,9 +28,11 @@ from post.interfaces import IApplication
 from post.pastry.config import PastryConfig
 from post.pastry.node import Pastry
 from post.pastry.table import COLUMNS
+from post.relay.transport import RelayTransport
 from post.rpc import Rpc
 from post.sim.clock import SimClock, SkewedClock
 from post.sim.network import Delay, SimNetwork
+from post.sim.reach import Claims
 from post.wire import Message, message
 
 CHOICES = 8
@@ -110,8 +112,10 @@ class Member:
         # Without a certificate, each node counts as having an owner of its own.
         transport = overlay.network.transport(contact)
         complaints = Complaints(self.clock)
-        self.rpc = Rpc(transport, self.clock, complaints)
-        self.pastry = Pastry(self.rpc, self.clock, overlay.random, complaints, overlay.config)
+        chance = overlay.random
+        relay = RelayTransport(transport, self.clock, chance, chance.randbytes, complaints, Claims(node))
+        self.rpc = Rpc(relay, self.clock, complaints)
+        self.pastry = Pastry(self.rpc, self.clock, chance, complaints, overlay.config, relay)
         self.pastry.add_application(self)
         self.joined: Deferred[None] | None = None
 
@@ -290,9 +294,14 @@ class Overlay:
         """
         Start a node, which finds its way into the ring by C{seeds}, or by some of those that are in it.
         """
-        if not seeds and self._active:
-            seeds = [self.anybody().address for _ in range(SEEDS)]
-        member = self._boot(self.point() if node is None else node)
+        node = self.point() if node is None else node
+        # Where not everybody reaches everybody, somebody is told of nodes that it reaches, or never comes in.
+        there = [each for each in self._active if self.network.reaches is None or self.network.reaches(node, each)]
+        if self._active and not there:
+            return self.join()
+        if not seeds and there:
+            seeds = [self.members[self.random.choice(there)].address for _ in range(SEEDS)]
+        member = self._boot(node)
         member.joined = Deferred.fromCoroutine(member.pastry.join(list(seeds) or [member.address]))
         member.joined.addCallbacks(self._entered, self._failed, (member,))
         return member

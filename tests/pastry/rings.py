@@ -20,9 +20,11 @@ from post.ids import BITS, RING, Contact, Id, Key, NodeId
 from post.interfaces import IApplication
 from post.pastry.config import PastryConfig
 from post.pastry.node import Pastry
+from post.relay.transport import RelayTransport
 from post.rpc import Rpc
 from post.sim.clock import SimClock, SkewedClock
 from post.sim.network import SimNetwork
+from post.sim.reach import Claims
 from post.wire import Message, message
 
 _T = TypeVar("_T")
@@ -106,9 +108,12 @@ class Member:
         self.contact = Contact(self.id, (self.address,), self._boots)
         certificate = cast(NodeCertificate, Stub(rings.owner(self.id)))
         self.complaints = Complaints(self.clock)
-        self.rpc = Rpc(rings.network.transport(self.contact, certificate), self.clock, self.complaints)
         random = Random(f"{rings.seed} {self.address} {self._boots}")
-        self.pastry = Pastry(self.rpc, self.clock, random, self.complaints, rings.config)
+        transport = rings.network.transport(self.contact, certificate)
+        chance = Random(f"relay {rings.seed} {self.address} {self._boots}")
+        self.relay = RelayTransport(transport, self.clock, chance, chance.randbytes, self.complaints, Claims(self.id))
+        self.rpc = Rpc(self.relay, self.clock, self.complaints)
+        self.pastry = Pastry(self.rpc, self.clock, random, self.complaints, rings.config, self.relay)
         self.recorder = Recorder(lambda key: rings.check(self, key))
         self.pastry.add_application(self.recorder)
         self.rpc.start()
