@@ -245,6 +245,7 @@ class TidyTests(SynchronousTestCase):
             0x40: ("messaging",),
             0x50: ("mail",),
             0x60: ("notices",),
+            0x70: ("pastry",),
         }
         for kind, tag in real_messages():
             self.assertIn(kind.__module__.split(".")[1], blocks[tag[1] & 0xF0], kind)

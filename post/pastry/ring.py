@@ -11,11 +11,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from post.hashes import Purpose, tagged
-from post.ids import Contact, NodeId
+from post.ids import RING, Contact, NodeId
 from post.pastry.config import PastryConfig
 from post.pastry.leafset import LeafSet, Side
 from post.pastry.messages import Reach
 from post.pastry.neighborhood import NeighborhoodSet
+from post.pastry.roster import Entry, Roster
 from post.pastry.table import RoutingTable
 
 
@@ -34,7 +35,8 @@ class Ring:
     """
     The ring as seen from C{owner}.
 
-    @ivar contacts: of everybody in the leaf set or the table.
+    @ivar roster: everybody, if the ring is small enough.
+    @ivar contacts: of everybody in the leaf set, the table or the roster.
     @ivar suspects: who may be dead; nothing is sent to them that others could do as well.
     @ivar absent: who was in the leaf set and died, the last one last.
     @ivar changed: told of everybody who enters or leaves the leaf set.
@@ -51,6 +53,7 @@ class Ring:
         "leaves",
         "near",
         "owner",
+        "roster",
         "round_trip_s",
         "suspects",
         "table",
@@ -62,6 +65,7 @@ class Ring:
         self.changed = changed
         self.leaves = LeafSet(owner, config.half)
         self.table = RoutingTable(owner)
+        self.roster: Roster | None = None
         self.near = NeighborhoodSet()
         self.contacts: dict[NodeId, Contact] = {}
         self.suspects: set[NodeId] = set()
@@ -80,6 +84,17 @@ class Ring:
         The leaf set.
         """
         return [self.contacts[node] for node in self.leaves]
+
+    def size(self) -> int:
+        """
+        How many nodes are in the ring, the owner included and without those that seem dead (see L{Pastry.size}).
+        """
+        alive = sum(node not in self.suspects for node in self.leaves)
+        if self.leaves.whole or not alive:
+            return alive + 1
+        # From the farthest predecessor to the farthest successor there are as many steps as members.
+        after, before = self.leaves.ends()
+        return max(alive + 1, alive * RING // before.clockwise(after))
 
     # Who comes.
 
@@ -181,6 +196,8 @@ class Ring:
         self.table.remove(node)
         was_leaf = self.leaves.remove(node)
         known = self.contacts.pop(node, contact)
+        if self.roster is not None:
+            self.roster.bury(node, now)
         if was_leaf:
             self.await_return(known, now)
             self.changed(known, False)
@@ -197,10 +214,47 @@ class Ring:
             del self.absent[next(iter(self.absent))]
 
     def _release(self, node: NodeId) -> None:
-        if node not in self.leaves and node not in self.table:
+        listed = self.roster is not None and node in self.roster
+        if node not in self.leaves and node not in self.table and not listed:
             self.contacts.pop(node, None)
             self.suspects.discard(node)
             self.near.remove(node)
+
+    # Who is anywhere in a small ring.
+
+    def enroll(self, roster: Roster | None, now: float) -> None:
+        """
+        Keep a roster, which begins with the leaf set; or keep none any more.
+        """
+        old, self.roster = self.roster, roster
+        for node in old or ():
+            self._release(node)
+        for contact in self.leaf_contacts() if roster is not None else ():
+            self.enlist(Entry(contact, contact.epoch), now)
+
+    def enlist(self, entry: Entry, now: float) -> bool:
+        """
+        Somebody said C{entry}.
+
+        @return: whether that changes the roster.
+        """
+        if self.roster is None or not self.roster.take(entry, now):
+            return False
+        self.follow(entry.contact.id)
+        return True
+
+    def follow(self, node: NodeId) -> None:
+        """
+        Whether C{node} may be routed to has changed in the roster.
+        """
+        if self.roster is None or node not in self.roster:
+            self._release(node)
+            return
+        contact, known = self.roster.contact(node), self.contacts.get(node)
+        # Those beside us, and in the table, are known better than by hearsay.
+        is_hearsay = node not in self.leaves and node not in self.table
+        if known is None or (contact.epoch > known.epoch and is_hearsay):
+            self.contacts[node] = contact
 
     # What others are told.
 
