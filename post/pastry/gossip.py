@@ -51,6 +51,8 @@ UNASKED_LIMIT = 64
 at once, the rest is left to comparing."""
 LOOKED_FOR_LIMIT = 8
 """Nodes said to be right beside us that are looked for between two rounds."""
+REFUSALS_LIMIT = 3
+"""Whoever is refused so often in a row, by others at random, is nearly alone in judging that the ring is small."""
 AHEAD_MS = 86_400_000
 """How far ahead of our clock a version may be: a day, since clocks of desktops are wrong by hours."""
 STALE_S = 1800.0
@@ -116,6 +118,7 @@ class Gossip:
         "_not_before",
         "_pending",
         "_random",
+        "_refusals",
         "_ring",
         "_rpc",
         "_running",
@@ -148,6 +151,7 @@ class Gossip:
         self._brought: dict[NodeId, int] = {}  # Since our last round, by peer.
         self._looked_for = 0
         self._introduced = False
+        self._refusals = 0
         self._pending: dict[NodeId, tuple[Entry, int]] = {}  # What to tell on, and from which row.
         rpc.serve(Compare, self._asked)
         rpc.serve(News, self._told)
@@ -194,8 +198,10 @@ class Gossip:
                 ring.enroll(Roster(self._rpc.transport.local), now)
                 self._agreed_at = self._next_at = now
                 self._introduced = False
+                self._refusals = 0
             return ring.roster
         too_large = roster.overflowed and 4 * ring.size() > 3 * ROSTER_LIMIT
+        too_large = too_large or self._refusals >= REFUSALS_LIMIT
         roster.overflowed = False  # Otherwise somebody only talks of many.
         if too_large:
             self._not_before = now + TOO_LARGE_S
@@ -236,6 +242,7 @@ class Gossip:
         """
         try:
             answer = await self._ask(partner, Compare(self._fingerprint(roster)))
+            self._refusals = 0
             if answer is None or self._ring.roster is not roster:
                 return False
             if answer.fingerprint == self._fingerprint(roster):
@@ -261,6 +268,8 @@ class Gossip:
             return True
         except Unreachable:
             self._liveness.suspect(partner)
+        except Refused:
+            self._refusals += 1
         except PostError as error:
             self.log.debug("{peer} compares no rosters: {error}", peer=partner, error=error)
         return False

@@ -250,11 +250,8 @@ class Ring:
         if self.roster is None or node not in self.roster:
             self._release(node)
             return
-        contact, known = self.roster.contact(node), self.contacts.get(node)
-        # Those beside us, and in the table, are known better than by hearsay.
-        is_hearsay = node not in self.leaves and node not in self.table
-        if known is None or (contact.epoch > known.epoch and is_hearsay):
-            self.contacts[node] = contact
+        if node not in self.leaves or node not in self.contacts:
+            self.contacts[node] = self.roster.contact(node)  # Those beside us say themselves where they are.
 
     # What others are told.
 

@@ -135,22 +135,22 @@ class Roster:
         One node for each place of a routing table, from row C{first} on, and the row: one of C{preferred} if any of
         them may stand there.  Below these, each with the rows after its own, are all others, exactly once.
         """
-        ids = self._ids
-        chosen = {
-            (self.owner.shared_digits(node), node.digit(self.owner.shared_digits(node))): node for node in preferred
-        }
+        ids, owner = self._ids, self.owner
+        chosen = {(row, node.digit(row)): node for node in preferred if (row := owner.shared_digits(node)) >= first}
+        last = max((row for row, _ in chosen), default=0)
         for row in range(first, DIGITS):
             shift = BITS - 4 - 4 * row
-            base = self.owner >> (shift + 4) << 4
-            if not self._between(base << shift, base + 16 << shift):
+            base = owner >> (shift + 4) << 4
+            if row > last and not self._between(base << shift, base + 16 << shift):
                 return
             for digit in range(16):
-                there = self._between(base + digit << shift, base + digit + 1 << shift)
-                if digit == self.owner.digit(row) or not there:
+                if digit == owner.digit(row):
                     continue
                 node = chosen.get((row, digit))
                 if node is None or node not in self or node in avoid:
-                    node = next((ids[place] for place in there if ids[place] not in avoid), None)
+                    there = self._between(base + digit << shift, base + digit + 1 << shift)
+                    # Should all of them be called dead, which may be a lie, those whom we know are told all the same.
+                    node = next((ids[place] for place in there if ids[place] not in avoid), node)
                 if node is not None:
                     yield row, node
 

@@ -191,8 +191,8 @@ class RingsTests(SynchronousTestCase):
 
     def test_straight(self) -> None:
         """
-        The ways through a ring are hardly longer than the direct ones; without measuring they are by far.  (Where nobody
-        has a roster, as in a larger ring.)
+        Where nobody has a roster, the ways through a ring are hardly longer than the direct ones; without measuring
+        they are by far.
         """
         self.patch(Gossip, "tick", lambda self: None)
         report = routing.run(150, 5, 400)
