@@ -37,6 +37,7 @@ class Purpose(bytes, Enum):
     MESSAGE_BODY = b"post:message-body:1"
     GROUP = b"post:scribe-group:1"
     LEAF_DIGEST = b"post:leaf-digest:1"
+    ROSTER_MARK = b"post:roster-mark:1"
     JOIN_CHECK = b"post:join-check:1"
     JOIN_NAME = b"post:join-name:1"
     JOIN_KEYS = b"post:join-keys:1"

@@ -247,6 +247,7 @@ class TidyTests(SynchronousTestCase):
             0x50: ("mail",),
             0x60: ("notices",),
             0x70: ("relay",),
+            0x80: ("pastry",),
         }
         for kind, tag in real_messages():
             self.assertIn(kind.__module__.split(".")[1], blocks[tag[1] & 0xF0], kind)

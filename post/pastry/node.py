@@ -20,9 +20,10 @@ from twisted.logger import Logger
 
 from post.complaints import Complaints
 from post.errors import Overloaded, PeerError, PostError
-from post.ids import RING, Contact, Id, Key, NodeId
+from post.ids import Contact, Id, Key, NodeId
 from post.interfaces import IApplication
 from post.pastry.config import PastryConfig
+from post.pastry.gossip import Gossip
 from post.pastry.indirect import Indirect
 from post.pastry.join import Join
 from post.pastry.liveness import Liveness
@@ -53,6 +54,7 @@ class Pastry:
         "_complaints",
         "_delivered",
         "_entering",
+        "_gossip",
         "_held",
         "_indirect",
         "_join",
@@ -106,6 +108,9 @@ class Pastry:
         self._repair = self._join.repair
         self._proximity = Proximity(rpc, clock, random, self.ring, config, self.liveness, self._tasks)
         self.ring.round_trip_s = rpc.transport.round_trip_s
+        self._gossip = Gossip(
+            rpc, clock, random, complaints, self.ring, self.liveness, self._tasks, lambda: self._join.active
+        )
         self._lookup = Lookup(rpc, clock, random, self.ring, config, self.owner_of, self._route)
         self._upkeep = Upkeep(rpc, clock, random, self.ring, config, self.liveness, self._tasks)
         rpc.watch(found=self._found)
@@ -178,6 +183,7 @@ class Pastry:
         every(self._clock, lambda: self._about(self._join.seek_s), self._join.seek)
         every(self._clock, lambda: self._about(self.config.improve_s), self._proximity.improve)
         self._repair.mend()
+        self._gossip.tick()
 
     def stop(self) -> None:
         """
@@ -200,13 +206,13 @@ class Pastry:
         them; otherwise judged by how close together our leaf set stands, which in a ring of any size is right within a
         fifth two times out of three.
         """
-        leaves = self.ring.leaves
-        alive = sum(node not in self.ring.suspects for node in leaves)
-        if leaves.whole or not alive:
-            return alive + 1
-        # From the farthest predecessor to the farthest successor there are as many steps as members.
-        after, before = leaves.ends()
-        return max(alive + 1, alive * RING // before.clockwise(after))
+        ring = self.ring
+        judged = ring.size()
+        if ring.roster is None:
+            return judged
+        counted = len(ring.roster) - sum(node in ring.roster for node in ring.suspects)
+        # A roster is hearsay: nobody is to make the ring look twice as large as it is.
+        return min(max(counted, 2 * judged // 3), 3 * judged // 2)
 
     def is_alive(self, node: NodeId) -> bool:
         """
@@ -215,6 +221,8 @@ class Pastry:
         if node == self.local.id:
             return True
         if node in self.ring.suspects or node in self.ring.absent:
+            return False
+        if self.ring.roster is not None and node not in self.ring.leaves and self.ring.roster.is_gone(node):
             return False
         return not self.ring.leaves.whole or node in self.ring.leaves
 
@@ -289,7 +297,7 @@ class Pastry:
         self._tasks.spawn(self._carry(route))
 
     def _applications_agree(self, route: Route) -> bool:
-        hop = self._decide(route.key, ())
+        hop = self._decide(route, ())
         if hop is None or hop == self.local.id or not self._applications:
             return True
         try:
@@ -306,7 +314,7 @@ class Pastry:
         tried: set[NodeId] = set()
         try:
             for _ in range(self.config.hold_limit):
-                hop = self._decide(route.key, tried)
+                hop = self._decide(route, tried)
                 if hop is None:
                     tried.clear()
                     await sleep(self._clock, self.config.hold_s)
@@ -321,18 +329,18 @@ class Pastry:
         finally:
             self._held -= 1
 
-    def _decide(self, key: Key, tried: Collection[NodeId]) -> NodeId | None:
+    def _decide(self, route: Route, tried: Collection[NodeId]) -> NodeId | None:
         """
         Who is next; ourselves to deliver, C{None} if that cannot be said just now.
         """
-        ring = self.ring
+        ring, key = self.ring, route.key
         avoid = ring.suspects.union(tried) if tried else ring.suspects
         if ring.leaves.covers(key):
             root = ring.leaves.closest(key)
             if root == self.local.id:
                 return root if self._is_sure_of(key) else None
             return None if root in avoid else root
-        hop = next_hop(key, ring.leaves, ring.table, avoid)
+        hop = next_hop(key, ring.leaves, ring.table, avoid, ring.roster, route.hops == 0)
         return hop if hop != self.local.id else None
 
     def _is_sure_of(self, key: Key) -> bool:
@@ -403,6 +411,7 @@ class Pastry:
         self._repair.heard(peer.id, probe.active)
         if probe.active:
             ring.tabulate(peer)
+            self._gossip.heard(peer)
             sees_less = ring.leaves.whole and probe.reach.complete and not probe.reach.whole
             if self.active and (is_new or sees_less or probe.ask_back):
                 # It may come from another ring, or a larger one than we know, of which its answer will tell.
@@ -427,6 +436,7 @@ class Pastry:
         self._admit(contact, answer.reach)
         if answer.active:
             ring.tabulate(contact)
+            self._gossip.heard(contact)
         if is_back:
             self.liveness.retry_soon()
         self.liveness.hear_of_deaths(contact, answer.gone)
@@ -459,6 +469,7 @@ class Pastry:
 
     def _died(self, contact: Contact, was_leaf: bool) -> None:
         self._lookup.forget(contact.id)
+        self._gossip.died(contact.id)
         if was_leaf and self.active:
             self._repair.mend()
 
@@ -484,6 +495,7 @@ class Pastry:
 
     def _tick(self) -> None:
         self.liveness.tick()
+        self._gossip.tick()
         self._upkeep.tick(self.size())
 
     async def _come_back(self) -> None:

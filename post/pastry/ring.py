@@ -10,10 +10,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from post.hashes import Purpose, tagged
-from post.ids import Contact, NodeId
+from post.ids import RING, Contact, NodeId
 from post.pastry.config import PastryConfig
 from post.pastry.leafset import LeafSet, Side
 from post.pastry.messages import Reach
+from post.pastry.roster import Entry, Roster
 from post.pastry.table import RoutingTable
 
 NEARER = 0.9
@@ -37,7 +38,8 @@ class Ring:
     """
     The ring as seen from C{owner}.
 
-    @ivar contacts: of everybody in the leaf set or the table.
+    @ivar roster: everybody, if the ring is small enough.
+    @ivar contacts: of everybody in the leaf set, the table or the roster.
     @ivar suspects: who may be dead; nothing is sent to them that others could do as well.
     @ivar absent: who was in the leaf set and died, the last one last.
     @ivar changed: told of everybody who enters or leaves the leaf set.
@@ -54,6 +56,7 @@ class Ring:
         "contested",
         "leaves",
         "owner",
+        "roster",
         "round_trip_s",
         "suspects",
         "table",
@@ -67,6 +70,7 @@ class Ring:
         self.table = RoutingTable(owner)
         self.contacts: dict[NodeId, Contact] = {}
         self.suspects: set[NodeId] = set()
+        self.roster: Roster | None = None
         self.absent: dict[NodeId, Absent] = {}
         self._digests: dict[NodeId, tuple[int, bytes]] = {}  # For which version of the leaf set.
         self.contested: Callable[[Contact], None] = lambda contact: None
@@ -83,6 +87,17 @@ class Ring:
         The leaf set.
         """
         return [self.contacts[node] for node in self.leaves]
+
+    def size(self) -> int:
+        """
+        How many nodes are in the ring, the owner included and without those that seem dead (see L{Pastry.size}).
+        """
+        alive = sum(node not in self.suspects for node in self.leaves)
+        if self.leaves.whole or not alive:
+            return alive + 1
+        # From the farthest predecessor to the farthest successor there are as many steps as members.
+        after, before = self.leaves.ends()
+        return max(alive + 1, alive * RING // before.clockwise(after))
 
     # Who comes.
 
@@ -183,6 +198,8 @@ class Ring:
         self.table.remove(node)
         was_leaf = self.leaves.remove(node)
         known = self.contacts.pop(node, contact)
+        if self.roster is not None:
+            self.roster.bury(node, now)
         if was_leaf:
             self.await_return(known, now)
             self.changed(known, False)
@@ -199,9 +216,43 @@ class Ring:
             del self.absent[next(iter(self.absent))]
 
     def _release(self, node: NodeId) -> None:
-        if node not in self.leaves and node not in self.table:
+        listed = self.roster is not None and node in self.roster
+        if node not in self.leaves and node not in self.table and not listed:
             self.contacts.pop(node, None)
             self.suspects.discard(node)
+
+    # Who is anywhere in a small ring.
+
+    def enroll(self, roster: Roster | None, now: float) -> None:
+        """
+        Keep a roster, which begins with the leaf set; or keep none any more.
+        """
+        old, self.roster = self.roster, roster
+        for node in old or ():
+            self._release(node)
+        for contact in self.leaf_contacts() if roster is not None else ():
+            self.enlist(Entry(contact, contact.epoch), now)
+
+    def enlist(self, entry: Entry, now: float) -> bool:
+        """
+        Somebody said C{entry}.
+
+        @return: whether that changes the roster.
+        """
+        if self.roster is None or not self.roster.take(entry, now):
+            return False
+        self.follow(entry.contact.id)
+        return True
+
+    def follow(self, node: NodeId) -> None:
+        """
+        Whether C{node} may be routed to has changed in the roster.
+        """
+        if self.roster is None or node not in self.roster:
+            self._release(node)
+            return
+        if node not in self.leaves or node not in self.contacts:
+            self.contacts[node] = self.roster.contact(node)  # Those beside us say themselves where they are.
 
     # What others are told.
 

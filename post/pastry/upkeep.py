@@ -94,7 +94,7 @@ class Upkeep:
         For how long a node of the table may be silent.
         """
         config = self._config
-        rate = self._liveness.failures.rate(len(self._ring.contacts))
+        rate = self._liveness.failures.rate(len(self._ring.leaves) + len(self._ring.table))
         # The last hop leads to a leaf, of whose death one hears.
         tuned_s = period_s(rate, config.dead_hops, max(1.0, log(max(size, 2), COLUMNS) - 1))
         return self._random.uniform(0.9, 1.0) * min(max(tuned_s, config.row_least_s), config.row_most_s)

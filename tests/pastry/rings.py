@@ -403,7 +403,7 @@ class Rings:
         found = []
         for member in self.living():
             ring = member.pastry.ring
-            known = {*ring.leaves, *ring.table}
+            known = {*ring.leaves, *ring.table, *(ring.roster or ())}
             if known != set(ring.contacts):
                 found.append(f"{member.id}: contacts of nobody, or none of somebody")
             if not ring.suspects <= known:
