@@ -69,6 +69,7 @@ class Purpose(bytes, Enum):
     SIGN_PROGRESS = b"post:sign-progress:1"
     SIGN_GATEWAY_KEY = b"post:sign-gateway-key:1"
     SIGN_RELAYED = b"post:sign-relayed:1"
+    SIGN_LEAVES = b"post:sign-leaves:1"
     # Derived keys and identifiers, and proofs of knowing a secret.
     JOIN_KEY = b"post:join-key:1"
     JOIN_QUESTION = b"post:join-question:1"

@@ -6,8 +6,9 @@ This is the only place where the layers meet, and it is the same in production a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 
 import msgspec
@@ -23,6 +24,7 @@ from post.crypto.documents import Directory, Policy
 from post.crypto.keys import SigningKey
 from post.crypto.trust import Trust
 from post.errors import PostError, Unconfirmed
+from post.hashes import Purpose
 from post.ids import Contact, NodeId
 from post.interfaces import Entropy, IBlockStore, IJournal, ITransport, Stored
 from post.journal import MemoryJournal
@@ -66,6 +68,7 @@ from post.notices.revoked import RevokedNotice
 from post.past.node import Past
 from post.pastry.config import PastryConfig
 from post.pastry.node import Pastry
+from post.pastry.vouching import by_certificate, described
 from post.relay.proof import CertifiedProof
 from post.relay.transport import RelayTransport
 from post.rpc import Rpc
@@ -139,6 +142,8 @@ class Status(msgspec.Struct, frozen=True):
     """How many nodes it reaches only by way of others."""
     carried: int = 0
     """How many frames it has carried for nodes that do not reach each other."""
+    liars: tuple[str, ...] = ()
+    """Nodes of which it is proven that they lie: id, and whose."""
 
 
 class Node:
@@ -188,6 +193,9 @@ class Node:
         self.revoked.heard.append(lambda data, found: self._look_revoked())
         self.issuance = IssuanceNotice(root, self.board, self.rpc, clock)
         self.pastry = Pastry(self.rpc, clock, random, self.complaints, config.pastry, self.relay)
+        sign = partial(credentials.key.sign, Purpose.SIGN_LEAVES)
+        self.pastry.secure.use(sign, by_certificate(self.relay), self._certified)
+        self.pastry.secure.evidence.describe = described(self.relay)
         self.past = Past(
             self.rpc,
             self.pastry,
@@ -244,6 +252,13 @@ class Node:
         self.inbound = self._inbound() if GATEWAY in self.certificate.roles else None
         """Where mail from outside comes in, if this node is a gateway."""
         self.outside = self._outside()
+
+    def _certified(self) -> Iterator[NodeId]:
+        """
+        The ids of all members, while the directory is fresh.
+        """
+        if self._clock.seconds() < self.directory.expires:
+            yield from (member.node for member in self.directory.members)
 
     def _letters(self) -> LetterBox:
         # What letters note in a journal is for mail programs, and none reads here.
@@ -625,4 +640,5 @@ class Node:
             (GATEWAY in self.certificate.roles) != (self.inbound is not None),
             len(self.relay.indirect()),
             self.relay.carrier.frames,
+            tuple(f"{proof.node.hex()} of {proof.owner}" for proof in self.pastry.secure.evidence.proofs.values()),
         )

@@ -190,6 +190,12 @@ class Rpc:
         """
         self._handlers[kind] = handler
 
+    def handler(self, kind: type[Message]) -> Handler:
+        """
+        Who takes messages of C{kind} now.
+        """
+        return self._handlers[kind]
+
     def watch(
         self,
         found: Callable[[Contact], None] | None = None,

@@ -122,7 +122,7 @@ _T = TypeVar("_T")
 def message(tag: int) -> Callable[[type[_M]], type[_M]]:
     """
     Declare a class as the message with this C{tag}.  The blocks of tags: 0x00 rpc and links, 0x10 Pastry, 0x20 PAST,
-    0x30 Scribe, 0x40 messaging, 0x50 mail, 0x60 notices, 0x70 relaying, 0x80 Pastry in small rings.
+    0x30 Scribe, 0x40 messaging, 0x50 mail, 0x60 notices, 0x70 relaying, 0x80 Pastry in small rings and secure routing.
 
     @raise ValueError: if the tag is taken.
     """

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from post.cli.attack import attack
 from post.cli.experiments import NODES_LIMIT, Rows, chosen, delay, every, options, plotter, progress, show
 from post.cli.faults import failure, joins, partition
 from post.sim import churn as churn_experiment
@@ -26,7 +27,7 @@ def sim() -> None:
     """
 
 
-for _command in (failure, joins, partition):
+for _command in (attack, failure, joins, partition):
     sim.add_command(_command)
 
 

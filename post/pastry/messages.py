@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from post.ids import Contact, Key, NodeId
+from post.pastry.statement import NONCE_BYTES, SIGNATURE_LIMIT, STATEMENT_LIMIT
 from post.wire import Message, message
 
 NEWS_LIMIT = 64
@@ -28,10 +29,13 @@ AVOID_LIMIT = 64
 """Nodes that may be named as not wanted."""
 GONE_LIMIT = 24
 """Deaths in one message."""
+ONWARD_LIMIT = 4
+"""Nodes that may be named as next on the way to a key."""
 
 Contacts = Annotated[tuple[Contact, ...], Meta(max_length=NEWS_LIMIT)]
 Avoided = Annotated[tuple[NodeId, ...], Meta(max_length=AVOID_LIMIT)]
 Number = Annotated[int, Meta(ge=0, lt=1 << 62)]
+Nonce = Annotated[bytes, Meta(min_length=NONCE_BYTES, max_length=NONCE_BYTES)]
 
 
 class Reach(msgspec.Struct, frozen=True, array_like=True):
@@ -209,3 +213,44 @@ class Row(Message, frozen=True):
 
     contacts: Contacts
     round_trips: Annotated[tuple[Annotated[int, Meta(ge=0, lt=1 << 24)], ...], Meta(max_length=NEWS_LIMIT)] = ()
+
+
+@message(0x88)
+class Vouch(Message, frozen=True):
+    """
+    Sign whom you have in your leaf set; and if that does not reach to C{key}, who is next on the way there?
+    """
+
+    key: Key
+    nonce: Nonce
+
+
+@message(0x89)
+class Vouched(Message, frozen=True):
+    """
+    The packed L{post.pastry.statement.Statement}, its signature, and who is next, by the constrained table.
+    """
+
+    statement: Annotated[bytes, Meta(max_length=STATEMENT_LIMIT)]
+    signature: Annotated[bytes, Meta(max_length=SIGNATURE_LIMIT)]
+    onward: Annotated[tuple[Contact, ...], Meta(max_length=ONWARD_LIMIT)] = ()
+
+
+@message(0x8A)
+class Claim(Message, frozen=True):
+    """
+    Routed to the root of a key: show yourself to the origin, by what you sign.
+    """
+
+    nonce: Nonce
+
+
+@message(0x8B)
+class Claimed(Message, frozen=True):
+    """
+    The answer to the L{Claim} with C{nonce}, straight from the root.
+    """
+
+    nonce: Nonce
+    statement: Annotated[bytes, Meta(max_length=STATEMENT_LIMIT)]
+    signature: Annotated[bytes, Meta(max_length=SIGNATURE_LIMIT)]

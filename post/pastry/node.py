@@ -28,10 +28,11 @@ from post.pastry.indirect import Indirect
 from post.pastry.join import Join
 from post.pastry.liveness import Liveness
 from post.pastry.lookup import Lookup
-from post.pastry.messages import GONE_LIMIT, PAYLOAD_LIMIT, Find, Found, Probe, Probed, Reach, Route, Taken
+from post.pastry.messages import GONE_LIMIT, PAYLOAD_LIMIT, Claim, Find, Found, Probe, Probed, Reach, Route, Taken
 from post.pastry.proximity import Proximity
 from post.pastry.ring import Ring
 from post.pastry.routing import next_hop
+from post.pastry.secure import Secure
 from post.pastry.upkeep import Upkeep
 from post.relay.transport import RelayTransport
 from post.rpc import Rpc, expect
@@ -70,6 +71,7 @@ class Pastry:
         "liveness",
         "local",
         "ring",
+        "secure",
     )
 
     log = Logger()
@@ -113,6 +115,9 @@ class Pastry:
         )
         self._lookup = Lookup(rpc, clock, random, self.ring, config, self.owner_of, self._route)
         self._upkeep = Upkeep(rpc, clock, random, self.ring, config, self.liveness, self._tasks)
+        self.secure = Secure(
+            rpc, clock, random, self.ring, config, complaints, self.owner_of, lambda: self.active, self.route
+        )
         rpc.watch(found=self._found)
         rpc.serve(Probe, self._probed)
         rpc.serve(Route, self._routed)
@@ -241,27 +246,36 @@ class Pastry:
         """
         return self._lookup.here(key, count, avoid) if self.active else None
 
-    async def replica_set(self, key: Id, count: int, avoid: Collection[NodeId] = ()) -> list[Contact]:
+    async def replica_set(
+        self, key: Id, count: int, avoid: Collection[NodeId] = (), secure: bool = False
+    ) -> list[Contact]:
         """
-        The same, from the root of C{key} where this node cannot know.
+        The same, from the root of C{key} where this node cannot know; if C{secure}, also where some of the others lie,
+        at the cost of about ten questions, and of some hundred if they do.
 
         @raise Unreachable: if the root does not answer.
         @raise Overloaded: if too many messages wait for a decision here.
         """
         found = self.nearest(key, count, avoid)
+        if secure and (found is None or self.secure.misses(key, found)):
+            return await self.secure.find(key, count, avoid)
         if found is not None:
             return found
         return await self._lookup.anywhere(key, count, avoid)
 
-    def route(self, key: Key, message: Message) -> None:
+    def route(self, key: Key, message: Message, secure: bool = False) -> None:
         """
         Bring C{message} to the root of C{key}, which delivers it to its applications, at least once unless the ring is
-        broken.
+        broken; if C{secure}, find that root first (L{Secure}), and give it the message without anybody in between.
 
         @raise ValueError: if it is longer than L{PAYLOAD_LIMIT}.
         @raise Overloaded: if too many messages wait for a decision here.
         """
-        self._route(key, message, self._random.getrandbits(62))
+        number = self._random.getrandbits(62)
+        if secure:
+            self._tasks.spawn(self._route_straight(self._enclosed(key, message, number)))
+        else:
+            self._route(key, message, number)
 
     def owner_of(self, node: NodeId) -> str:
         """
@@ -273,10 +287,29 @@ class Pastry:
     # Routing.
 
     def _route(self, key: Key, message: Message, number: int) -> None:
+        self._accept(self._enclosed(key, message, number))
+
+    def _enclosed(self, key: Key, message: Message, number: int) -> Route:
         payload = encode(message)
         if len(payload) > PAYLOAD_LIMIT:
             raise ValueError(f"a routed message of {len(payload)} bytes")
-        self._accept(Route(key, number, 0, self.local, payload))
+        return Route(key, number, 0, self.local, payload)
+
+    async def _route_straight(self, route: Route) -> None:
+        """
+        Give C{route} to the root, as often as it takes to find one that takes it.
+        """
+        for _ in range(self.config.lookup_tries):
+            try:
+                root, *_ = await self.replica_set(route.key, 1, secure=True)
+            except PostError as error:
+                self.log.info("no safe way to {key}: {error}", key=route.key, error=error)
+                continue
+            if root.id == self.local.id:
+                self._accept(route)
+                return
+            if await self._hand_over(root, route):
+                return
 
     def _routed(self, peer: Contact, route: Route) -> Taken:
         if route.hops >= self.config.hop_limit:
@@ -379,6 +412,9 @@ class Pastry:
             return
         if isinstance(message, Find):
             self._lookup.asked(route.key, route.number, message, route.origin)
+            return
+        if isinstance(message, Claim):
+            self.secure.vouching.arrived(message, route.origin)
             return
         if isinstance(message, Found):
             self._lookup.found(route.origin, message)
@@ -497,6 +533,8 @@ class Pastry:
         self.liveness.tick()
         self._gossip.tick()
         self._upkeep.tick(self.size())
+        if self.secure.is_due():
+            self._tasks.spawn(self.secure.maintain())
 
     async def _come_back(self) -> None:
         leaves = self.ring.leaves

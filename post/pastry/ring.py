@@ -1,5 +1,5 @@
 """
-What a node knows of the ring: leaf set, routing table, contacts, and who is suspected or absent (pure).
+What a node knows of the ring: leaf set, routing tables, contacts, and who is suspected or absent (pure).
 
 The rules of who comes in are here; finding out who is alive is L{post.pastry.liveness}.
 """
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from post.hashes import Purpose, tagged
 from post.ids import RING, Contact, NodeId
 from post.pastry.config import PastryConfig
+from post.pastry.constrained import ConstrainedTable
 from post.pastry.leafset import LeafSet, Side
 from post.pastry.messages import Reach
 from post.pastry.roster import Entry, Roster
@@ -40,7 +41,9 @@ class Ring:
 
     @ivar roster: everybody, if the ring is small enough.
     @ivar contacts: of everybody in the leaf set, the table or the roster.
+    @ivar constrained: the table of which liars have no more than their part.
     @ivar suspects: who may be dead; nothing is sent to them that others could do as well.
+    @ivar shunned: who provably lies.
     @ivar absent: who was in the leaf set and died, the last one last.
     @ivar changed: told of everybody who enters or leaves the leaf set.
     @ivar contested: told of everybody who has got a place in the table, or could have one that another has.
@@ -52,12 +55,14 @@ class Ring:
         "absent",
         "changed",
         "config",
+        "constrained",
         "contacts",
         "contested",
         "leaves",
         "owner",
         "roster",
         "round_trip_s",
+        "shunned",
         "suspects",
         "table",
     )
@@ -68,8 +73,10 @@ class Ring:
         self.changed = changed
         self.leaves = LeafSet(owner, config.half)
         self.table = RoutingTable(owner)
+        self.constrained = ConstrainedTable(owner, self.members)
         self.contacts: dict[NodeId, Contact] = {}
         self.suspects: set[NodeId] = set()
+        self.shunned: frozenset[NodeId] = frozenset()
         self.roster: Roster | None = None
         self.absent: dict[NodeId, Absent] = {}
         self._digests: dict[NodeId, tuple[int, bytes]] = {}  # For which version of the leaf set.
@@ -116,7 +123,8 @@ class Ring:
             self.changed(self.contacts[contact.id], True)
             return True
         gone = self.contacts[evicted]
-        self.table.add(evicted)
+        if evicted not in self.shunned:
+            self.table.add(evicted)
         self._release(evicted)
         if evicted == contact.id:
             return False
@@ -155,8 +163,9 @@ class Ring:
         """
         Give C{contact} its place in the table, if that is free or it is nearer than who is there.
         """
-        if contact.id == self.owner or contact.id in self.absent:
+        if contact.id == self.owner or contact.id in self.absent or contact.id in self.shunned:
             return
+        self.constrained.heard(contact)
         holder = self.table.toward(contact.id)
         if holder == contact.id:
             return
@@ -165,6 +174,15 @@ class Ring:
             if holder is not None:
                 self._release(holder)
         self.contested(contact)
+
+    def shun(self, node: NodeId) -> None:
+        """
+        Give C{node} no place in the tables from now on.
+        """
+        self.shunned |= {node}
+        self.table.remove(node)
+        self.constrained.remove(node)
+        self._release(node)
 
     def _is_nearer(self, node: NodeId, holder: NodeId) -> bool:
         """
@@ -196,6 +214,7 @@ class Ring:
         node = contact.id
         self.suspects.discard(node)
         self.table.remove(node)
+        self.constrained.remove(node)
         was_leaf = self.leaves.remove(node)
         known = self.contacts.pop(node, contact)
         if self.roster is not None:

@@ -205,6 +205,14 @@ class Overlay:
         found = (self._reached(place - 1, -1, seen_from), self._reached(place, 1, seen_from))
         return min(found, key=lambda node: (node.distance(key), node))
 
+    def nearest(self, key: int, count: int) -> list[NodeId]:
+        """
+        The C{count} of those in the ring that are nearest to C{key}, nearest first.
+        """
+        place = bisect_left(self._active, key)
+        there = {self._active[(place + step) % len(self._active)] for step in range(-count, count)}
+        return sorted(there, key=lambda node: (node.distance(key), node))[:count]
+
     def _reached(self, place: int, step: int, seen_from: NodeId | None) -> NodeId:
         """
         The first from C{place} on that C{seen_from} reaches; C{seen_from} itself if there is nobody else.

@@ -15,6 +15,7 @@ matplotlib.use("agg")  # Into files only; no display is looked for.
 
 from matplotlib.figure import Figure
 
+from post.sim.attack import AttackReport
 from post.sim.churn import ChurnReport
 from post.sim.failure import FailureReport
 from post.sim.joins import JoinsReport
@@ -119,6 +120,28 @@ def joins(reports: Sequence[JoinsReport], path: Path) -> None:
 
 def _rate(rate_per_s: float) -> str:
     return f"{rate_per_s:g}/s" if rate_per_s else "all at once"
+
+
+def attack(reports: Sequence[AttackReport], path: Path) -> None:
+    """
+    What part of lookups found the root, and at what cost, over the part of the nodes that lie.
+    """
+    ordered = sorted(reports, key=lambda each: each.faulty_fraction)
+    liars = [100 * each.faulty_fraction for each in ordered]
+    figure, (success, cost) = _figure(2)
+    success.plot(liars, [100 * each.success for each in ordered], marker="o", label="secure")
+    success.plot(liars, [100 * each.plain_success for each in ordered], marker="o", label="as usual")
+    success.set_ylabel("lookups that found the root, %")
+    success.set_ylim(0, 104)
+    success.legend()
+    cost.plot(liars, [each.overhead for each in ordered], marker="o")
+    cost.set_ylabel("extra messages for each")
+    cost.set_ylim(bottom=0)
+    for axes in (success, cost):
+        axes.set_xlabel("nodes that lie, %")
+        axes.grid(alpha=0.3)
+    figure.suptitle(f"{ordered[0].nodes:,} nodes, {ordered[0].lookups:,} lookups each")
+    figure.savefig(path)
 
 
 def _figure(count: int) -> tuple[Figure, Sequence[Any]]:  # Any: what matplotlib's subplots are.

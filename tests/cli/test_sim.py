@@ -123,3 +123,54 @@ class ChurnTests(SynchronousTestCase):
         result = post("sim", "churn", "--trace", trace)
         self.assertEqual(EXIT_CONFIG, result.exit_code)
         self.assertIn("trace, line 1: not a second", result.output)
+
+
+class AttackTests(SynchronousTestCase):
+    """
+    Tests of C{post sim attack}.
+    """
+
+    def test_table(self) -> None:
+        """
+        A table with a column for each part that lies, and the command that repeats it.
+        """
+        options = ("sim", "attack", "--nodes", "30", "--faulty", "10", "--faulty", "20", "--lookups", "20")
+        result = post(*options, "--seed", "9")
+        self.assertEqual(0, result.exit_code, result.output)
+        self.assertRegex(result.output, r"(?m)^of these, liars +10.0 % +20.0 %$")
+        self.assertIn("post sim attack --nodes 30 --faulty 10.0 --faulty 20.0 --lookups 20 --seed 9\n", result.output)
+        self.assertEqual(0, post(*result.output.rpartition("Repeat it with: post ")[2].split()).exit_code)
+
+    def test_json(self) -> None:
+        """
+        An object with all figures that programs look for.
+        """
+        one = json.loads(post("sim", "attack", "--nodes", "20", "--faulty", "30", "--lookups", "10", "--json").output)
+        self.assertEqual(
+            set(), set(["nodes", "lookups", "faulty_fraction", "success", "overhead", "plain_success"]) - one.keys()
+        )
+        self.assertEqual((20, 10, 0.3), (one["nodes"], one["lookups"], one["faulty_fraction"]))
+        self.assertIs(False, one["directory"])
+        options = ("--faulty", "49", "--directory", "--away", "20", "--lookups", "5", "--seed", "1")
+        listed = post("sim", "attack", "--nodes", "40", *options, "--json").output
+        self.assertEqual((True, 1.0), (json.loads(listed)["directory"], json.loads(listed)["success"]))
+
+    def test_plot(self) -> None:
+        """
+        Success over liars is drawn.
+        """
+        path = scratch(self) / "liars.svg"
+        post("sim", "attack", "--nodes", "8", "--faulty", "10", "--faulty", "30", "--lookups", "5", "--plot", path)
+        self.assertIn("<svg", path.read_text())
+
+    def test_bad(self) -> None:
+        """
+        Half of the nodes, or more, cannot be outvoted, and four are no ring to attack.
+        """
+        for options in (("--faulty", "50"), ("--faulty", "-1"), ("--nodes", "4")):
+            result = post("sim", "attack", *options)
+            self.assertEqual(2, result.exit_code, result.output)
+            self.assertIn("is not in the range", result.output)
+        result = post("sim", "attack", "--away", "10")
+        self.assertEqual(EXIT_CONFIG, result.exit_code)
+        self.assertIn("--away: has no meaning without --directory", result.output)

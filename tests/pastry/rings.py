@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Annotated, TypeVar, cast
 
@@ -25,6 +26,7 @@ from post.rpc import Rpc
 from post.sim.clock import SimClock, SkewedClock
 from post.sim.network import SimNetwork
 from post.sim.reach import Claims
+from post.sim.signing import check, sign
 from post.wire import Message, message
 
 _T = TypeVar("_T")
@@ -114,6 +116,7 @@ class Member:
         self.relay = RelayTransport(transport, self.clock, chance, chance.randbytes, self.complaints, Claims(self.id))
         self.rpc = Rpc(self.relay, self.clock, self.complaints)
         self.pastry = Pastry(self.rpc, self.clock, random, self.complaints, rings.config, self.relay)
+        self.pastry.secure.use(partial(sign, self.id), check)
         self.recorder = Recorder(lambda key: rings.check(self, key))
         self.pastry.add_application(self.recorder)
         self.rpc.start()
