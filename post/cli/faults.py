@@ -45,7 +45,7 @@ def _shares(ctx: click.Context, param: click.Parameter, value: str) -> tuple[flo
 
 
 @click.command()
-@click.option("--nodes", type=click.IntRange(3, NODES_LIMIT), default=1000, show_default=True)
+@click.option("--nodes", type=click.IntRange(3, NODES_LIMIT), default=1000, show_default=True, help="In the ring.")
 @click.option(
     "--percent", type=click.FloatRange(0, 90), default=10.0, show_default=True, help="Of them, killed in one instant."
 )
@@ -79,7 +79,7 @@ def failure(
 
 
 @click.command()
-@click.option("--nodes", type=click.IntRange(3, NODES_LIMIT), default=1000, show_default=True)
+@click.option("--nodes", type=click.IntRange(3, NODES_LIMIT), default=1000, show_default=True, help="In the ring.")
 @click.option(
     "--split",
     callback=_shares,
@@ -129,7 +129,7 @@ def partition(
 
 
 @click.command()
-@click.option("--nodes", type=click.IntRange(1, NODES_LIMIT), default=1000, show_default=True)
+@click.option("--nodes", type=click.IntRange(1, NODES_LIMIT), default=1000, show_default=True, help="In the ring.")
 @click.option(
     "--rate",
     "rates",

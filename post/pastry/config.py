@@ -24,6 +24,12 @@ class PastryConfig:
     from the one before it for C{2 * heartbeat_s + 1} looks after it.  This is only for nodes that die without a word
     and that nobody needs: a broken link, or a question without an answer, tells sooner.  (MSPastry: 30 s.)"""
 
+    heartbeat_least_s: float = 3.0
+    """Where nodes die often heartbeats come more often, down to this."""
+
+    dead_leaves: float = 0.003
+    """The part of all messages whose root may be dead without anybody knowing: these wait until that is found out."""
+
     digest_s: float = 60.0
     """A heartbeat goes out at least this often, whatever was heard, since it carries the digest by which two neighbors
     see that their leaf sets agree."""
@@ -39,8 +45,8 @@ class PastryConfig:
     message goes another way: a desktop that is busy answers within a tenth of a second.  Impatience costs little: the
     message may be delivered twice, and is then dropped by its number."""
 
-    hop_stranger_s: float = 1.5
-    """The same where no round trip has been measured: a link has to be made first."""
+    hop_stranger_s: float = 1.0
+    """The same where no round trip has been measured: a link has to be made first, in two of them."""
 
     hop_limit: int = 64
     """Hops after which a message is dropped.  Above forty digits it must be going in circles."""

@@ -12,9 +12,9 @@ from twisted.internet.interfaces import IReactorTime
 KEPT = 16
 """The deaths that count: the last ones, so that the rate follows the time of day, and enough not to waver by more than
 a quarter of it."""
-PRIOR_S = 600.0
-"""For so long we are taken to have watched already, and to have seen one die, when we begin.  Short, because it is a
-guess."""
+PRIOR_S = 36_000.0
+"""What is believed before anybody has died: one node in ten hours of one node's life.  As deaths are seen that counts
+less and less."""
 
 
 class FailureRate:
@@ -26,7 +26,7 @@ class FailureRate:
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._deaths = deque([clock.seconds() - PRIOR_S], KEPT)
+        self._deaths = deque([clock.seconds()], KEPT)
 
     def note(self) -> None:
         """
@@ -38,8 +38,9 @@ class FailureRate:
         """
         Of C{watched} nodes, each one's chance to die in the next second.
         """
-        passed_s = max(1.0, self._clock.seconds() - self._deaths[0])
-        return len(self._deaths) / (max(1, watched) * passed_s)
+        seen = len(self._deaths)
+        lived_s = max(1, watched) * max(1.0, self._clock.seconds() - self._deaths[0])
+        return seen / (lived_s + PRIOR_S * (KEPT - seen) / KEPT)
 
 
 def period_s(rate: float, part: float, hops: float) -> float:

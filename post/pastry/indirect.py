@@ -39,9 +39,9 @@ DEAD_ENOUGH = 3
 """So many who do not reach it either, and it is dead."""
 RUMOR_WEIGHT = 2
 """A rumor that others confirm counts for as many of these at most: nobody is buried on the word of one."""
-RUMOR_S = 2.5
-"""For which a rumor is waited for: those next to the dead ask at about the time at which we are through with probing,
-and have answers a second later."""
+RUMOR_S = 0.5
+"""For which a rumor is waited for by those who do not stand next to the dead: if several found out at the same time,
+those who do are asked first.  Short, because messages wait meanwhile."""
 RUMOR_KEPT_S = 30.0
 """Rumors older than this tell of another time."""
 INQUIRE_S = 3.0

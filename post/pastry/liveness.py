@@ -27,7 +27,7 @@ from post.pastry.failures import FailureRate
 from post.pastry.messages import Heartbeat, Probe, Probed, Rumor
 from post.pastry.ring import Ring
 from post.rpc import Rpc, expect
-from post.tasks import Tasks, sleep
+from post.tasks import Tasks, gather, sleep
 from post.wire import Priority
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Liveness:
         "_digest_at",
         "_disagreeing",
         "_examined",
+        "_promised_s",
         "_question",
         "_random",
         "_ring",
@@ -109,6 +110,7 @@ class Liveness:
         self._silent: set[NodeId] = set()  # Of these, those that have not answered to us.
         self._answered_at: dict[NodeId, float] = {}  # When members of the leaf set last answered a probe.
         self._digest_at = 0.0
+        self._promised_s = config.heartbeat_s  # Between the heartbeats of whoever stands before us.
         self.failures = FailureRate(clock)
         rpc.watch(lost=self.lost)
         rpc.serve(Heartbeat, self._heartbeat)
@@ -158,6 +160,8 @@ class Liveness:
         C{peer} believes to stand before us.  If it does not, or one of us knows somebody that the other should, then
         each asks the other.
         """
+        if peer.id == self._watched[0]:
+            self._promised_s = min(heartbeat.every_s, self._config.heartbeat_s)
         if peer.id != self._ring.leaves.predecessor() or heartbeat.digest != self._ring.digest(peer.id):
             self._disagreeing.add(peer.id)
             self.examine(peer)
@@ -179,10 +183,13 @@ class Liveness:
 
     async def _examine(self, contact: Contact) -> None:
         try:
-            alive = await self._probe(contact, self._config.probe_tries, self._ring.suspects)
-            if not alive and self.indirect is not None:
+            # Whoever has not answered once is asked again, and others are asked about it at the same time: messages
+            # wait for what comes out.
+            alive = await self._probe(contact, 1, self._ring.suspects, again=True)
+            if not alive:
                 self._silent.add(contact.id)
-                alive = await self.indirect.seek(contact)
+                again = [self._probe(contact, self._config.probe_tries - 1, self._ring.suspects)]
+                alive = any(await gather([*again, *([self.indirect.seek(contact)] if self.indirect else [])]))
         finally:
             waiting = self._examined.pop(contact.id)
             self._silent.discard(contact.id)
@@ -210,11 +217,14 @@ class Liveness:
         is_fresh = answered_at is not None and self._clock.seconds() - answered_at <= ANSWERED_S
         return False if is_fresh and node not in self._examined else None
 
-    async def _probe(self, contact: Contact, tries: int, suspects: set[NodeId] | None = None) -> bool:
+    async def _probe(
+        self, contact: Contact, tries: int, suspects: set[NodeId] | None = None, again: bool = False
+    ) -> bool:
         """
         Ask up to C{tries} times.  A time-out that comes far too late does not count: we slept, not the other.
 
         @param suspects: to which it is added when it does not answer; the caller takes it out again.
+        @param again: whether the caller will ask again.
         """
         node = contact.id
         stalls = 0
@@ -235,7 +245,7 @@ class Liveness:
                 tries -= 1
                 if suspects is not None and node in self._ring.contacts:
                     suspects.add(node)
-                if tries and waited_s < patience_s:
+                if (tries or again) and waited_s < patience_s:
                     # A link that breaks, or cannot be made just now, says so at once.  That is no second opinion.
                     await sleep(self._clock, patience_s - waited_s)
             except (Refused, PeerError) as error:
@@ -264,6 +274,12 @@ class Liveness:
 
     # What is done every few seconds.
 
+    def pause_s(self) -> float:
+        """
+        Until the next L{tick}.
+        """
+        return self._heartbeat_s() * self._random.uniform(0.9, 1.1)
+
     def tick(self) -> None:
         """
         Send a heartbeat if one is due, look after the node before us, and try some of the absent again.
@@ -271,21 +287,33 @@ class Liveness:
         now = self._clock.seconds()
         after, before = self._ring.leaves.successor(), self._ring.leaves.predecessor()
         config, transport = self._config, self._rpc.transport
+        every_s = self._heartbeat_s()
         if after is not None and after not in self._ring.suspects:
             silent_s = transport.silent_s(after)
-            heard = silent_s is not None and silent_s < 0.8 * config.heartbeat_s
+            heard = silent_s is not None and silent_s < 0.8 * every_s
             if not heard or now - self._digest_at >= config.digest_s:
                 self._digest_at = now
-                self._rpc.tell(self._ring.contacts[after], Heartbeat(self._ring.digest(after)), Priority.URGENT)
+                self._rpc.tell(
+                    self._ring.contacts[after], Heartbeat(self._ring.digest(after), every_s), Priority.URGENT
+                )
         if before != self._watched[0]:
-            self._watched = (before, now)
+            self._watched, self._promised_s = (before, now), config.heartbeat_s
         if before is not None:
             silent_s = transport.silent_s(before)
             watched_s = now - self._watched[1]
-            if min(watched_s, watched_s if silent_s is None else silent_s) > 2 * config.heartbeat_s + 1:
+            if min(watched_s, watched_s if silent_s is None else silent_s) > 2 * self._promised_s + 1:
                 self.examine(self._ring.contacts[before])  # No suspect yet: it may have heard enough from us.
         self._answered_at = {node: at for node, at in self._answered_at.items() if node in self._ring.leaves}
         self._retry(now)
+
+    def _heartbeat_s(self) -> float:
+        """
+        How often to send heartbeats: the more often others die, the more often.
+        """
+        config = self._config
+        rate = self.failures.rate(len(self._ring.leaves) + len(self._ring.table))
+        # Twice as long passes at the least before silence is noticed, and somewhat more than half of that on average.
+        return min(max(config.dead_leaves / rate / 2, config.heartbeat_least_s), config.heartbeat_s)
 
     def _retry(self, now: float) -> None:
         due = [absent for absent in self._ring.absent.values() if absent.retry_at <= now]

@@ -83,10 +83,12 @@ class Probed(Message, frozen=True):
 @message(0x12)
 class Heartbeat(Message, frozen=True):
     """
-    From the one before you on the ring.  C{digest} is over the nodes that both of us should know.
+    From the one before you on the ring.  C{digest} is over the nodes that both of us should know; the next heartbeat
+    comes after C{every_s}.
     """
 
     digest: Annotated[bytes, Meta(min_length=8, max_length=8)]
+    every_s: Annotated[float, Meta(ge=1, le=3600)] = 10.0
 
 
 @message(0x13)

@@ -184,7 +184,7 @@ class Pastry:
         self._awake_at = self._clock.seconds()
         every = self._tasks.every
         every(self._clock, lambda: self.config.beat_s, self._beat)
-        every(self._clock, lambda: self._about(self.config.heartbeat_s), self._tick)
+        every(self._clock, self.liveness.pause_s, self._tick)
         every(self._clock, lambda: self._about(self._join.seek_s), self._join.seek)
         every(self._clock, lambda: self._about(self.config.improve_s), self._proximity.improve)
         self._repair.mend()

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator
+from functools import lru_cache
 from typing import Annotated
 
 import msgspec
@@ -323,4 +324,9 @@ def mark(entry: Entry) -> bytes:
     Eight bytes that tell an entry of somebody who is here from any other.  Addresses are no part of it: what others
     say of them must not make two rosters differ for ever.
     """
-    return tagged(Purpose.ROSTER_MARK, entry.contact.id.packed() + entry.version.to_bytes(8, "big"))[:8]
+    return _mark(entry.contact.id, entry.version)
+
+
+@lru_cache(4 * ROSTER_LIMIT)
+def _mark(node: NodeId, version: int) -> bytes:
+    return tagged(Purpose.ROSTER_MARK, node.packed() + version.to_bytes(8, "big"))[:8]

@@ -39,9 +39,9 @@ class FailureRateTests(SynchronousTestCase):
         clock = Clock()
         failures = FailureRate(clock)
         first = failures.rate(60)
-        self.assertAlmostEqual(1 / (60 * PRIOR_S), first)
-        clock.advance(9 * PRIOR_S)
-        self.assertAlmostEqual(first / 10, failures.rate(60))
+        self.assertTrue(0.9 / PRIOR_S < first < 1.2 / PRIOR_S)
+        clock.advance(100 * PRIOR_S)
+        self.assertTrue(failures.rate(60) < first / 5000)
         self.assertTrue(failures.rate(0) > 0)
 
     def test_burst(self) -> None:

@@ -27,7 +27,7 @@ class CensusTests(SynchronousTestCase):
         overlay.look_up(overlay.members[one], Key(two))
         overlay.clock.advance(60)
         self.assertEqual((1, 1), (census.counts["Route"], census.counts["Taken"]))
-        self.assertTrue(census.counts["Heartbeat"] > 10, census.counts)
+        self.assertTrue(census.counts["Heartbeat"] > 5, census.counts)
         self.assertEqual(0, census.counts["other"])
         self.assertEqual(overlay.network.frames, census.without())
         self.assertEqual(census.without(), census.without("Route", "Heartbeat") + census.of("Route", "Heartbeat"))
