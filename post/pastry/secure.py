@@ -242,8 +242,8 @@ class Secure:
 
     async def maintain(self) -> None:
         """
-        Look, for one place of the constrained table, who is nearest to its point: over ways that begin
-        at some of our neighbors, and as those say who stand there.
+        Look, for one place of the constrained table, who is nearest to its point: over ways that begin at some of our
+        neighbors, and as those say who stand there.
         """
         ring = self._ring
         self._maintained_at = self._clock.seconds()
