@@ -101,7 +101,7 @@ def _ring(facts: Facts) -> Iterator[Alert]:
             f"The node {liar} has signed contradictory lists of its neighbors: it lies to others, or its key is"
             " used by somebody else.",
             "Give the file evidence in this node's directory to whoever runs the authority, who can verify it and"
-            " revoke that node's key: post ca revoke.",
+            f" revoke the node's key: post ca revoke {liar.partition(' ')[0]}.",
         )
 
 

@@ -11,7 +11,6 @@ Format of what is kept: a MessagePack array of L{Proof}.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Annotated
 
@@ -71,7 +70,7 @@ class Evidence:
         self._ring = ring
         self._complaints = complaints
         self._keep: Callable[[bytes], None] = _unkept
-        self._heard: OrderedDict[NodeId, tuple[Statement, bytes, bytes]] = OrderedDict()
+        self._heard: dict[NodeId, tuple[Statement, bytes, bytes]] = {}  # Who was heard last, last.
 
     def remember(self, kept: bytes, keep: Callable[[bytes], None]) -> None:
         """
@@ -96,7 +95,7 @@ class Evidence:
         before = self._heard.pop(node, None)
         self._heard[node] = (statement, data, signature)
         if len(self._heard) > HEARD_LIMIT:
-            self._heard.popitem(last=False)
+            del self._heard[next(iter(self._heard))]
         if before is None or not contradict(before[0], statement):
             return
         self._complaints.note(contact, "signed contradiction", f"under change {statement.change}")

@@ -80,11 +80,18 @@ class Listed:
 
     def missing(self) -> list[NodeId]:
         """
-        Who stands nearer to the key than the last of those found, and is named by nobody.
+        Who stands nearer to the key than the last of those found, and is named by nobody; or did not answer, and is
+        named by nobody who hides nobody: a liar may have named it with wrong addresses.
         """
         survey = self._survey
         last = self._reach(self._nearest())
-        return [node for node in self._window if not survey.is_named(node) and node.distance(survey.key) <= last]
+        return [
+            node
+            for node in self._window
+            if node.distance(survey.key) <= last
+            and node not in self._avoid
+            and (not survey.is_named(node) or (survey.is_silent(node) and node not in self._trusted))
+        ]
 
     def _nearest(self) -> list[NodeId]:
         """

@@ -19,7 +19,7 @@ Our deviations from the paper, and why:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -139,8 +139,8 @@ class Secure:
         self._owner_of = owner_of
         self._send = send
         self._maintained_at = 0.0
-        self._near: list[Statement] = []
-        self._far: list[Statement] = []
+        self._near: Sequence[Statement] = ()
+        self._far: Sequence[Statement] = ()
         self._sampled_until = 0.0
 
     def use(self, sign: Sign, check: Check, members: Members = tuple) -> None:
@@ -242,8 +242,8 @@ class Secure:
 
     async def maintain(self) -> None:
         """
-        Look, for one place of the constrained table, who is nearest to its point: over ways that begin
-        at some of our neighbors, and as those say who stand there.
+        Look, for one place of the constrained table, who is nearest to its point: over ways that begin at some of our
+        neighbors, and as those say who stand there.
         """
         ring = self._ring
         self._maintained_at = self._clock.seconds()

@@ -1,8 +1,9 @@
 """
 Asking nodes to sign their leaf sets, and answering when we are asked.
 
-Signing costs a tenth of a millisecond, so nobody gets it done more often than a lookup needs.  What is signed is
-compared with what the same node signed before (L{post.pastry.statement.contradict}).
+Signing costs a tenth of a millisecond, so nobody gets it done more often than lookups need; nor can anybody use it all
+up for others, and so hide us from them.  What is signed is compared with what the same node signed before
+(L{post.pastry.statement.contradict}).
 """
 
 from __future__ import annotations
@@ -24,13 +25,17 @@ from post.pastry.ring import Ring
 from post.pastry.statement import NONCE_BYTES, VERSION, Check, Sign, Statement, open_statement, packed
 from post.pastry.survey import Survey
 from post.rpc import Rpc, expect
-from post.tasks import gather
+from post.tasks import gather, sleep
 from post.wire import Message, Priority, RefusalCode
 
-SIGNED_PER_S = 50.0
-"""Signatures given in a second, to all together: half a percent of a processor.  A lookup asks a node once."""
-BURST = 200.0
-"""Signatures that may be asked for at once, after a pause."""
+SIGNED_PER_S, SIGNED_AT_ONCE = 500.0, 1000.0
+"""Signatures given in a second, to all together, and after a pause: a twentieth of a processor."""
+PEER_PER_S, PEER_AT_ONCE = 2.0, 40.0
+"""The same to one of them: a lookup asks a node once or twice."""
+PEERS_LIMIT = 1024
+"""Nodes remembered for that, those that asked last."""
+BUSY_S = 0.5
+"""Before who says that it is busy is asked again."""
 ANSWER_S = 2.0
 """For an answer, with a link that has to be made first."""
 TRIES = 2
@@ -40,6 +45,32 @@ PARALLEL = 16
 
 Onward = Callable[[Key], tuple[Contact, ...]]
 Heard = Callable[[Contact, Statement, bytes, bytes], None]
+
+
+class Allowance:
+    """
+    So much in a second, and so much at once after a pause.
+    """
+
+    __slots__ = ("_at", "_left", "_most", "_per_s")
+
+    def __init__(self, per_s: float, most: float) -> None:
+        self._per_s = per_s
+        self._most = most
+        self._left = most
+        self._at: float | None = None
+
+    def take(self, now: float) -> bool:
+        """
+        One, if there is one left.
+        """
+        passed = 0.0 if self._at is None else max(0.0, now - self._at)
+        self._at = now
+        self._left = min(self._most, self._left + self._per_s * passed)
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
 
 
 class Vouching:
@@ -52,16 +83,16 @@ class Vouching:
 
     __slots__ = (
         "_active",
-        "_allowance",
         "_claims",
         "_clock",
         "_complaints",
-        "_counted_at",
         "_heard",
         "_onward",
+        "_peers",
         "_random",
         "_ring",
         "_rpc",
+        "_signed",
         "check",
         "sign",
     )
@@ -90,29 +121,30 @@ class Vouching:
         self._complaints = complaints
         self._active = active
         self._onward = onward
-        self._allowance = BURST
-        self._counted_at = clock.seconds()
+        self._signed = Allowance(SIGNED_PER_S, SIGNED_AT_ONCE)
+        self._peers: dict[NodeId, Allowance] = {}
         self._claims: dict[bytes, Deferred[tuple[Contact, Claimed]]] = {}
         rpc.serve(Vouch, self._asked)
         rpc.serve(Claimed, self._claimed)
 
     # What others ask.
 
-    def state(self, nonce: bytes) -> tuple[bytes, bytes]:
+    def state(self, nonce: bytes, peer: NodeId) -> tuple[bytes, bytes]:
         """
-        Our leaf set, packed and signed.
+        Our leaf set, packed and signed, for C{peer}.
 
         @raise Refused: if we are not in the ring, or have no key.
-        @raise Overloaded: if we have signed too much lately.
+        @raise Overloaded: if we have signed too much lately, for C{peer} or in all.
         """
         if self.sign is None or not self._active():
             raise Refused(RefusalCode.NOT_READY)
         now = self._clock.seconds()
-        self._allowance = min(BURST, self._allowance + SIGNED_PER_S * max(0.0, now - self._counted_at))
-        self._counted_at = now
-        if self._allowance < 1:
+        allowance = self._peers.pop(peer, None) or Allowance(PEER_PER_S, PEER_AT_ONCE)
+        self._peers[peer] = allowance
+        if len(self._peers) > PEERS_LIMIT:
+            del self._peers[next(iter(self._peers))]
+        if not (allowance.take(now) and self._signed.take(now)):
             raise Overloaded("more signatures than we give")
-        self._allowance -= 1
         data = packed(self.statement(nonce))
         return data, self.sign(data)
 
@@ -135,7 +167,7 @@ class Vouching:
         )
 
     def _asked(self, peer: Contact, question: Vouch) -> Vouched:
-        statement, signature = self.state(question.nonce)
+        statement, signature = self.state(question.nonce, peer.id)
         return Vouched(statement, signature, self._onward(question.key))
 
     def arrived(self, claim: Claim, origin: Contact) -> None:
@@ -143,7 +175,7 @@ class Vouching:
         A claim was delivered here: we are the root.
         """
         try:
-            statement, signature = self.state(claim.nonce)
+            statement, signature = self.state(claim.nonce, origin.id)
         except PostError:
             return  # It asks others when we are silent.
         answer = Claimed(claim.nonce, statement, signature)
@@ -177,6 +209,11 @@ class Vouching:
             except PeerError as error:
                 self._complaints.note(contact, "broken statement", error)
                 return False
+            except Refused as refused:
+                if refused.code != RefusalCode.OVERLOADED:
+                    return False
+                await sleep(self._clock, BUSY_S)
+                continue
             except PostError:
                 return False
             survey.answered(contact, statement, answer.onward)

@@ -26,7 +26,8 @@ JOINED_LIMIT = 200
 JOINS_PER_S = 10.0
 ORIGINS = 100
 """Nodes that look up, so that each does so often: what one learns of the ring serves all its lookups."""
-LOOKUPS_PER_S = 200.0
+LOOKUPS_PER_S = 1.0
+"""Of each: nodes sign for nobody more than a few times in a second."""
 STEP_LOOKUPS = 100
 """Between two tellings of how far it is."""
 REPLICAS = 3
@@ -102,7 +103,7 @@ def run(
     attack = _Attack(overlay, liars)
     for number in range(lookups):
         attack.look_up(origins[number % len(origins)])
-        overlay.clock.advance(1 / LOOKUPS_PER_S)
+        overlay.clock.advance(1 / (LOOKUPS_PER_S * len(origins)))
         if number % STEP_LOOKUPS == 0:
             told(number, lookups)
     overlay.wait(lambda: attack.judged == lookups, GRACE_S)

@@ -11,14 +11,14 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from post.errors import Refused, Unreachable
-from post.ids import Contact, Key, NodeId
+from post.errors import Overloaded, Refused, Unreachable
+from post.ids import Contact, Id, Key, NodeId
 from post.pastry.config import PastryConfig
 from post.pastry.constrained import ConstrainedTable
 from post.pastry.messages import Claim, Claimed, Route, Taken, Vouch, Vouched
 from post.pastry.statement import Statement, packed
 from post.pastry.survey import Survey
-from post.pastry.vouching import BURST
+from post.pastry.vouching import PEER_AT_ONCE, PEERS_LIMIT, SIGNED_AT_ONCE
 from post.rpc import expect
 from post.sim.signing import sign
 from post.wire import Message, decode, unpack
@@ -197,7 +197,7 @@ def _usurp(liar: Member, route: Route) -> Taken:
 
 
 def _stated(member: Member, nonce: bytes) -> Message:
-    data, signature = member.pastry.secure.vouching.state(nonce)
+    data, signature = member.pastry.secure.vouching.state(nonce, member.id)
     return Vouched(data, signature)
 
 
@@ -284,31 +284,62 @@ class VouchingTests(SynchronousTestCase):
         """
         vouching = self.asked.pastry.secure.vouching
         vouching.sign = None
-        self.assertRaises(Refused, vouching.state, bytes(16))
+        self.assertRaises(Refused, vouching.state, bytes(16), self.asker.id)
         vouching.sign = lambda data: sign(self.asked.id, data)
         self.asked.pastry.stop()
-        self.assertRaises(Refused, vouching.state, bytes(16))
+        self.assertRaises(Refused, vouching.state, bytes(16), self.asker.id)
         survey, complaints = self.ask()
         self.assertEqual((True, {}), (survey.is_silent(self.asked.id), complaints))
 
     def test_flood(self) -> None:
         """
-        However often it is asked, a node signs so much in a second, and no more.
+        However often one asks, it gets so much signed in a second, and no more; others get theirs all the same.
         """
         vouching = self.asked.pastry.secure.vouching
         signed: list[bytes] = []
 
         def count(data: bytes) -> bytes:
             signed.append(data)
-            return b""
+            return sign(self.asked.id, data)
 
         vouching.sign = count
-        for _ in range(1000):
-            self.asker.rpc.ask(self.asked.contact, Vouch(Key(self.asked.id), bytes(16)), 1).addErrback(_refused)
+        for _ in range(500):
+            self.third.rpc.ask(self.asked.contact, Vouch(Key(self.asked.id), bytes(16)), 1).addErrback(_refused)
+        self.rings.advance(0.2)
+        self.assertTrue(PEER_AT_ONCE <= len(signed) <= PEER_AT_ONCE + 1, len(signed))
+        survey, _ = self.ask()
+        self.assertEqual({self.asked.id}, set(survey.stated))
+        self.assertRaises(Overloaded, vouching.state, bytes(16), self.third.id)
         self.rings.advance(1)
-        self.assertTrue(BURST <= len(signed) <= BURST + 50, len(signed))
-        self.rings.advance(2)
-        vouching.state(bytes(16))
+        vouching.state(bytes(16), self.third.id)
+
+    def test_flood_of_all(self) -> None:
+        """
+        There is a limit for all together, too, and on those who are remembered for it.
+        """
+        vouching = self.asked.pastry.secure.vouching
+        for number in range(int(SIGNED_AT_ONCE)):
+            vouching.state(bytes(16), NodeId(Id(number)))
+        self.assertRaises(Overloaded, vouching.state, bytes(16), self.third.id)
+        for number in range(PEERS_LIMIT):
+            self.assertRaises(Overloaded, vouching.state, bytes(16), NodeId(Id(number)))
+        self.assertEqual(PEERS_LIMIT, len(vouching._peers))
+
+    def test_busy(self) -> None:
+        """
+        Who has signed too much just now is no less there: it is asked again a moment later.
+        """
+        asked: list[Vouch] = []
+
+        def busy(peer: Contact, question: Vouch) -> Message:
+            asked.append(question)
+            if len(asked) == 1:
+                raise Overloaded("")
+            return _stated(self.asked, question.nonce)
+
+        self.asked.rpc.serve(Vouch, busy)
+        survey, complaints = self.ask()
+        self.assertEqual(({self.asked.id}, 2, {}), (set(survey.stated), survey.asked, complaints))
 
     def test_unasked(self) -> None:
         """

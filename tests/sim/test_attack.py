@@ -32,18 +32,18 @@ class AttackTests(SynchronousTestCase):
         """
         Where 30 % lie most usual lookups are lost, and the secure ones find everybody; each costs no more than 30 ways.
         """
-        report = run(800, 5, 0.3, 150)
-        self.assertEqual((800, 150, 0.3), (report.nodes, report.lookups, report.faulty_fraction))
+        report = run(500, 5, 0.3, 80)
+        self.assertEqual((500, 80, 0.3), (report.nodes, report.lookups, report.faulty_fraction))
         self.assertEqual(1.0, report.success)
         self.assertTrue(0 < report.plain_success < 0.4, report)
-        self.assertTrue(report.doubted > 0.5 and 1 <= report.ways <= 30, report)
+        self.assertTrue(report.doubted > 0.3 and 1 <= report.ways <= 30, report)
         self.assertTrue(report.checks < report.overhead <= report.most <= 400, report)
 
     def test_honest(self) -> None:
         """
         Where nobody lies all are found, both ways; few are doubted, and of the others only the first answer is tested.
         """
-        report = run(300, 5, 0.0, 100)
+        report = run(300, 5, 0.0, 60)
         self.assertEqual((1.0, 1.0), (report.success, report.plain_success))
         self.assertTrue(report.doubted < 0.1 and report.checks < 2 * 12, report)
 
@@ -54,7 +54,7 @@ class AttackTests(SynchronousTestCase):
         """
         report = run(12, 5, 0.4, 40)
         self.assertEqual((1.0, 0.0, 4 / 12), (report.success, report.overhead, report.faulty_fraction))
-        report = run(60, 5, 0.3, 60)
+        report = run(40, 5, 0.3, 30)
         self.assertEqual(1.0, report.success)
 
     def test_listed(self) -> None:
@@ -62,8 +62,8 @@ class AttackTests(SynchronousTestCase):
         Where it is known who may be there, half of the nodes less one lie in vain, in rings formed by the protocol, and
         also where some of those who may be there are away.
         """
-        for nodes, away in ((5, 0.4), (50, 0.0), (50, 0.3), (220, 0.0)):
-            report = run(nodes, 6, 0.49, 50, directory=True, away=away)
+        for nodes, away in ((5, 0.4), (40, 0.0), (40, 0.3), (300, 0.0)):
+            report = run(nodes, 6, 0.49, 30, directory=True, away=away)
             self.assertEqual((1.0, True), (report.success, report.directory), report)
             self.assertTrue(report.most <= 2 * QUESTIONS_LIMIT)
         self.assertTrue(report.plain_success < 0.4)
@@ -72,16 +72,15 @@ class AttackTests(SynchronousTestCase):
         """
         Liars who name honest nodes too, or make nodes up, so that there are enough of them, are found out all the same.
         """
-        for tactic in (MIXED, INVENTED):
-            for directory in (False, True):
-                report = run(400, 6, 0.3, 40, directory=directory, tactic=tactic)
-                self.assertEqual((1.0, tactic), (report.success, report.tactic), report)
+        for tactic, directory in ((MIXED, False), (INVENTED, False), (INVENTED, True)):
+            report = run(280, 6, 0.3, 15, directory=directory, tactic=tactic)
+            self.assertEqual((1.0, tactic), (report.success, report.tactic), report)
 
     def test_listed_honest(self) -> None:
         """
         Where nobody lies, nobody is missing, and only those who are found are asked whether they live.
         """
-        report = run(220, 6, 0.0, 50, directory=True)
+        report = run(300, 6, 0.0, 30, directory=True)
         self.assertEqual((1.0, 0.0), (report.success, report.doubted))
         self.assertTrue(report.overhead <= 2 * REPLICAS, report)
 
@@ -89,7 +88,7 @@ class AttackTests(SynchronousTestCase):
         """
         A seed repeats all but the time it took; another does not.
         """
-        one, two, other = (run(250, seed, 0.25, 30) for seed in (3, 3, 4))
+        one, two, other = (run(260, seed, 0.25, 15) for seed in (3, 3, 4))
         self.assertEqual(replace(one, wall_s=0), replace(two, wall_s=0))
         self.assertNotEqual(one.overhead, other.overhead)
 
@@ -153,7 +152,7 @@ class LiarsTests(SynchronousTestCase):
         They remain members of the ring: nobody's leaf set changes.
         """
         self.liars.begin()
-        self.overlay.clock.advance(300)
+        self.overlay.clock.advance(100)
         self.assertEqual(0, self.overlay.wrong_leaf_sets())
 
     def test_poison(self) -> None:
