@@ -83,6 +83,23 @@ class Indirect:
     Finds out who is alive though we do not reach it.
     """
 
+    __slots__ = (
+        "_awaited",
+        "_befriended",
+        "_clock",
+        "_confirmed",
+        "_is_silent",
+        "_named",
+        "_probe",
+        "_relay",
+        "_ring",
+        "_rpc",
+        "_rumors",
+        "_running",
+        "_suspect",
+        "_tasks",
+    )
+
     log = Logger()
 
     def __init__(
