@@ -182,7 +182,7 @@ class Liveness:
             alive = await self._probe(contact, self._config.probe_tries, self._ring.suspects)
             if not alive and self.indirect is not None:
                 self._silent.add(contact.id)
-                alive = await self.indirect.seek(contact)
+                alive = await self._seek(contact)
         finally:
             waiting = self._examined.pop(contact.id)
             self._silent.discard(contact.id)
@@ -193,6 +193,19 @@ class Liveness:
             self._bury(contact)
         for each in waiting:
             each.callback(alive)
+
+    async def _seek(self, contact: Contact) -> bool:
+        """
+        C{contact} does not answer us: whether it does by way of others, or is back before these have said.
+        """
+        assert self.indirect is not None
+        began_at = self._clock.seconds()
+        if await self.indirect.seek(contact):
+            return True
+        known = self._ring.contacts.get(contact.id, contact)
+        silent_s = self._rpc.transport.silent_s(contact.id)
+        is_heard = silent_s is not None and silent_s < self._clock.seconds() - began_at
+        return (is_heard or known.epoch > contact.epoch) and await self._probe(known, 1)
 
     async def probe(self, contact: Contact) -> bool:
         """
