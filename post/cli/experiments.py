@@ -18,6 +18,7 @@ import click
 from post.errors import ConfigError
 from post.sim.latency import MODELS, matrix
 from post.sim.network import Delay
+from post.sim.reach import Reaches, unreachable
 from post.sim.routing import Told
 
 NODES_LIMIT = 1_000_000
@@ -51,6 +52,33 @@ def options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def unreached(command: Command) -> Command:
+    """
+    Those that say that not everybody reaches everybody.
+    """
+    for option in (
+        click.option(
+            "--unreachable",
+            type=click.FloatRange(0, 50),
+            default=0.0,
+            show_default=True,
+            help="Percent of all pairs that cannot link with each other.",
+        ),
+        click.option("--one-way", is_flag=True, help="Of each such pair, one can link with the other all the same."),
+    ):
+        command = option(command)
+    return command
+
+
+def reaching(seed: int, percent: float, one_way: bool) -> tuple[Reaches | None, str]:
+    """
+    Who reaches whom, and the options that say so again.
+    """
+    if not percent:
+        return None, ""
+    return unreachable(seed, percent, one_way), f" --unreachable {percent:g}" + " --one-way" * one_way
 
 
 def chosen(seed: int | None) -> int:

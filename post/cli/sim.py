@@ -10,7 +10,19 @@ from pathlib import Path
 import click
 
 from post.cli.attack import attack
-from post.cli.experiments import NODES_LIMIT, Rows, chosen, delay, every, options, plotter, progress, show
+from post.cli.experiments import (
+    NODES_LIMIT,
+    Rows,
+    chosen,
+    delay,
+    every,
+    options,
+    plotter,
+    progress,
+    reaching,
+    show,
+    unreached,
+)
 from post.cli.faults import failure, joins, partition
 from post.sim import churn as churn_experiment
 from post.sim import routing as routing_experiment
@@ -49,11 +61,14 @@ for _command in (attack, failure, joins, partition):
     show_default=True,
     help="Rings up to this size form node by node; larger ones are put together from global knowledge.",
 )
+@unreached
 @options
 def routing(
     sizes: Sequence[int],
     lookups: int,
     joined: int,
+    unreachable: float,
+    one_way: bool,
     seed: int | None,
     latency: str,
     as_json: bool,
@@ -65,14 +80,15 @@ def routing(
     draw = plotter(plot, "routing")
     seed = chosen(seed)
     far = delay(latency, seed)
+    reaches, apart = reaching(seed, unreachable, one_way)
     reports = []
     for nodes in sizes:
         with progress(f"{nodes:,} nodes", as_json) as told:
-            reports.append(routing_experiment.run(nodes, seed, lookups, far, told, joined))
+            reports.append(routing_experiment.run(nodes, seed, lookups, far, told, joined, reaches))
     repeat = f"routing {every('--nodes', sizes)} --lookups {lookups}"
     if joined != routing_experiment.JOINED_LIMIT:
         repeat += f" --joined {joined}"
-    show(_ROUTING, reports, as_json, repeat, seed, latency)
+    show(_ROUTING, reports, as_json, repeat + apart, seed, latency)
     if plot is not None:
         draw(reports, plot)
 
@@ -104,6 +120,7 @@ def routing(
     show_default=True,
     help="Of each node in a second.",
 )
+@unreached
 @options
 def churn(
     nodes: int,
@@ -113,6 +130,8 @@ def churn(
     warm_up: float,
     loss: float,
     lookups: float,
+    unreachable: float,
+    one_way: bool,
     seed: int | None,
     latency: str,
     as_json: bool,
@@ -124,6 +143,7 @@ def churn(
     draw = plotter(plot, "churn")
     seed = chosen(seed)
     far = delay(latency, seed)
+    reaches, apart = reaching(seed, unreachable, one_way)
     if trace_path is None:
         runs = [churn_experiment.poisson(seed, nodes, 60 * session_min) for session_min in sessions_min]
         repeat = f"--nodes {nodes} {every('--session', [f'{each:g}' for each in sessions_min])}"
@@ -134,10 +154,10 @@ def churn(
     for events in runs:
         with progress("simulated seconds", as_json) as told:
             reports.append(
-                churn_experiment.run(events, seed, 60 * minutes, 60 * warm_up, loss / 100, lookups, far, told)
+                churn_experiment.run(events, seed, 60 * minutes, 60 * warm_up, loss / 100, lookups, far, told, reaches)
             )
     repeat = f"{repeat} --minutes {minutes:g} --warm-up {warm_up:g} --loss {loss:g} --lookups {lookups:g}"
-    show(_CHURN, reports, as_json, f"churn {repeat}", seed, latency)
+    show(_CHURN, reports, as_json, f"churn {repeat}{apart}", seed, latency)
     if plot is not None:
         draw(reports, plot)
 
@@ -148,6 +168,7 @@ _ROUTING: Rows[RoutingReport] = (
     ("delivered", lambda each: f"{each.delivered:,} of {each.lookups:,}"),
     ("at a wrong node", lambda each: str(each.wrong)),
     ("wrong leaf sets", lambda each: str(each.wrong_leaf_sets)),
+    ("reached by way of others", lambda each: f"{each.indirect:,}"),
     ("hops, mean", lambda each: f"{each.hops_mean:.2f}"),
     ("hops, 99 %", lambda each: str(each.hops_p99)),
     ("way / direct way", lambda each: f"{each.stretch_mean:.2f}"),
@@ -170,6 +191,7 @@ _CHURN: Rows[ChurnReport] = (
     ("hops, mean", lambda each: f"{each.hops_mean:.2f}"),
     ("time / that of the direct way", lambda each: f"{each.stretch_mean:.2f}"),
     ("control messages per node and second", lambda each: f"{each.control_msgs_per_node_s:.3f}"),
+    ("reached by way of others at the end", lambda each: f"{each.indirect:,}"),
     ("wrong leaf sets at the end", lambda each: str(each.wrong_leaf_sets)),
     ("seconds it took here", lambda each: f"{each.wall_s:.1f}"),
 )

@@ -44,6 +44,8 @@ RUMOR_S = 0.5
 those who do are asked first.  Short, because messages wait meanwhile."""
 RUMOR_KEPT_S = 30.0
 """Rumors older than this tell of another time."""
+SETTLE_S = 8.0
+"""Whoever names a node so soon after it was found dead has not heard of that yet."""
 INQUIRE_S = 3.0
 """For an answer: whoever is asked probes, with a second's patience, and perhaps has to link first."""
 RUNNING_LIMIT = 32
@@ -82,6 +84,23 @@ class Indirect:
     """
     Finds out who is alive though we do not reach it.
     """
+
+    __slots__ = (
+        "_awaited",
+        "_befriended",
+        "_clock",
+        "_confirmed",
+        "_is_silent",
+        "_named",
+        "_probe",
+        "_relay",
+        "_ring",
+        "_rpc",
+        "_rumors",
+        "_running",
+        "_suspect",
+        "_tasks",
+    )
 
     log = Logger()
 
@@ -123,7 +142,11 @@ class Indirect:
         """
         C{informant} has C{contacts} in its leaf set, so it should reach them.
         """
+        now = self._clock.seconds()
         for contact in contacts:
+            absent = self._ring.absent.get(contact.id)
+            if absent is not None and now < absent.retry_at - absent.wait_s + SETTLE_S:
+                continue
             if contact.id not in self._ring.leaves:
                 self._named.pop(contact.id, None)
                 self._named[contact.id] = informant

@@ -188,8 +188,8 @@ class Liveness:
             alive = await self._probe(contact, 1, self._ring.suspects, again=True)
             if not alive:
                 self._silent.add(contact.id)
-                again = [self._probe(contact, self._config.probe_tries - 1, self._ring.suspects)]
-                alive = any(await gather([*again, *([self.indirect.seek(contact)] if self.indirect else [])]))
+                again = self._probe(contact, self._config.probe_tries - 1, self._ring.suspects)
+                alive = any(await gather([again, self._seek(contact)]))
         finally:
             waiting = self._examined.pop(contact.id)
             self._silent.discard(contact.id)
@@ -200,6 +200,20 @@ class Liveness:
             self._bury(contact)
         for each in waiting:
             each.callback(alive)
+
+    async def _seek(self, contact: Contact) -> bool:
+        """
+        C{contact} does not answer us: whether it does by way of others, or is back before these have said.
+        """
+        if self.indirect is None:
+            return False
+        began_at = self._clock.seconds()
+        if await self.indirect.seek(contact):
+            return True
+        known = self._ring.contacts.get(contact.id, contact)
+        silent_s = self._rpc.transport.silent_s(contact.id)
+        is_heard = silent_s is not None and silent_s < self._clock.seconds() - began_at
+        return (is_heard or known.epoch > contact.epoch) and await self._probe(known, 1)
 
     async def probe(self, contact: Contact) -> bool:
         """

@@ -80,12 +80,12 @@ class RelayTransport:
     Wraps another transport.
 
     @ivar resolve: the contact of a node, if it is known and may be reached; for what others want carried.
-    @ivar carrier: what we carry for others.
     """
 
     log = Logger()
 
     __slots__ = (
+        "_carrier",
         "_clock",
         "_complaints",
         "_detours",
@@ -97,7 +97,6 @@ class RelayTransport:
         "_sources",
         "_tasks",
         "_tending",
-        "carrier",
         "resolve",
     )
 
@@ -113,7 +112,6 @@ class RelayTransport:
         proof: Proof,
     ) -> None:
         self.resolve: Callable[[NodeId], Contact | None] = lambda node: None
-        self.carrier = Carrier(inner, clock, complaints, self._way)
         self._inner = inner
         self._clock = clock
         self._random = random
@@ -122,8 +120,19 @@ class RelayTransport:
         self._proof = proof
         self._detours: dict[NodeId, Detour] = {}
         self._sources: dict[NodeId, _Source] = {}
-        self._tasks = Tasks()
+        # Most nodes never need any of this, and there are a hundred thousand of them in one process.
+        self._carrier: Carrier | None = None
+        self._tasks: Tasks | None = None
         self._tending: IDelayedCall | None = None
+
+    @property
+    def carrier(self) -> Carrier:
+        """
+        What we carry for others.
+        """
+        if self._carrier is None:
+            self._carrier = Carrier(self._inner, self._clock, self._complaints, self._way)
+        return self._carrier
 
     # ITransport.
 
@@ -139,7 +148,8 @@ class RelayTransport:
         self._inner.start(self)
 
     def stop(self) -> Deferred[None]:
-        self._tasks.stop()
+        if self._tasks is not None:
+            self._tasks.stop()
         if self._tending is not None:
             self._tending.cancel()
             self._tending = None
@@ -317,6 +327,11 @@ class RelayTransport:
             if detour.hailing is hailing:
                 detour.hailing = detour.answered = None
 
+    def _hail_again(self, detour: Detour) -> None:
+        if self._tasks is None:
+            self._tasks = Tasks()
+        self._tasks.spawn(self.open(detour.contact, list(detour.relays)))
+
     def _knock(self, detour: Detour) -> None:
         now = detour.knocked_at = self._clock.seconds()
         detour.knock_wait_s = min(2 * detour.knock_wait_s, KNOCK_MOST_S)
@@ -335,7 +350,7 @@ class RelayTransport:
             elif detour.active and detour.current is not None and now - detour.current.began_at > RENEW_S:
                 self._recheck(detour)
                 if now - detour.hailed_at > RENEW_S / 10:
-                    self._tasks.spawn(self.open(detour.contact, list(detour.relays)))
+                    self._hail_again(detour)
         if self._detours:
             self._tending = self._clock.callLater(TEND_S, self._tend)
 
@@ -356,8 +371,9 @@ class RelayTransport:
         self._receiver.peer_found(peer)
 
     def peer_lost(self, node: NodeId) -> None:
-        self.carrier.lost(node)
-        for detour in list(self._detours.values()):
+        if self._carrier is not None:
+            self._carrier.lost(node)
+        for detour in list(self._detours.values()) if self._detours else ():
             if any(relay.id == node for relay in detour.relays):
                 self._without(detour, node)
         if self._active(node) is None:
@@ -486,4 +502,4 @@ class RelayTransport:
             return
         # A relay could say so of itself: hail again, but not on each word.
         if self._clock.seconds() - detour.hailed_at > HAIL_S:
-            self._tasks.spawn(self.open(detour.contact, list(detour.relays)))
+            self._hail_again(detour)

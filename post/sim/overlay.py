@@ -103,7 +103,7 @@ class Member:
     One node, for one life.
     """
 
-    __slots__ = ("active", "clock", "joined", "overlay", "pastry", "rpc")
+    __slots__ = ("active", "clock", "joined", "overlay", "pastry", "relay", "rpc")
 
     def __init__(self, overlay: Overlay, node: NodeId, epoch: int) -> None:
         self.overlay = overlay
@@ -113,9 +113,9 @@ class Member:
         transport = overlay.network.transport(contact)
         complaints = Complaints(self.clock)
         chance = overlay.random
-        relay = RelayTransport(transport, self.clock, chance, chance.randbytes, complaints, Claims(node))
-        self.rpc = Rpc(relay, self.clock, complaints)
-        self.pastry = Pastry(self.rpc, self.clock, chance, complaints, overlay.config, relay)
+        self.relay = RelayTransport(transport, self.clock, chance, chance.randbytes, complaints, Claims(node))
+        self.rpc = Rpc(self.relay, self.clock, complaints)
+        self.pastry = Pastry(self.rpc, self.clock, chance, complaints, overlay.config, self.relay)
         self.pastry.add_application(self)
         self.joined: Deferred[None] | None = None
 
@@ -257,6 +257,12 @@ class Overlay:
         after = [ring[(place + step) % count] for step in range(1, half + 1)]
         before = [ring[(place - step) % count] for step in range(1, half + 1)]
         return after, before
+
+    def indirect(self) -> int:
+        """
+        How many nodes are reached by way of others, of all nodes together.
+        """
+        return sum(len(member.relay.indirect()) for member in self.members.values())
 
     # Who comes and goes.
 

@@ -42,6 +42,18 @@ class RoutingTests(SynchronousTestCase):
         several = post("sim", "routing", "--nodes", "2", "--nodes", "3", "--lookups", "5", "--json").output
         self.assertEqual([2, 3], [each["nodes"] for each in json.loads(several)])
 
+    def test_unreachable(self) -> None:
+        """
+        Where not everybody reaches everybody, leaf sets are right and lookups arrive all the same.
+        """
+        words = ("sim", "routing", "--nodes", "20", "--lookups", "40", "--unreachable", "10", "--seed", "3")
+        found = json.loads(post(*words, "--json").output)
+        self.assertEqual((40, 0, 0), (found["delivered"], found["wrong"], found["wrong_leaf_sets"]))
+        self.assertGreater(found["indirect"], 0)
+        self.assertEqual(0, json.loads(post(*words, "--one-way", "--json").output)["indirect"])
+        again = "post sim routing --nodes 20 --lookups 40 --unreachable 10 --one-way --seed 3\n"
+        self.assertIn(again, post(*words, "--one-way").output)
+
     def test_plot(self) -> None:
         """
         It draws what was measured, into the file that was named.
