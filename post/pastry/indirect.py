@@ -37,6 +37,8 @@ AT_ONCE = 3
 """Of these in one go.  If 2.3 % of all pairs are unreachable, one of three reaches it but for one time in 10,000."""
 DEAD_ENOUGH = 3
 """So many who do not reach it either, and it is dead."""
+FAR_ENOUGH = 2
+"""The same of a node that is far from us on the ring, and stands in our roster."""
 RUMOR_WEIGHT = 2
 """A rumor that others confirm counts for as many of these at most: nobody is buried on the word of one."""
 RUMOR_S = 0.5
@@ -187,14 +189,17 @@ class Indirect:
         """
         self._relay.doubt(node)
 
-    def buried(self, node: NodeId) -> int:
+    def buried(self, node: NodeId, was_member: bool) -> int:
         """
-        C{node} is dead; what was heard of it before counts no more.
+        C{node} is dead, as others say too if it C{was_member} of the leaf set; what was heard of it before counts no
+        more.
 
         @return: how many others do not reach it.
         """
         self._named.pop(node, None)
         self._rumors.pop(node, None)
+        if was_member:
+            self._relay.forgo(node)
         return self._confirmed.pop(node, 0)
 
     # Looking.
@@ -206,8 +211,9 @@ class Indirect:
         node = contact.id
         is_member = node in self._ring.leaves
         if not is_member and not self._ring.leaves.wants(node, Side.BOTH):
-            return False  # Others will do as well.
-        self._relay.forgo(node)
+            # Others will do as well.  But where all hear of a death, it has to be one.
+            is_told = self._ring.roster is not None and node in self._ring.roster
+            return is_told and await self._ask_around(contact, 0, FAR_ENOUGH)
         if is_member and not self._is_next(node):
             await self._wait_for_rumor(node)
         rumors = self._rumors.get(node)
@@ -275,7 +281,8 @@ class Indirect:
         """
         ring = self._ring
         found = [self._named[node]] if node in self._named else []
-        found += sorted(ring.leaf_contacts(), key=lambda each: each.id.distance(node))
+        known = ring.leaf_contacts() if ring.roster is None else ring.contacts.values()
+        found += sorted(known, key=lambda each: each.id.distance(node))
         fit = {
             each.id: each
             for each in found

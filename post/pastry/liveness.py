@@ -278,7 +278,7 @@ class Liveness:
         if contact.id in self._ring.contacts:
             self.failures.note()
         was_leaf = self._ring.bury(contact, self._clock.seconds())
-        confirmed = self.indirect.buried(contact.id) if self.indirect is not None else 0
+        confirmed = self.indirect.buried(contact.id, was_leaf) if self.indirect is not None else 0
         if was_next:
             rumor = Rumor((contact.id,), confirmed)
             for member in self._ring.leaf_contacts():

@@ -14,12 +14,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from post.ids import Contact, NodeId
 from post.pastry.config import PastryConfig
+from post.pastry.gossip import News
 from post.pastry.indirect import AT_ONCE, RUNNING_LIMIT, Indirect
 from post.pastry.messages import Rumor
 from post.relay.messages import Inquire, Inquired, Outcome
-from post.rpc import ASK
+from post.rpc import ASK, TELL
 from post.sim.reach import Reaches, unreachable
-from post.wire import Priority, RefusalCode
+from post.wire import Priority, RefusalCode, decode
 from tests.pastry.rings import Member, Rings
 from tests.pastry.test_rings import RingCase
 
@@ -81,6 +82,31 @@ class SplitTests(RingCase):
             self.assertRight(rings, 60)
             self.assertEqual(one_way, not indirect(rings))
 
+    def test_rosters(self) -> None:
+        """
+        Where everybody knows everybody, nobody tells all that somebody is dead whom it merely does not reach.
+        """
+        rings = Rings(8, 40, SMALL)
+        rings.network.reaches = unreachable(2, 5)
+        rings.boot(seeds=rings.seeds(8))
+        self.assertEqual([], rings.settle(60))
+        rings.advance(120)
+        told: list[News] = []
+
+        def note(source: NodeId, target: NodeId, frame: bytes) -> None:
+            message = decode(frame[5:]) if frame[0] == TELL else None
+            if isinstance(message, News):
+                told.append(message)
+
+        rings.network.observer = note
+        for member in rings.members:
+            for other in rings.members:
+                if other is not member:
+                    member.pastry.suspect(other.contact)
+        rings.advance(60)
+        self.assertEqual([], [entry for news in told for entry in news.entries if entry.gone])
+        self.assertEqual({len(rings.members)}, {len(member.pastry.members()) for member in rings.members})
+
 
 class Asking:
     """
@@ -106,7 +132,7 @@ class Asking:
         See L{Indirect.rumored}.
         """
 
-    def buried(self, node: NodeId) -> int:
+    def buried(self, node: NodeId, was_member: bool) -> int:
         """
         See L{Indirect.buried}.
         """
