@@ -324,13 +324,13 @@ class Pastry:
         """
         if self._held >= self.config.held_limit:
             raise Overloaded("too many messages to route")
-        if not self._applications_agree(route):
+        hop = self._decide(route, ())
+        if not self._applications_agree(route, hop):
             return
         self._held += 1
-        self._tasks.spawn(self._carry(route))
+        self._tasks.spawn(self._carry(route, hop))
 
-    def _applications_agree(self, route: Route) -> bool:
-        hop = self._decide(route, ())
+    def _applications_agree(self, route: Route, hop: NodeId | None) -> bool:
         if hop is None or hop == self.local.id or not self._applications:
             return True
         try:
@@ -340,14 +340,13 @@ class Pastry:
         contact = self.ring.contacts[hop]
         return all([application.forward(route.key, message, contact) for application in self._applications])
 
-    async def _carry(self, route: Route) -> None:
+    async def _carry(self, route: Route, hop: NodeId | None) -> None:
         """
-        Until somebody nearer to the key has acknowledged it, or it is delivered here.
+        Until somebody nearer to the key, C{hop} if it can be, has acknowledged it, or it is delivered here.
         """
         tried: set[NodeId] = set()
         try:
             for _ in range(self.config.hold_limit):
-                hop = self._decide(route, tried)
                 if hop is None:
                     tried.clear()
                     await sleep(self._clock, self.config.hold_s)
@@ -358,6 +357,7 @@ class Pastry:
                     return
                 else:
                     tried.add(hop)
+                hop = self._decide(route, tried)
             self.log.info("no way to {key}", key=route.key)
         finally:
             self._held -= 1
