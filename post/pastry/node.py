@@ -175,12 +175,14 @@ class Pastry:
         """
         return self._join.also(seeds)
 
-    def begin(self) -> None:
+    def begin(self, settled: bool = False) -> None:
         """
         Take part, and keep up what is known of the ring; for whoever knows its place there already.
+
+        @param settled: we have been in the ring for long, and know who is near.
         """
         self._join.active = True
-        self._proximity.begin()
+        self._proximity.begin(settled)
         self._awake_at = self._clock.seconds()
         every = self._tasks.every
         every(self._clock, lambda: self.config.beat_s, self._beat)
