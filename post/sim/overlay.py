@@ -268,8 +268,8 @@ class Overlay:
 
     def found(self, count: int) -> list[NodeId]:
         """
-        Put a ring of C{count} nodes together from global knowledge, with links to whom they have in their tables; who is
-        in it.  Nobody may be there yet.
+        Put a ring of C{count} nodes together from global knowledge, with links to whom they have in their tables; who
+        is in it.  Nobody may be there yet.
         """
         assert not self.members
         for _ in range(count):
