@@ -58,6 +58,9 @@ class PastryConfig:
     """How often that is done: for a minute, longer than it takes to find out who is dead, by way of others too, or to
     start anew."""
 
+    held_s: float = 1.0
+    """A message that the next hop holds is offered to it again after so long, and goes another way if it died."""
+
     held_limit: int = 1000
     """Messages held in this way; more are refused."""
 

@@ -28,7 +28,7 @@ from post.pastry.ring import Ring
 from post.relay.messages import Inquire, Inquired, Outcome
 from post.relay.transport import RelayTransport
 from post.rpc import Rpc, expect
-from post.tasks import Tasks, gather
+from post.tasks import Tasks, gather, sleep
 from post.wire import Priority
 
 ASKED_LIMIT = 8
@@ -39,6 +39,8 @@ DEAD_ENOUGH = 3
 """So many who do not reach it either, and it is dead."""
 FAR_ENOUGH = 2
 """The same of a node that is far from us on the ring, and stands in our roster."""
+FAR_S = 5.0
+"""For which the news of such a death is waited for; it is avoided meanwhile."""
 RUMOR_WEIGHT = 2
 """A rumor that others confirm counts for as many of these at most: nobody is buried on the word of one."""
 RUMOR_S = 0.5
@@ -211,14 +213,25 @@ class Indirect:
         node = contact.id
         is_member = node in self._ring.leaves
         if not is_member and not self._ring.leaves.wants(node, Side.BOTH):
-            # Others will do as well.  But where all hear of a death, it has to be one.
-            is_told = self._ring.roster is not None and node in self._ring.roster
-            return is_told and await self._ask_around(contact, 0, FAR_ENOUGH)
+            return await self._seek_far(contact)
         if is_member and not self._is_next(node):
             await self._wait_for_rumor(node)
         rumors = self._rumors.get(node)
         dead = 0 if rumors is None or self._clock.seconds() - rumors.at_s > RUMOR_KEPT_S else rumors.weight
         return await self._ask_around(contact, dead, DEAD_ENOUGH)
+
+    async def _seek_far(self, contact: Contact) -> bool:
+        """
+        Others than C{contact} will do as well.  But where all are told of a death (L{post.pastry.gossip}), it has to be
+        one; those who stand next to it know that first.
+        """
+        ring, node = self._ring, contact.id
+        if ring.roster is None or node not in ring.roster:
+            return False
+        await sleep(self._clock, FAR_S)
+        if node not in ring.suspects or ring.roster is None or node not in ring.roster:
+            return False
+        return await self._ask_around(contact, 0, FAR_ENOUGH)
 
     async def seek_absent(self, contact: Contact) -> bool:
         """

@@ -163,7 +163,11 @@ class Route(Message, frozen=True):
 class Taken(Message, frozen=True):
     """
     The acknowledgement of a hop: it is my turn now.
+
+    C{held}: but I cannot say yet who is the next, and have the message until then; so keep it, and ask again.
     """
+
+    held: bool = False
 
 
 @message(0x19)

@@ -57,6 +57,7 @@ class Pastry:
         "_entering",
         "_gossip",
         "_held",
+        "_holding",
         "_indirect",
         "_join",
         "_lookup",
@@ -100,6 +101,7 @@ class Pastry:
         self._returned: list[Callable[[], None]] = []
         self._delivered: OrderedDict[tuple[NodeId, int], None] = OrderedDict()
         self._held = 0
+        self._holding: set[tuple[NodeId, int]] = set()  # Of these, those of which nobody can say where they go.
         self._awake_at = clock.seconds()
         self._entering: Deferred[None] | None = None
         self.liveness = Liveness(
@@ -175,12 +177,14 @@ class Pastry:
         """
         return self._join.also(seeds)
 
-    def begin(self) -> None:
+    def begin(self, settled: bool = False) -> None:
         """
         Take part, and keep up what is known of the ring; for whoever knows its place there already.
+
+        @param settled: we have been in the ring for long, and know who is near.
         """
         self._join.active = True
-        self._proximity.begin()
+        self._proximity.begin(settled)
         self._awake_at = self._clock.seconds()
         every = self._tasks.every
         every(self._clock, lambda: self.config.beat_s, self._beat)
@@ -315,8 +319,10 @@ class Pastry:
         if route.hops >= self.config.hop_limit:
             self._complaints.note(route.origin, "message going in circles", route.key)
             return Taken()
-        self._accept(route)
-        return Taken()
+        named = (route.origin.id, route.number)
+        if named not in self._holding and named not in self._delivered:
+            self._accept(route)
+        return Taken(named in self._holding)
 
     def _accept(self, route: Route) -> None:
         """
@@ -345,22 +351,30 @@ class Pastry:
         Until somebody nearer to the key, C{hop} if it can be, has acknowledged it, or it is delivered here.
         """
         tried: set[NodeId] = set()
+        named = (route.origin.id, route.number)
         try:
             for _ in range(self.config.hold_limit):
                 if hop is None:
                     tried.clear()
+                    self._holding.add(named)
                     await sleep(self._clock, self.config.hold_s)
                 elif hop == self.local.id:
                     self._deliver(route)
                     return
-                elif await self._hand_over(self.ring.contacts[hop], route):
-                    return
                 else:
-                    tried.add(hop)
+                    taken = await self._hand_over(self.ring.contacts[hop], route)
+                    if taken is None:
+                        tried.add(hop)
+                    elif not taken.held:
+                        return
+                    else:
+                        # Should it die before it knows to whom the message goes, that would die with it.
+                        await sleep(self._clock, self.config.held_s)
                 hop = self._decide(route, tried)
             self.log.info("no way to {key}", key=route.key)
         finally:
             self._held -= 1
+            self._holding.discard(named)
 
     def _decide(self, route: Route, tried: Collection[NodeId]) -> NodeId | None:
         """
@@ -382,7 +396,7 @@ class Pastry:
         """
         return self.active and not self._has_slept() and not self._repair.is_awaited(key)
 
-    async def _hand_over(self, hop: Contact, route: Route) -> bool:
+    async def _hand_over(self, hop: Contact, route: Route) -> Taken | None:
         measured_s = self._rpc.transport.round_trip_s(hop.id)
         config = self.config
         patience_s = config.hop_stranger_s
@@ -390,13 +404,12 @@ class Pastry:
             patience_s = config.hop_floor_s + max(config.hop_floor_s, 1.5 * measured_s)
         onward = Route(route.key, route.number, route.hops + 1, route.origin, route.payload)
         try:
-            expect(Taken, await self._rpc.ask(hop, onward, patience_s, Priority.URGENT))
+            return expect(Taken, await self._rpc.ask(hop, onward, patience_s, Priority.URGENT))
         except Overloaded:
-            return False
+            return None
         except PostError:
             self.liveness.suspect(hop)
-            return False
-        return True
+            return None
 
     def _deliver(self, route: Route) -> None:
         named = (route.origin.id, route.number)

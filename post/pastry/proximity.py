@@ -108,11 +108,15 @@ class Proximity:
             del self._candidates[max(self._candidates, key=self._distance)]
         self._employ()
 
-    def begin(self) -> None:
+    def begin(self, settled: bool = False) -> None:
         """
         This node is in the ring.  Before that nobody is asked, since who is asked takes the asker into its table.
+
+        @param settled: it has been for long, and has asked all whom it may ask in one go.
         """
         self._begun = True
+        if settled:
+            self._allowance = 0.0
         self._employ()
 
     def _employ(self) -> None:

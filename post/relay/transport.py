@@ -26,12 +26,12 @@ from post.crypto.certificates import NodeCertificate
 from post.errors import PeerError
 from post.ids import Contact, NodeId
 from post.interfaces import Entropy, IReceiver, ITransport
-from post.relay.allowance import Allowance
 from post.relay.carrier import Carrier, relay_frame
 from post.relay.detour import KNOCK_MOST_S, Detour, named
 from post.relay.messages import RELAY_FRAME, Carried, Carry, Hail, Knock, NoWay, Sealed, Stale
 from post.relay.proof import Proof
 from post.relay.session import Hailing, Heard
+from post.relay.sources import Source, Sources
 from post.tasks import Tasks, sleep
 from post.wire import FRAME_LIMIT, Message, Priority, decode, encode
 
@@ -45,33 +45,6 @@ RENEW_S = 3600.0
 """Keys are agreed anew, and certificates looked at again, after so long."""
 DETOURS_LIMIT = 1024
 """Ways around known at once (as links are); for one more, the least recently used is forgotten."""
-PACE_BYTES = 400 * 1024
-"""Bulk sent by way of one relay in a second: less than it lets pass (L{post.relay.carrier.RATE_BYTES})."""
-PACE_BURST_BYTES = 1024 * 1024
-HAILS_PER_S = 20
-"""Greetings, and complaints about old sessions, answered per relay and second: each costs about a quarter of a
-millisecond."""
-HAILS_BURST = 100
-"""At once: after a restart, everybody whom we do not reach greets."""
-BAD_PER_S = 0.5
-"""Frames that were altered, or say nothing, per relay and second, above which what it brings is not looked at."""
-BAD_BURST = 32
-
-SOURCES_LIMIT = 256
-"""Relays whose use is remembered."""
-
-
-class _Source:
-    """
-    What one relay has brought us.
-    """
-
-    __slots__ = ("bad", "hails", "pace")
-
-    def __init__(self, now: float) -> None:
-        self.hails = Allowance(HAILS_PER_S, HAILS_BURST, now)
-        self.bad = Allowance(BAD_PER_S, BAD_BURST, now)
-        self.pace = Allowance(PACE_BYTES, PACE_BURST_BYTES, now)
 
 
 @implementer(ITransport, IReceiver)
@@ -119,7 +92,7 @@ class RelayTransport:
         self._complaints = complaints
         self._proof = proof
         self._detours: dict[NodeId, Detour] = {}
-        self._sources: dict[NodeId, _Source] = {}
+        self._sources = Sources(clock)
         # Most nodes never need any of this, and there are a hundred thousand of them in one process.
         self._carrier: Carrier | None = None
         self._tasks: Tasks | None = None
@@ -169,7 +142,7 @@ class RelayTransport:
         if detour is None or not detour.relays:
             return self._inner.writable(peer)
         relay = detour.relays[0].id
-        wait_s = self._source(relay).pace.wait_s(FRAME_LIMIT, self._clock.seconds())
+        wait_s = self._sources.of(relay).pace.wait_s(FRAME_LIMIT, self._clock.seconds())
         if not wait_s:
             return self._inner.writable(relay)
         return Deferred.fromCoroutine(self._wait_for(relay, wait_s))
@@ -303,7 +276,7 @@ class RelayTransport:
 
     def _say(self, relay: Contact, target: NodeId, message: Message, priority: Priority = Priority.URGENT) -> bool:
         payload = encode(message)
-        self._source(relay.id).pace.use(len(payload), self._clock.seconds())
+        self._sources.of(relay.id).pace.use(len(payload), self._clock.seconds())
         return self._inner.send(relay, relay_frame(Carry(target, payload, priority)), priority)
 
     async def _hail(self, detour: Detour, relay: Contact) -> bool:
@@ -426,16 +399,8 @@ class RelayTransport:
 
     # What relays bring.
 
-    def _source(self, relay: NodeId) -> _Source:
-        source = self._sources.get(relay)
-        if source is None:
-            if len(self._sources) >= SOURCES_LIMIT:
-                del self._sources[next(iter(self._sources))]
-            source = self._sources[relay] = _Source(self._clock.seconds())
-        return source
-
     def _brought(self, relay: Contact, carried: Carried) -> None:
-        source, now = self._source(relay.id), self._clock.seconds()
+        source, now = self._sources.of(relay.id), self._clock.seconds()
         if source.bad.wait_s(1, now):
             return  # It has brought too much that was altered.
         try:
@@ -473,7 +438,7 @@ class RelayTransport:
         self._detour(heard.greeting.origin).offer(session, heard)
         self._say(relay, origin, answer.message)
 
-    def _open(self, relay: Contact, origin: NodeId, sealed: Sealed, source: _Source) -> None:
+    def _open(self, relay: Contact, origin: NodeId, sealed: Sealed, source: Source) -> None:
         now = self._clock.seconds()
         detour = self._detours.get(origin)
         session = detour.session(sealed.session) if detour is not None else None

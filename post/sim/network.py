@@ -191,6 +191,15 @@ class SimNetwork:
         """
         return SimLink(target, self.delay(source.local.id, target.local.id), self.clock.seconds())
 
+    def connect(self, source: NodeId, target: NodeId) -> None:
+        """
+        Let two nodes that listen be linked already.
+        """
+        one, other = self._listening[source], self._listening[target]
+        if target not in one.peers:
+            other.link_made(one)
+            one.link_made(other)
+
     def carry(self, source: SimTransport, link: SimLink, frame: bytes) -> None:
         """
         Bring a frame over a link of C{source}.

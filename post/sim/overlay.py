@@ -268,7 +268,8 @@ class Overlay:
 
     def found(self, count: int) -> list[NodeId]:
         """
-        Put a ring of C{count} nodes together from global knowledge; who is in it.  Nobody may be there yet.
+        Put a ring of C{count} nodes together from global knowledge, with links to whom they have in their tables; who
+        is in it.  Nobody may be there yet.
         """
         assert not self.members
         for _ in range(count):
@@ -280,8 +281,12 @@ class Overlay:
             found = dict.fromkeys([*after, *before])
             table = [self.members[each].pastry.local for each in self._table(node)]
             ring.place([self.members[each].pastry.local for each in found], count - 1 <= len(found), table)
-        for member in self.members.values():
-            member.pastry.begin()
+        for node, member in self.members.items():
+            member.pastry.begin(settled=True)
+            leaves = member.pastry.ring.leaves
+            for other in dict.fromkeys([*leaves.successors()[:1], *member.pastry.ring.table]):
+                if self.network.reaches is None:
+                    self.network.connect(node, other)
         return list(self._active)
 
     def _table(self, node: NodeId) -> Iterator[NodeId]:

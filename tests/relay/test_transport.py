@@ -17,7 +17,8 @@ from post.interfaces import IReceiver, ITransport
 from post.relay.carrier import relay_frame
 from post.relay.detour import KNOCK_FIRST_S, KNOCK_MOST_S
 from post.relay.messages import Carried, Hail, Knock, NoWay, Sealed, Stale
-from post.relay.transport import BAD_BURST, HAILS_BURST, IDLE_S, PACE_BURST_BYTES, RENEW_S, SOURCES_LIMIT
+from post.relay.sources import BAD_BURST, HAILS_BURST, PACE_BURST_BYTES, SOURCES_LIMIT
+from post.relay.transport import IDLE_S, RENEW_S
 from post.rpc import PIECE_LIMIT
 from post.wire import FRAME_LIMIT, RELAY_ROOM, Message, Priority, decode, encode
 from tests.net.members import NOW
