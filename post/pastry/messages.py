@@ -149,7 +149,8 @@ class Announce(Message, frozen=True):
 @message(0x17)
 class Route(Message, frozen=True):
     """
-    Bring C{payload} to the root of C{key}.  C{origin} and C{number} together are unique.
+    Bring C{payload} to the root of C{key}.  C{origin} and C{number} together are unique.  C{stepwise}: digit by digit,
+    also where everybody knows the root.
     """
 
     key: Key
@@ -157,6 +158,7 @@ class Route(Message, frozen=True):
     hops: Annotated[int, Meta(ge=0, le=255)]
     origin: Contact
     payload: Annotated[bytes, Meta(max_length=PAYLOAD_LIMIT)]
+    stepwise: bool = False
 
 
 @message(0x18)

@@ -267,11 +267,13 @@ class Pastry:
             return found
         return await self._lookup.anywhere(key, count, avoid)
 
-    def route(self, key: Key, message: Message, secure: bool = False) -> None:
+    def route(self, key: Key, message: Message, secure: bool = False, stepwise: bool = False) -> None:
         """
         Bring C{message} to the root of C{key}, which delivers it to its applications, at least once unless the ring is
         broken; if C{secure}, find that root first (L{Secure}), and give it the message without anybody in between.
 
+        @param stepwise: go digit by digit, for an application which wants to meet others on the way, also where
+            everybody knows the root.
         @raise ValueError: if it is longer than L{PAYLOAD_LIMIT}.
         @raise Overloaded: if too many messages wait for a decision here.
         """
@@ -279,7 +281,7 @@ class Pastry:
         if secure:
             self._tasks.spawn(self._route_straight(self._enclosed(key, message, number)))
         else:
-            self._route(key, message, number)
+            self._route(key, message, number, stepwise)
 
     def owner_of(self, node: NodeId) -> str:
         """
@@ -290,14 +292,14 @@ class Pastry:
 
     # Routing.
 
-    def _route(self, key: Key, message: Message, number: int) -> None:
-        self._accept(self._enclosed(key, message, number))
+    def _route(self, key: Key, message: Message, number: int, stepwise: bool = False) -> None:
+        self._accept(self._enclosed(key, message, number, stepwise))
 
-    def _enclosed(self, key: Key, message: Message, number: int) -> Route:
+    def _enclosed(self, key: Key, message: Message, number: int, stepwise: bool = False) -> Route:
         payload = encode(message)
         if len(payload) > PAYLOAD_LIMIT:
             raise ValueError(f"a routed message of {len(payload)} bytes")
-        return Route(key, number, 0, self.local, payload)
+        return Route(key, number, 0, self.local, payload, stepwise)
 
     async def _route_straight(self, route: Route) -> None:
         """
@@ -387,7 +389,7 @@ class Pastry:
             if root == self.local.id:
                 return root if self._is_sure_of(key) else None
             return None if root in avoid else root
-        hop = next_hop(key, ring.leaves, ring.table, avoid, ring.roster, route.hops == 0)
+        hop = next_hop(key, ring.leaves, ring.table, avoid, None if route.stepwise else ring.roster, route.hops == 0)
         return hop if hop != self.local.id else None
 
     def _is_sure_of(self, key: Key) -> bool:
@@ -402,7 +404,7 @@ class Pastry:
         patience_s = config.hop_stranger_s
         if measured_s is not None:
             patience_s = config.hop_floor_s + max(config.hop_floor_s, 1.5 * measured_s)
-        onward = Route(route.key, route.number, route.hops + 1, route.origin, route.payload)
+        onward = Route(route.key, route.number, route.hops + 1, route.origin, route.payload, route.stepwise)
         try:
             return expect(Taken, await self._rpc.ask(hop, onward, patience_s, Priority.URGENT))
         except Overloaded:

@@ -7,7 +7,7 @@ shows when it is asked something, so it is asked for the rows of its table that 
 who is near to somebody near is near.  From both round trips follows how far away somebody is at the least and at the
 most (as far as the network keeps to the triangle inequality).  Whoever cannot be nearer than who has the place is not
 asked, and of the others first those who must be near.  So the search goes straight to the nodes around us.  Each is
-asked once, a hundred in one go and few later, and none where nothing new is heard of or everybody is a neighbor anyway.
+asked once, a hundred in one go and few later, and none where nothing new is heard of or a hop leads to anybody anyway.
 
 Tables get better with time as those of our neighbors do, so now and then somebody near is asked again for whom it has.
 """
@@ -97,7 +97,7 @@ class Proximity:
         C{contact} may stand at a place of the table, which another one has, or has just taken it itself.
         """
         node = contact.id
-        if node in self._asked or self._ring.leaves.whole:
+        if node in self._asked or self._ring.leaves.whole or self._ring.roster is not None:
             return
         least_s, most_s = self._hint_s
         known = self._candidates.get(node)

@@ -81,7 +81,7 @@ class Climber:
         answer: Deferred[Contact] = Deferred()
         self._sought[number] = answer
         try:
-            self._pastry.route(group, Seek(group, number, self._pastry.local, member))
+            self._pastry.route(group, Seek(group, number, self._pastry.local, member), stepwise=True)
             return await answer.addTimeout(SEEK_S, self._clock)
         except (Overloaded, TimeoutError) as error:
             self.log.debug("no way into group {group}: {error}", group=group, error=error)
