@@ -18,6 +18,12 @@ class Complaints:
     Where a node notes what others did wrong.
     """
 
+    __slots__ = (
+        "_clock",
+        "_last",
+        "counts",
+    )
+
     log = Logger()
 
     def __init__(self, clock: IReactorTime) -> None:

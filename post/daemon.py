@@ -148,6 +148,7 @@ class NodeService(Service):
         # Before the ring is entered: a certificate that is about to end would keep it out.
         self._affiliation.start(node, self._transport, self.reload)
         self._outgoing.start(node.outside)
+        node.pastry.secure.evidence.remember(self._home.evidence(), self._home.write_evidence)
         resolver, domain = settings.links.dns, self._policy.domain
         reunion = node.pastry.reunion
         reunion.remember(self._home.seen(), self._home.write_seen)

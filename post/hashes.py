@@ -37,6 +37,7 @@ class Purpose(bytes, Enum):
     MESSAGE_BODY = b"post:message-body:1"
     GROUP = b"post:scribe-group:1"
     LEAF_DIGEST = b"post:leaf-digest:1"
+    ROSTER_MARK = b"post:roster-mark:1"
     JOIN_CHECK = b"post:join-check:1"
     JOIN_NAME = b"post:join-name:1"
     JOIN_KEYS = b"post:join-keys:1"
@@ -48,6 +49,7 @@ class Purpose(bytes, Enum):
     ISSUANCE_CERTIFICATE = b"post:issuance-certificate:1"
     RECIPIENT_TAG = b"post:recipient-tag:1"
     PUZZLE = b"post:puzzle:1"
+    RELAY_GREETING = b"post:relay-greeting:1"
     # Signatures.
     SIGN_BLOCK = b"post:sign-block:1"
     SIGN_RECEIPTS = b"post:sign-receipts:1"
@@ -66,6 +68,8 @@ class Purpose(bytes, Enum):
     SIGN_OUTBOUND = b"post:sign-outbound:1"
     SIGN_PROGRESS = b"post:sign-progress:1"
     SIGN_GATEWAY_KEY = b"post:sign-gateway-key:1"
+    SIGN_RELAYED = b"post:sign-relayed:1"
+    SIGN_LEAVES = b"post:sign-leaves:1"
     # Derived keys and identifiers, and proofs of knowing a secret.
     JOIN_KEY = b"post:join-key:1"
     JOIN_QUESTION = b"post:join-question:1"
@@ -86,6 +90,7 @@ class Purpose(bytes, Enum):
     SEAL_GROUP_KEY = b"post:seal-group-key:1"
     OUTBOUND_KEY = b"post:outbound-key:1"
     GATEWAY_SEALING = b"post:gateway-sealing-key:1"
+    RELAY_KEY = b"post:relay-key:1"
 
 
 def tagged(purpose: Purpose, *parts: bytes | memoryview) -> bytes:

@@ -17,6 +17,7 @@ Format, version 2::
     issuance/           its public log (L{post.ca.issuance}), and what there is against it (L{post.ca.watching})
     seeds               addresses of nodes that the authority has told, one a line
     seen                nodes that this one has been linked with, and where (L{post.pastry.seen})
+    evidence            what proves that other nodes lie (L{post.pastry.evidence})
     blocks.sqlite       what this node keeps for the ring (L{post.past.store})
     moving              the socket of C{post import} and C{post export} while the node runs (L{post.moving.server})
     imports/            what imports have brought so far (L{post.moving.ledger})
@@ -63,6 +64,7 @@ from post.messaging.account import AccountCredentials, HeldKey
 from post.messaging.sealed_copy import Deposit, PastKeys
 from post.migration import CURRENT, migrate, read_version, version_file
 from post.node import NodeCredentials
+from post.pastry.evidence import PROOFS_BYTES
 from post.pastry.seen import SEEN_BYTES
 from post.wire import Document, pack, unpack
 
@@ -252,6 +254,22 @@ class Home:
         try:
             with (self.path / "seen").open("rb") as file:
                 return file.read(SEEN_BYTES)
+        except OSError:
+            return b""
+
+    def write_evidence(self, proofs: bytes) -> None:
+        """
+        Keep what proves that other nodes lie.
+        """
+        write_file(self.path / "evidence", proofs)
+
+    def evidence(self) -> bytes:
+        """
+        That; empty where there is none, or it cannot be read, since a node does without it.
+        """
+        try:
+            with (self.path / "evidence").open("rb") as file:
+                return file.read(PROOFS_BYTES)
         except OSError:
             return b""
 

@@ -67,9 +67,19 @@ class ITransport(Interface):
         The estimated round-trip time to a peer, if there is one.
         """
 
+    def silent_s(peer: NodeId) -> float | None:
+        """
+        For how long nothing at all has come from a peer; C{None} if it is not linked with us.
+        """
+
     def certificate(peer: NodeId) -> NodeCertificate | None:
         """
         The verified certificate of a peer we are, or lately were, linked with; our own for our own id.
+        """
+
+    def linked(peer: NodeId) -> Contact | None:
+        """
+        What a peer that is linked with us says of itself.
         """
 
     def links() -> Sequence[Contact]:

@@ -6,8 +6,9 @@ This is the only place where the layers meet, and it is the same in production a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 
 import msgspec
@@ -23,6 +24,7 @@ from post.crypto.documents import Directory, Policy
 from post.crypto.keys import SigningKey
 from post.crypto.trust import Trust
 from post.errors import PostError, Unconfirmed
+from post.hashes import Purpose
 from post.ids import Contact, NodeId
 from post.interfaces import Entropy, IBlockStore, IJournal, ITransport, Stored
 from post.journal import MemoryJournal
@@ -66,6 +68,9 @@ from post.notices.revoked import RevokedNotice
 from post.past.node import Past
 from post.pastry.config import PastryConfig
 from post.pastry.node import Pastry
+from post.pastry.vouching import by_certificate, described
+from post.relay.proof import CertifiedProof
+from post.relay.transport import RelayTransport
 from post.rpc import Rpc
 from post.scribe.node import Scribe
 from post.tasks import Rest, Tasks
@@ -133,6 +138,12 @@ class Status(msgspec.Struct, frozen=True):
     """As its certificate has them."""
     roles_waiting: bool = False
     """Whether it acts by other roles, those of its start, until it is started again."""
+    indirect: int = 0
+    """How many nodes it reaches only by way of others."""
+    carried: int = 0
+    """How many frames it has carried for nodes that do not reach each other."""
+    liars: tuple[str, ...] = ()
+    """Nodes of which it is proven that they lie: id, and whose."""
 
 
 class Node:
@@ -172,12 +183,19 @@ class Node:
         self._credentials = credentials
         self._tasks = Tasks()
         root = self._root = Trust.of(credentials.root)
-        self.rpc = Rpc(transport, clock, self.complaints)
+        proof = CertifiedProof(credentials.key, credentials.chain, root, clock)
+        self.relay = RelayTransport(transport, clock, random, entropy, self.complaints, proof)
+        """Reaches nodes by way of others, where it has to."""
+        self._proof = proof
+        self.rpc = Rpc(self.relay, clock, self.complaints)
         self.board = Board(self.rpc, clock, self.complaints)
-        self.revoked = RevokedNotice(root, self.board, transport, clock)
+        self.revoked = RevokedNotice(root, self.board, self.relay, clock)
         self.revoked.heard.append(lambda data, found: self._look_revoked())
         self.issuance = IssuanceNotice(root, self.board, self.rpc, clock)
-        self.pastry = Pastry(self.rpc, clock, random, self.complaints, config.pastry)
+        self.pastry = Pastry(self.rpc, clock, random, self.complaints, config.pastry, self.relay)
+        sign = partial(credentials.key.sign, Purpose.SIGN_LEAVES)
+        self.pastry.secure.use(sign, by_certificate(self.relay), self._certified)
+        self.pastry.secure.evidence.describe = described(self.relay)
         self.past = Past(
             self.rpc,
             self.pastry,
@@ -234,6 +252,13 @@ class Node:
         self.inbound = self._inbound() if GATEWAY in self.certificate.roles else None
         """Where mail from outside comes in, if this node is a gateway."""
         self.outside = self._outside()
+
+    def _certified(self) -> Iterator[NodeId]:
+        """
+        The ids of all members, while the directory is fresh.
+        """
+        if self._clock.seconds() < self.directory.expires:
+            yield from (member.node for member in self.directory.members)
 
     def _letters(self) -> LetterBox:
         # What letters note in a journal is for mail programs, and none reads here.
@@ -569,6 +594,7 @@ class Node:
         """
         self.certificate = read_node(chain[0])
         self.signer = Signer(self._credentials.key, chain)
+        self._proof.chain = chain
         self.dispatch.renew(self.signer)
 
     def sent(self, limit: object) -> dict[str, list[ShownJourney]]:
@@ -613,4 +639,7 @@ class Node:
             self.policy_waiting.serial if self.policy_waiting is not None else 0,
             tuple(sorted(self.certificate.roles)),
             (GATEWAY in self.certificate.roles) != (self.inbound is not None),
+            len(self.relay.indirect()),
+            self.relay.carrier.frames,
+            tuple(f"{proof.node.hex()} of {proof.owner}" for proof in self.pastry.secure.evidence.proofs.values()),
         )

@@ -31,6 +31,7 @@ from post.tasks import Tasks
 from post.wire import (
     FRAME_LIMIT,
     MESSAGE_LIMIT,
+    RELAY_ROOM,
     Message,
     Priority,
     RefusalCode,
@@ -42,7 +43,7 @@ from post.wire import (
 
 _HEAD = struct.Struct("!BI")
 _DEADLINE = struct.Struct("!I")
-PIECE_LIMIT = FRAME_LIMIT - _HEAD.size
+PIECE_LIMIT = FRAME_LIMIT - _HEAD.size - RELAY_ROOM
 TELL, ASK, ANSWER, FAILURE = 0, 1, 2, 3
 MORE = 0x80
 
@@ -68,16 +69,64 @@ class Failed(Message, frozen=True):
     text: Annotated[str, Meta(max_length=500)] = ""
 
 
-class _Peer:
+class _Question(Deferred[Message]):
     """
-    What is under way with one peer.
+    Something asked, until it is answered, given up or overdue.
     """
 
+    timer: IDelayedCall
+
+    def __init__(self, state: _Peer, number: int, peer: Contact) -> None:
+        super().__init__(_give_up)
+        self.state = state
+        self.number = number
+        self.peer = peer
+
+
+class _Peer:
+    """
+    What is under way with one peer; forgotten when nothing is, since most peers are rarely spoken to.
+
+    @ivar asked: our questions that are open.
+    @ivar partial: the pieces of unfinished messages; made when it is needed.
+    @ivar running: their messages that are being worked on.
+    @ivar sending: messages that we send in pieces.
+    """
+
+    __slots__ = ("asked", "partial", "partial_bytes", "running", "sending")
+
     def __init__(self) -> None:
-        self.asked: dict[int, Deferred[Message]] = {}
-        self.partial: dict[tuple[int, int], list[bytes]] = {}
+        self.asked: dict[int, _Question] = {}
+        self.partial: dict[tuple[int, int], list[bytes]] | None = None
         self.partial_bytes = 0
         self.running = 0
+        self.sending = 0
+
+    @property
+    def idle(self) -> bool:
+        """
+        Whether nothing is under way.
+        """
+        return not (self.asked or self.running or self.sending or self.partial)
+
+    def answered(self, number: int) -> _Question | None:
+        """
+        Take out the question with this number, if it is still open.
+        """
+        waiting = self.asked.pop(number, None)
+        if waiting is not None and waiting.timer.active():
+            waiting.timer.cancel()
+        return waiting
+
+
+def _give_up(question: Deferred[Message]) -> None:
+    assert isinstance(question, _Question)
+    question.state.answered(question.number)
+
+
+def _overdue(question: _Question) -> None:
+    if question.state.asked.pop(question.number, None) is not None:
+        question.errback(Unreachable(f"no answer from {question.peer}"))
 
 
 Handler = Callable[[Contact, Any], "Message | Coroutine[Any, Any, Message | None] | None"]
@@ -89,6 +138,18 @@ class Rpc:
     """
     One per node: sends questions, and finds the handler for each message that arrives.
     """
+
+    __slots__ = (
+        "_found",
+        "_handlers",
+        "_lost",
+        "_number",
+        "_peers",
+        "_tasks",
+        "clock",
+        "complaints",
+        "transport",
+    )
 
     log = Logger()
 
@@ -104,7 +165,6 @@ class Rpc:
         self._tasks = Tasks()
         self._found: list[Callable[[Contact], None]] = []
         self._lost: list[Callable[[NodeId], None]] = []
-        self._heard: list[Callable[[Contact], None]] = []
 
     def start(self) -> None:
         """
@@ -130,21 +190,24 @@ class Rpc:
         """
         self._handlers[kind] = handler
 
+    def handler(self, kind: type[Message]) -> Handler:
+        """
+        Who takes messages of C{kind} now.
+        """
+        return self._handlers[kind]
+
     def watch(
         self,
         found: Callable[[Contact], None] | None = None,
         lost: Callable[[NodeId], None] | None = None,
-        heard: Callable[[Contact], None] | None = None,
     ) -> None:
         """
-        Also tell these about links that come and go, and about every frame heard.
+        Also tell these about links that come and go.
         """
         if found is not None:
             self._found.append(found)
         if lost is not None:
             self._lost.append(lost)
-        if heard is not None:
-            self._heard.append(heard)
 
     # What we send.
 
@@ -175,25 +238,13 @@ class Rpc:
         number = self._next()
         milliseconds = max(1, min(int(deadline_s * 1000), DEADLINE_LIMIT_MS))
         body = _DEADLINE.pack(milliseconds) + encode(message)
-
-        def give_up(_: Deferred[Message]) -> None:
-            if state.asked.pop(number, None) is not None and timer.active():
-                timer.cancel()
-
-        answer: Deferred[Message] = Deferred(give_up)
-        state.asked[number] = answer
-        timer = self.clock.callLater(deadline_s, self._overdue, state, number, peer)
-        answer.addBoth(_cancel_timer, timer)
+        question = state.asked[number] = _Question(state, number, peer)
+        question.timer = self.clock.callLater(deadline_s, _overdue, question)
         if not self._send(peer, ASK, number, body, priority):
-            waiting = state.asked.pop(number, None)
+            waiting = state.answered(number)
             if waiting is not None:
                 waiting.errback(Unreachable(f"no way to {peer}"))
-        return answer
-
-    def _overdue(self, state: _Peer, number: int, peer: Contact) -> None:
-        waiting = state.asked.pop(number, None)
-        if waiting is not None:
-            waiting.errback(Unreachable(f"no answer from {peer}"))
+        return question
 
     def _send(self, peer: Contact, kind: int, number: int, body: bytes, priority: Priority) -> bool:
         if len(body) > MESSAGE_LIMIT:
@@ -205,17 +256,21 @@ class Rpc:
 
     async def _send_pieces(self, peer: Contact, kind: int, number: int, body: bytes) -> None:
         state = self._peer(peer.id)
-        for start in range(0, len(body), PIECE_LIMIT):
-            await self.transport.writable(peer.id)
-            if self._peers.get(peer.id) is not state:
-                return  # The link went, and the question with it: the rest would mean nothing to a new one.
-            more = MORE if start + PIECE_LIMIT < len(body) else 0
-            piece = body[start : start + PIECE_LIMIT]
-            if not self.transport.send(peer, _HEAD.pack(kind | more, number) + piece, Priority.BULK):
-                waiting = state.asked.pop(number, None) if kind == ASK else None
-                if waiting is not None:
-                    waiting.errback(Unreachable(f"no way to {peer}"))
-                return
+        state.sending += 1
+        try:
+            for start in range(0, len(body), PIECE_LIMIT):
+                await self.transport.writable(peer.id)
+                if self._peers.get(peer.id) is not state:
+                    return  # The link went, and the question with it: the rest would mean nothing to a new one.
+                more = MORE if start + PIECE_LIMIT < len(body) else 0
+                piece = body[start : start + PIECE_LIMIT]
+                if not self.transport.send(peer, _HEAD.pack(kind | more, number) + piece, Priority.BULK):
+                    waiting = state.answered(number) if kind == ASK else None
+                    if waiting is not None:
+                        waiting.errback(Unreachable(f"no way to {peer}"))
+                    return
+        finally:
+            state.sending -= 1
 
     # What we hear.
 
@@ -232,45 +287,54 @@ class Rpc:
         state = self._peers.pop(peer, None)
         # One by one: whoever hears of a failure may give up another question in the same breath.
         while state is not None and state.asked:
-            _, waiting = state.asked.popitem()
-            waiting.errback(Unreachable(f"lost {peer}"))
+            waiting = state.answered(next(iter(state.asked)))
+            if waiting is not None:
+                waiting.errback(Unreachable(f"lost {peer}"))
 
     def frame_received(self, peer: Contact, frame: bytes) -> None:
-        state = self._peer(peer.id)
-        for watcher in self._heard:
-            watcher(peer)
+        state = self._peers.get(peer.id) or self._peer(peer.id)
         try:
-            whole = self._assemble(state, frame)
-            if whole is not None:
-                self._dispatch(peer, state, *whole)
+            if len(frame) < _HEAD.size:
+                raise PeerError("a frame without a head")
+            kind, number = _HEAD.unpack_from(frame)
+            body = frame[_HEAD.size :]
+            if kind & MORE or state.partial:
+                whole = self._assembled(state, kind, number, body)
+                if whole is None:
+                    return
+                body = whole
+            self._dispatch(peer, state, kind & ~MORE, number, body)
         except PeerError as error:
             self.complaints.note(peer, "broken message", error)
+        if state.idle and self._peers.get(peer.id) is state:
+            del self._peers[peer.id]
 
-    def _assemble(self, state: _Peer, frame: bytes) -> tuple[int, int, bytes] | None:
-        if len(frame) < _HEAD.size:
-            raise PeerError("a frame without a head")
-        kind, number = _HEAD.unpack_from(frame)
+    def _assembled(self, state: _Peer, kind: int, number: int, piece: bytes) -> bytes | None:
+        """
+        The whole message whose last piece this is, or C{None} if more are to come.
+        """
+        if state.partial is None:
+            state.partial = {}
         key = (kind & ~MORE, number)
-        pieces = state.partial.get(key)
         if kind & MORE:
-            size = len(frame)
+            size = _HEAD.size + len(piece)
             if state.partial_bytes + size > PARTIAL_LIMIT_BYTES:
                 for abandoned in state.partial.values():
                     abandoned.clear()
-                state.partial.clear()
+                state.partial = None
                 state.partial_bytes = 0
                 raise PeerError("too many unfinished messages")
-            state.partial.setdefault(key, []).append(frame[_HEAD.size :])
+            state.partial.setdefault(key, []).append(piece)
             state.partial_bytes += size
             return None
+        pieces = state.partial.pop(key, None)
         if pieces is None:
-            return key[0], number, frame[_HEAD.size :]
-        del state.partial[key]
-        state.partial_bytes -= sum(len(piece) + _HEAD.size for piece in pieces)
-        body = b"".join([*pieces, frame[_HEAD.size :]])
+            return piece
+        state.partial_bytes -= sum(len(each) + _HEAD.size for each in pieces)
+        body = b"".join([*pieces, piece])
         if len(body) > MESSAGE_LIMIT + _DEADLINE.size:
             raise PeerError("a message over the limit")
-        return key[0], number, body
+        return body
 
     def _dispatch(self, peer: Contact, state: _Peer, kind: int, number: int, body: bytes) -> None:
         if kind == ASK:
@@ -281,7 +345,7 @@ class Rpc:
             if handler is not None:
                 self._run(peer, state, handler, message)
         elif kind in (ANSWER, FAILURE):
-            waiting = state.asked.pop(number, None)
+            waiting = state.answered(number)
             if waiting is None:
                 return  # Its deadline has passed.
             try:
@@ -415,6 +479,14 @@ class Rpc:
         return self._number
 
 
+def body_of(frame: bytes) -> bytes:
+    """
+    What of its message a frame holds, if it is the first one of it.
+    """
+    kind = frame[0] & ~MORE if frame else TELL
+    return frame[_HEAD.size + (_DEADLINE.size if kind == ASK else 0) :]
+
+
 def expect(kind: type[_M], answer: Message) -> _M:
     """
     C{answer} as the kind of message that it has to be.
@@ -424,12 +496,3 @@ def expect(kind: type[_M], answer: Message) -> _M:
     if type(answer) is not kind:
         raise PeerError(f"{type(answer).__name__} instead of {kind.__name__}")
     return answer
-
-
-def _cancel_timer(result: _Result, timer: IDelayedCall) -> _Result:
-    if timer.active():
-        timer.cancel()
-    return result
-
-
-_Result = TypeVar("_Result")

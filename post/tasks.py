@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -73,19 +73,24 @@ async def gather(coroutines: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
 class Tasks:
     """
     The background coroutines of one service.
+
+    @ivar stopped: whether nothing starts any more.
     """
+
+    __slots__ = ("_recurring", "_running", "stopped")
 
     log = Logger()
 
     def __init__(self) -> None:
         self._running: set[Deferred[Any]] = set()
-        self._stopped = False
+        self._recurring: list[_Recurring] = []
+        self.stopped = False
 
     def spawn(self, coroutine: Coroutine[Any, Any, object]) -> None:
         """
         Run C{coroutine}; log how it failed, if it does.  After L{stop} it is closed unrun.
         """
-        if self._stopped:
+        if self.stopped:
             coroutine.close()
             return
         work = Deferred.fromCoroutine(coroutine)
@@ -99,29 +104,77 @@ class Tasks:
             self.log.failure("background work failed", failure=result)
 
     def every(
-        self, clock: IReactorTime, seconds: Callable[[], float], work: Callable[[], Coroutine[Any, Any, object]]
+        self, clock: IReactorTime, seconds: Callable[[], float], work: Callable[[], Coroutine[Any, Any, object] | None]
     ) -> None:
         """
-        Do C{work} again and again, C{seconds()} after the last time ended.  A failure is logged and does not end it,
-        nor does the cancelling of something that it waited for; only L{stop} does.
+        Do C{work} again and again, C{seconds()} after the last time ended; what it returns is waited for, if that is a
+        coroutine.  A failure is logged and does not end it, nor does the cancelling of something that it waited for;
+        only L{stop} does.
         """
-
-        async def loop() -> None:
-            while True:
-                await sleep(clock, seconds())
-                try:
-                    await work()
-                except Exception:
-                    if self._stopped:
-                        raise
-                    self.log.failure("periodic work failed")
-
-        self.spawn(loop())
+        if not self.stopped:
+            self._recurring.append(_Recurring(self, clock, seconds, work))
 
     def stop(self) -> None:
         """
         Cancel what is left; nothing starts any more.
         """
-        self._stopped = True
+        self.stopped = True
+        for each in self._recurring:
+            each.stop()
         for work in list(self._running):
             work.cancel()
+
+
+class _Recurring:
+    """
+    Work that is done again and again.  Between two times it is one timer and nothing else: a simulation has several of
+    these for each of many thousand nodes.
+    """
+
+    __slots__ = ("_call", "_clock", "_seconds", "_tasks", "_work")
+
+    def __init__(
+        self,
+        tasks: Tasks,
+        clock: IReactorTime,
+        seconds: Callable[[], float],
+        work: Callable[[], Coroutine[Any, Any, object] | None],
+    ) -> None:
+        self._tasks = tasks
+        self._clock = clock
+        self._seconds = seconds
+        self._work = work
+        self._call: IDelayedCall | None = clock.callLater(seconds(), self._due)
+
+    def stop(self) -> None:
+        """
+        Not again.
+        """
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def _due(self) -> None:
+        self._call = None
+        try:
+            coroutine = self._work()
+        except Exception:
+            self._tasks.log.failure("periodic work failed")
+            coroutine = None
+        if coroutine is None:
+            self._wait()
+        else:
+            self._tasks.spawn(self._attend(coroutine))
+
+    async def _attend(self, coroutine: Coroutine[Any, Any, object]) -> None:
+        try:
+            await coroutine
+        except Exception:
+            if self._tasks.stopped:
+                raise
+            self._tasks.log.failure("periodic work failed")
+        self._wait()
+
+    def _wait(self) -> None:
+        if not self._tasks.stopped:
+            self._call = self._clock.callLater(self._seconds(), self._due)

@@ -30,6 +30,9 @@ FRAME_LIMIT = 64 * 1024
 """Bytes of one frame on a link; anything longer travels as several, so that urgent frames never wait for more than
 one of these."""
 
+RELAY_ROOM = 128
+"""Bytes that L{post.rpc} leaves free in each frame, so that it still fits into one when a relay carries it."""
+
 MESSAGE_LIMIT = 512 * 1024
 """Bytes of one message after reassembly: a block of 256 KiB, or a log head, with room for receipts and names."""
 
@@ -119,7 +122,7 @@ _T = TypeVar("_T")
 def message(tag: int) -> Callable[[type[_M]], type[_M]]:
     """
     Declare a class as the message with this C{tag}.  The blocks of tags: 0x00 rpc and links, 0x10 Pastry, 0x20 PAST,
-    0x30 Scribe, 0x40 messaging, 0x50 mail.
+    0x30 Scribe, 0x40 messaging, 0x50 mail, 0x60 notices, 0x70 relaying, 0x80 Pastry in small rings and secure routing.
 
     @raise ValueError: if the tag is taken.
     """
@@ -155,6 +158,14 @@ def decode(data: bytes) -> Message:
         return decoder.decode(memoryview(data)[2:])
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise PeerError(f"no message: {error}") from None
+
+
+def kind_of(data: bytes) -> type[Message] | None:
+    """
+    Which message C{data} begins as, by its tag alone; C{None} for one that is not declared.
+    """
+    decoder = _types.get(int.from_bytes(data[:2], "big"))
+    return None if decoder is None else decoder.type
 
 
 def pack(value: object) -> bytes:

@@ -101,6 +101,17 @@ class NodeTests(HomeTestCase):
         self.assertEqual(0o700, stat.S_IMODE(self.home.path.stat().st_mode))
         self.assertEqual((0o600, 0o600), (modes["node.key"], modes["convergence"]))
 
+    def test_evidence(self) -> None:
+        """
+        What proves that others lie is kept; that there is none, or it cannot be read, stops nobody.
+        """
+        self.assertEqual(b"", self.home.evidence())
+        self.home.write_evidence(b"proofs")
+        self.assertEqual(b"proofs", self.home.evidence())
+        (self.home.path / "evidence").unlink()
+        (self.home.path / "evidence").mkdir()
+        self.assertEqual(b"", self.home.evidence())
+
     def test_seeds(self) -> None:
         """
         Through which nodes the ring can be entered is remembered; at first nothing is.

@@ -20,7 +20,7 @@ from post.complaints import Complaints
 from post.errors import NotFound, Overloaded, PeerError, Refused, Unreachable
 from post.ids import Contact, Id, NodeId
 from post.interfaces import IReceiver, ITransport
-from post.rpc import ASKED_LIMIT, PARTIAL_LIMIT_BYTES, PIECE_LIMIT, RUNNING_LIMIT, Rpc, expect
+from post.rpc import ASKED_LIMIT, PARTIAL_LIMIT_BYTES, PIECE_LIMIT, RUNNING_LIMIT, Rpc, body_of, expect
 from post.wire import (
     FRAME_LIMIT,
     MESSAGE_LIMIT,
@@ -87,7 +87,13 @@ class Wire:
     def round_trip_s(self, peer: NodeId) -> float | None:
         return None
 
+    def silent_s(self, peer: NodeId) -> None:
+        return None
+
     def certificate(self, peer: NodeId) -> None:
+        return None
+
+    def linked(self, peer: NodeId) -> None:
         return None
 
     def links(self) -> list[Contact]:
@@ -260,6 +266,12 @@ class RpcTests(SynchronousTestCase):
         answer = self.asker.ask(TWO, Question(b"still there?"))
         self.carry()
         self.assertEqual(Answer(b"still there?"), self.successResultOf(answer))
+
+    def test_body_of(self) -> None:
+        """
+        What a frame carries begins after its number, and in a question after the deadline.
+        """
+        self.assertEqual([b"x", b"x", b"", b""], [body_of(f) for f in (b"\0....x", b"\1........x", b"", b"\1...")])
 
     def test_expect(self) -> None:
         """

@@ -28,6 +28,7 @@ RANKS: tuple[tuple[str, ...], ...] = (
     ("wire", "tasks", "complaints", "config", "files", "commit", "lifeline", "occupant"),
     ("interfaces",),
     ("crypto",),
+    ("relay",),
     ("rpc", "journal", "backup", "control", "process", "logs", "migration", "supervision"),
     ("pastry",),
     ("past", "scribe", "notices"),
@@ -245,6 +246,8 @@ class TidyTests(SynchronousTestCase):
             0x40: ("messaging",),
             0x50: ("mail",),
             0x60: ("notices",),
+            0x70: ("relay",),
+            0x80: ("pastry",),
         }
         for kind, tag in real_messages():
             self.assertIn(kind.__module__.split(".")[1], blocks[tag[1] & 0xF0], kind)

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from post.errors import PeerError
 from post.ids import RING, Contact, Id, NodeId
-from post.wire import Document, Message, UnknownMessage, decode, encode, message, pack, unpack
+from post.wire import Document, Message, UnknownMessage, decode, encode, kind_of, message, pack, unpack
 
 
 @message(0xF021)
@@ -89,6 +89,14 @@ class WireTests(SynchronousTestCase):
         An unknown tag is told apart from a broken message.
         """
         self.assertRaises(UnknownMessage, decode, b"\xff\xff\x90")
+
+    def test_kind_of(self) -> None:
+        """
+        The tag alone says which message it is, if it is one.
+        """
+        self.assertEqual(Question, kind_of(encode(Question(b"x"))[:2]))
+        for data in (b"", b"\xff", b"\xff\xff\x90"):
+            self.assertIsNone(kind_of(data))
 
     def test_tags_are_unique(self) -> None:
         """

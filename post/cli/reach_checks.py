@@ -176,6 +176,9 @@ def check_members(policy: Policy, directory: Directory, status: dict[str, Any] |
         yield Finding(RING, State.FAILED, "the node is not in the ring", "It keeps trying: see above who answers.")
     else:
         yield Finding(RING, State.OK, f"the node is in a ring of {status['ring_size']}")
+    if status is not None and (indirect := status.get("indirect", 0)):
+        cure = "Mail gets there, more slowly.  See that the port of links is open on both sides (links.listen)."
+        yield Finding(RING, State.NOTE, f"{indirect} of them it reaches only by way of others", cure)
 
 
 def time_at(door: Address, root: bytes) -> int:

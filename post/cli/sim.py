@@ -4,51 +4,30 @@ C{post sim}: what a ring of any size would do, on an imaginary network, with the
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
-from random import SystemRandom
-from typing import Any, TypeVar
 
 import click
 
-from post.errors import ConfigError
+from post.cli.attack import attack
+from post.cli.experiments import (
+    NODES_LIMIT,
+    Rows,
+    chosen,
+    delay,
+    every,
+    options,
+    plotter,
+    progress,
+    reaching,
+    show,
+    unreached,
+)
+from post.cli.faults import failure, joins, partition
 from post.sim import churn as churn_experiment
 from post.sim import routing as routing_experiment
 from post.sim.churn import ChurnReport
-from post.sim.latency import MODELS, matrix
-from post.sim.network import Delay
-from post.sim.routing import RoutingReport, Told
-
-NODES_LIMIT = 1_000_000
-SEED_LIMIT = 1 << 32
-
-_Command = Callable[..., Any]
-_R = TypeVar("_R")
-_Rows = tuple[tuple[str, Callable[[_R], str]], ...]
-"""The name of each line of a table, and how what stands there is shown."""
-
-
-def _options(command: _Command) -> _Command:
-    for option in (
-        click.option("--seed", type=click.IntRange(0, SEED_LIMIT), help="Repeats a run exactly.  [default: by chance]"),
-        click.option(
-            "--latency",
-            default="sphere",
-            show_default=True,
-            metavar="MODEL",
-            help="sphere, square, or a file with a matrix of round trips in milliseconds.",
-        ),
-        click.option("--json", "as_json", is_flag=True, help="For programs."),
-        click.option(
-            "--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw it into this .svg or .png file."
-        ),
-    ):
-        command = option(command)
-    return command
+from post.sim.routing import RoutingReport
 
 
 @click.group()
@@ -58,6 +37,10 @@ def sim() -> None:
 
     The code is that of the real nodes; a seed repeats a run exactly.
     """
+
+
+for _command in (attack, failure, joins, partition):
+    sim.add_command(_command)
 
 
 @sim.command()
@@ -78,11 +61,14 @@ def sim() -> None:
     show_default=True,
     help="Rings up to this size form node by node; larger ones are put together from global knowledge.",
 )
-@_options
+@unreached
+@options
 def routing(
     sizes: Sequence[int],
     lookups: int,
     joined: int,
+    unreachable: float,
+    one_way: bool,
     seed: int | None,
     latency: str,
     as_json: bool,
@@ -91,19 +77,18 @@ def routing(
     """
     How many hops, how long ways, how many messages, where nobody comes or goes.
     """
-    draw = _plotter(plot, "routing")
-    seed = SystemRandom().randrange(SEED_LIMIT) if seed is None else seed
-    delay = _delay(latency, seed)
+    draw = plotter(plot, "routing")
+    seed = chosen(seed)
+    far = delay(latency, seed)
+    reaches, apart = reaching(seed, unreachable, one_way)
     reports = []
     for nodes in sizes:
-        with _progress(f"{nodes:,} nodes", as_json) as told:
-            reports.append(routing_experiment.run(nodes, seed, lookups, delay, told, joined))
-    if as_json:
-        found = [asdict(report) for report in reports]
-        click.echo(json.dumps(found[0] if len(found) == 1 else found))
-    else:
-        _table(_ROUTING, reports)
-        click.echo(f"Repeat it with: post sim routing{_nodes(sizes)} --lookups {lookups} --seed {seed}")
+        with progress(f"{nodes:,} nodes", as_json) as told:
+            reports.append(routing_experiment.run(nodes, seed, lookups, far, told, joined, reaches))
+    repeat = f"routing {every('--nodes', sizes)} --lookups {lookups}"
+    if joined != routing_experiment.JOINED_LIMIT:
+        repeat += f" --joined {joined}"
+    show(_ROUTING, reports, as_json, repeat + apart, seed, latency)
     if plot is not None:
         draw(reports, plot)
 
@@ -112,11 +97,12 @@ def routing(
 @click.option("--nodes", type=click.IntRange(2, NODES_LIMIT), default=500, show_default=True, help="About as many.")
 @click.option(
     "--session",
-    "session_min",
+    "sessions_min",
     type=click.FloatRange(0.1),
-    default=134.0,
+    multiple=True,
+    default=(134.0,),
     show_default=True,
-    help="Minutes for which a node stays, in the mean; as in a Poisson process.",
+    help="Minutes for which a node stays, in the mean; as in a Poisson process.  Given several times, one run each.",
 )
 @click.option(
     "--trace",
@@ -134,15 +120,18 @@ def routing(
     show_default=True,
     help="Of each node in a second.",
 )
-@_options
+@unreached
+@options
 def churn(
     nodes: int,
-    session_min: float,
+    sessions_min: Sequence[float],
     trace_path: Path | None,
     minutes: float,
     warm_up: float,
     loss: float,
     lookups: float,
+    unreachable: float,
+    one_way: bool,
     seed: int | None,
     latency: str,
     as_json: bool,
@@ -151,38 +140,35 @@ def churn(
     """
     What becomes of lookups while nodes come and go.
     """
-    draw = _plotter(plot, "churn")
-    seed = SystemRandom().randrange(SEED_LIMIT) if seed is None else seed
+    draw = plotter(plot, "churn")
+    seed = chosen(seed)
+    far = delay(latency, seed)
+    reaches, apart = reaching(seed, unreachable, one_way)
     if trace_path is None:
-        events = churn_experiment.poisson(seed, nodes, 60 * session_min)
-        repeat = f"--nodes {nodes} --session {session_min:g}"
+        runs = [churn_experiment.poisson(seed, nodes, 60 * session_min) for session_min in sessions_min]
+        repeat = f"--nodes {nodes} {every('--session', [f'{each:g}' for each in sessions_min])}"
     else:
-        events = iter(list(churn_experiment.trace(trace_path)))
+        runs = [iter(list(churn_experiment.trace(trace_path)))]
         repeat = f"--trace {trace_path}"
-    with _progress("simulated seconds", as_json) as told:
-        report = churn_experiment.run(
-            events, seed, 60 * minutes, 60 * warm_up, loss / 100, lookups, _delay(latency, seed), told
-        )
-    if as_json:
-        click.echo(json.dumps(asdict(report)))
-    else:
-        _table(_CHURN, [report])
-        repeat = f"{repeat} --minutes {minutes:g} --warm-up {warm_up:g} --loss {loss:g} --lookups {lookups:g}"
-        click.echo(f"Repeat it with: post sim churn {repeat} --seed {seed}")
+    reports = []
+    for events in runs:
+        with progress("simulated seconds", as_json) as told:
+            reports.append(
+                churn_experiment.run(events, seed, 60 * minutes, 60 * warm_up, loss / 100, lookups, far, told, reaches)
+            )
+    repeat = f"{repeat} --minutes {minutes:g} --warm-up {warm_up:g} --loss {loss:g} --lookups {lookups:g}"
+    show(_CHURN, reports, as_json, f"churn {repeat}{apart}", seed, latency)
     if plot is not None:
-        draw([report], plot)
+        draw(reports, plot)
 
 
-def _nodes(sizes: Sequence[int]) -> str:
-    return "".join(f" --nodes {nodes}" for nodes in sizes)
-
-
-_ROUTING: _Rows[RoutingReport] = (
+_ROUTING: Rows[RoutingReport] = (
     ("nodes", lambda each: f"{each.nodes:,}"),
     ("ring made by", lambda each: each.built),
     ("delivered", lambda each: f"{each.delivered:,} of {each.lookups:,}"),
     ("at a wrong node", lambda each: str(each.wrong)),
     ("wrong leaf sets", lambda each: str(each.wrong_leaf_sets)),
+    ("reached by way of others", lambda each: f"{each.indirect:,}"),
     ("hops, mean", lambda each: f"{each.hops_mean:.2f}"),
     ("hops, 99 %", lambda each: str(each.hops_p99)),
     ("way / direct way", lambda each: f"{each.stretch_mean:.2f}"),
@@ -193,7 +179,7 @@ _ROUTING: _Rows[RoutingReport] = (
     ("seconds it took here", lambda each: f"{each.wall_s:.1f}"),
 )
 
-_CHURN: _Rows[ChurnReport] = (
+_CHURN: Rows[ChurnReport] = (
     ("nodes, mean", lambda each: f"{each.nodes:,.1f}"),
     ("stayed, mean of those that went", lambda each: f"{each.session_mean_s / 60:.1f} min"),
     ("came, went", lambda each: f"{each.arrivals:,}, {each.departures:,}"),
@@ -205,61 +191,7 @@ _CHURN: _Rows[ChurnReport] = (
     ("hops, mean", lambda each: f"{each.hops_mean:.2f}"),
     ("time / that of the direct way", lambda each: f"{each.stretch_mean:.2f}"),
     ("control messages per node and second", lambda each: f"{each.control_msgs_per_node_s:.3f}"),
+    ("reached by way of others at the end", lambda each: f"{each.indirect:,}"),
     ("wrong leaf sets at the end", lambda each: str(each.wrong_leaf_sets)),
     ("seconds it took here", lambda each: f"{each.wall_s:.1f}"),
 )
-
-
-def _table(lines: _Rows[_R], reports: Sequence[_R]) -> None:
-    """
-    A column for each report.
-    """
-    rows = [(name, *(show(report) for report in reports)) for name, show in lines]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for name, *values in rows:
-        shown = "  ".join(value.rjust(width) for value, width in zip(values, widths[1:], strict=True))
-        click.echo(f"{name.ljust(widths[0])}  {shown}")
-
-
-def _delay(latency: str, seed: int) -> Delay:
-    if latency in MODELS:
-        return MODELS[latency](seed)
-    path = Path(latency)
-    if not path.is_file():
-        raise ConfigError("--latency", f"{latency} is neither {' nor '.join(MODELS)} nor a file")
-    return matrix(path, seed)
-
-
-def _plotter(path: Path | None, experiment: str) -> Callable[[Sequence[Any], Path], None]:
-    """
-    What draws; found out before hours of work are done.
-    """
-    if path is None:
-        return lambda reports, path: None
-    if path.suffix not in (".svg", ".png"):
-        raise ConfigError("--plot", f"{path} ends neither in .svg nor in .png")
-    if not path.resolve().parent.is_dir():
-        raise ConfigError("--plot", f"there is no directory {path.resolve().parent}")
-    try:
-        from post.sim import plots
-    except ImportError:
-        raise ConfigError("--plot", "matplotlib draws it, and is not installed: pip install 'post[plot]'") from None
-    drawer: Callable[[Sequence[Any], Path], None] = getattr(plots, experiment)
-    return drawer
-
-
-@contextmanager
-def _progress(label: str, quiet: bool) -> Iterator[Told]:
-    """
-    A bar on standard error, where somebody looks at it.
-    """
-    if quiet or not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
-    with click.progressbar(length=1, label=label, file=sys.stderr) as bar:
-
-        def told(done: int, total: int) -> None:
-            bar.length = total
-            bar.update(done - bar.pos)
-
-        yield told

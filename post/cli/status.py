@@ -84,6 +84,8 @@ def describe(found: dict[str, Any], now: float) -> str:
         f"  {_count(found['notifications_waiting'], 'notification')} here for people who are off-line",
         f"  certificate valid for {_count(days, 'more day')}",
     ]
+    if indirect := found.get("indirect", 0):
+        lines.append(f"  reaches {_count(indirect, 'node')} only by way of others")
     if found.get("roles") or found.get("roles_waiting"):
         again = "; start it again, then it acts by them" if found.get("roles_waiting") else ""
         lines.append(f"  roles: {', '.join(found['roles']) or 'none'}{again}")

@@ -94,6 +94,15 @@ def _ring(facts: Facts) -> Iterator[Alert]:
             " are wanted.",
             "Switch on more of the organisation's computers; missing copies are then made by themselves.",
         )
+    for liar in status.liars:
+        yield Alert(
+            Level.WARNING,
+            "proven-liar",
+            f"The node {liar} has signed contradictory lists of its neighbors: it lies to others, or its key is"
+            " used by somebody else.",
+            "Give the file evidence in this node's directory to whoever runs the authority, who can verify it and"
+            f" revoke the node's key: post ca revoke {liar.partition(' ')[0]}.",
+        )
 
 
 def _machine(facts: Facts) -> Iterator[Alert]:

@@ -66,6 +66,8 @@ def _node(facts: Facts) -> Iterable[Metric]:
     yield _by("peers", "Nodes, ourselves included, by how they seem to be.", "presence", states)
     yield _gauge("ring_size", "Nodes in the ring, estimated where it is large.", facts.ring_size)
     yield _gauge("links", "Links that are up.", status.links)
+    yield _gauge("indirect", "Nodes that are reached only by way of others.", status.indirect)
+    yield CounterMetricFamily("post_carried", "Frames carried for nodes that do not reach each other.", status.carried)
     if (round_trip := facts.round_trip_ms()) is not None:
         yield _gauge("round_trip_seconds", "Median round-trip time to linked nodes.", round_trip / 1000)
     if facts.clock_ahead_s is not None:

@@ -187,7 +187,8 @@ class Watch:
         if node == ring.owner or node in ring.contacts:
             return Presence.HERE
         # Of a large ring a node knows a part.
-        return Presence.AWAY if node in ring.absent or ring.leaves.whole else Presence.UNSEEN
+        gone = node in ring.absent or (ring.roster is not None and ring.roster.is_gone(node))
+        return Presence.AWAY if gone or ring.leaves.whole else Presence.UNSEEN
 
     def _ends(self) -> list[Certificate]:
         node = self._node

@@ -31,13 +31,22 @@ class LinkConfig:
     """Between two looks at all links: who needs a ping, is idle, has an expired certificate.  The times below are
     kept to this precision."""
 
-    ping_s: float = 30.0
-    """Between two pings.  A link on which nothing at all was heard since the last one is dead: it is cut.  This
-    backstop lies far behind the probes of Pastry, and also catches a peer that no longer reads."""
+    ping_s: float = 60.0
+    """Between two pings, which are sent only where something was said and nothing heard since.  A link on which nothing
+    at all came since the last one is dead: it is cut.  This backstop lies far behind the probes of Pastry, and also
+    catches a peer that no longer reads."""
 
-    idle_s: float = 600.0
-    """A link that carried no frame for so long is closed.  Heartbeats of Pastry are frames, pings are not, so the
-    neighbors stay linked and chance acquaintances do not.  Above the longest deadline of L{post.rpc} (300 s), so
+    unacknowledged_s: float = 30.0
+    """What a peer's computer does not acknowledge for so long breaks the link, where the kernel can do that
+    (TCP_USER_TIMEOUT); else a ping finds it out later."""
+
+    keep_alive_s: float = 240.0
+    """A link on which nothing is said is looked after by the kernel, so often that routers do not forget it (most keep
+    a connection for five minutes at least)."""
+
+    idle_s: float = 5400.0
+    """A link that carried no frame for so long is closed.  Pastry asks each node of its table once an hour at least,
+    so links to these stay, and chance acquaintances do not.  Above the longest deadline of L{post.rpc} (300 s), so
     that no question is open on an idle link."""
 
     recheck_s: float = 3600.0

@@ -97,7 +97,7 @@ class Link(Protocol):
         self.leaving = False
         self.heard_bye: int | None = None
         self.clean = False
-        self.up_at = self.heard_at = self.used_at = self._recheck_at = 0.0
+        self.up_at = self.heard_at = self.used_at = self._sent_at = self._recheck_at = 0.0
         self._owed: dict[type[Ping | Pong], int] = {}
         self._chain: list[bytes] = []
         self._paused = False
@@ -120,7 +120,7 @@ class Link(Protocol):
     def connectionMade(self) -> None:
         self._tls = self.transport
         self.source = str(getattr(self._tls.getPeer(), "host", "?"))
-        tune(self._tls, self.config.unsent_bytes)
+        tune(self._tls, self.config)
         self._timer = self.owner.clock.callLater(self.config.handshake_s, self._overdue)
         self.owner.opened(self)
 
@@ -252,7 +252,7 @@ class Link(Protocol):
             self._tls.write(b"".join([own_frame(encode(kind(number))) for kind, number in owed.items()]))
         queue = self.queue
         if queue and not self.held:
-            self.used_at = self.owner.clock.seconds()
+            self.used_at = self._sent_at = self.owner.clock.seconds()
             while queue and not self._paused:
                 self._tls.write(queue.take(self.config.batch_bytes))
 
@@ -289,7 +289,7 @@ class Link(Protocol):
             return
         if now - self.used_at >= self.config.idle_s and not self.queue:
             self.leave(Reason.IDLE)
-        elif self.pulse.due(now):
+        elif self.pulse.due(now, self._sent_at >= self.heard_at):
             if self.pulse.silent(self.heard_at):
                 self.log.debug("{peer} is silent", peer=self)
                 self.abort()

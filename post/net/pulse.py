@@ -21,11 +21,12 @@ class Pulse:
         self._number = 0
         self._sent_at: float | None = None
 
-    def due(self, now: float) -> bool:
+    def due(self, now: float, waiting: bool) -> bool:
         """
-        Whether it is time for a ping.
+        Whether it is time for a ping: the first, one to follow another that was not answered, or one because something
+        was sent and nothing came since (C{waiting}).  A link on which nothing is said needs none.
         """
-        return now >= self._next
+        return now >= self._next and (waiting or self._number == 0 or self._sent_at is not None)
 
     def silent(self, heard_at: float) -> bool:
         """

@@ -33,9 +33,12 @@ from zope.interface import implementer
 
 from post.crypto.keys import SigningKey
 from post.errors import ConfigError, PeerError
+from post.net.config import LinkConfig
 
 PROTOCOL = b"post/1"
 """The name of our protocol in ALPN."""
+KEEP_ALIVE_TRIES = 3
+"""Of the kernel without an answer, after which a link on which nothing is said is broken."""
 
 
 def options(key: SigningKey, chain: Sequence[bytes], root_der: bytes) -> CertificateOptions:
@@ -145,18 +148,28 @@ def proven_chain(tls: Any) -> list[bytes]:
     return [each.public_bytes(Encoding.DER) for each in certificates[:-1]]
 
 
-def tune(tls: Any, unsent_bytes: int) -> None:
+def tune(tls: Any, config: LinkConfig) -> None:
     """
     Set the options of the socket: small frames go at once, a peer that vanished is noticed, and the kernel takes no
     more bulk than the line does (see L{LinkConfig.unsent_bytes <post.net.config.LinkConfig>}).
     """
     tls.setTcpNoDelay(True)
     tls.setTcpKeepAlive(True)
-    low = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-    if low is not None and ISystemHandle.providedBy(tls.transport):
-        handle = tls.transport.getHandle()
-        if isinstance(handle, socket.socket):
-            handle.setsockopt(socket.IPPROTO_TCP, low, unsent_bytes)
+    if not ISystemHandle.providedBy(tls.transport):
+        return
+    handle = tls.transport.getHandle()
+    if isinstance(handle, socket.socket):
+        # Each system has some of these.
+        for name, value in (
+            ("TCP_NOTSENT_LOWAT", config.unsent_bytes),
+            ("TCP_USER_TIMEOUT", int(1000 * config.unacknowledged_s)),
+            ("TCP_KEEPIDLE", int(config.keep_alive_s)),
+            ("TCP_KEEPINTVL", int(config.unacknowledged_s / KEEP_ALIVE_TRIES)),
+            ("TCP_KEEPCNT", KEEP_ALIVE_TRIES),
+        ):
+            option = getattr(socket, name, None)
+            if option is not None:
+                handle.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def push(tls: Any) -> None:

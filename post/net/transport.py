@@ -203,10 +203,18 @@ class TlsTransport:
     def round_trip_s(self, peer: NodeId) -> float | None:
         return self._switchboard.round_trip_s(peer)
 
+    def silent_s(self, peer: NodeId) -> float | None:
+        link = self._switchboard.linked.get(peer)
+        return None if link is None else self._clock.seconds() - link.heard_at
+
     def certificate(self, peer: NodeId) -> NodeCertificate | None:
         if peer == self.local.id:
             return self._certificate
         return self._switchboard.certificates.get(peer)
+
+    def linked(self, peer: NodeId) -> Contact | None:
+        link = self._switchboard.linked.get(peer)
+        return None if link is None else link.peer
 
     def links(self) -> Sequence[Contact]:
         return [link.peer for link in self._switchboard.linked.values()]

@@ -183,9 +183,23 @@ class Past:
         places = [place for place, contact in enumerate(nearest) if contact.id == self._local]
         return places[0] if places else self.k
 
-    async def _choose(self, handle: Handle, count: int, avoid: set[NodeId]) -> list[Contact]:
+    async def _choose(self, handle: Handle, count: int, avoid: set[NodeId], secure: bool = False) -> list[Contact]:
+        """
+        @param secure: let nobody hide them, where our own leaf set does not tell.
+        """
         nearest = self._pastry.nearest(handle, count, avoid)
-        return nearest if nearest is not None else await self._pastry.replica_set(handle, count, avoid)
+        return nearest if nearest is not None else await self._pastry.replica_set(handle, count, avoid, secure)
+
+    async def _choose_more(self, handle: Handle, count: int, avoid: set[NodeId], given: set[NodeId]) -> list[Contact]:
+        """
+        The same, more and more: when one of those who were C{given} as usual has failed, or there are no others, as
+        somebody who lies may have wanted it, then they are found securely.
+        """
+        found = await self._choose(handle, count, avoid, secure=bool(avoid))
+        if not avoid and all(contact.id in given for contact in found):
+            found = await self._choose(handle, count, avoid, secure=True)
+        given.update(contact.id for contact in found)
+        return found
 
     def held(self, handle: Handle) -> Stored | None:
         """
@@ -213,13 +227,14 @@ class Past:
         digest = sha256(data).digest()
         message = Store(kind, handle, storage_class, expires, data)
         patience_s = PATIENCE_S + len(data) / BYTES_PER_S
+        given: set[NodeId] = set()
         inserted = await Insertion(
             self._local,
             self.k,
             self.minimum,
             self._clock,
             patience_s,
-            lambda count, avoid: self._choose(handle, count, avoid),
+            lambda count, avoid: self._choose_more(handle, count, avoid, given),
             lambda contact: self._store_at(contact, message, digest, patience_s),
             self._pastry.suspect,
         ).run()
@@ -294,20 +309,45 @@ class Past:
         In the ring.  Those who lack it get it, ourselves included.
         """
         # Beyond the replica set, because it may have moved since the object was stored.
-        contacts = [each for each in await self._choose(handle, 2 * self.k, set()) if each.id != self._local]
-        race = Race(
+        chosen = await self._choose(handle, 2 * self.k, set())
+        race = self._race(kind, handle, chosen)
+        try:
+            found = await race.run()
+        except (NotFound, Unreachable) as error:
+            # As usual we were perhaps told of whoever somebody wanted us to find.
+            others = await self._others(handle, chosen)
+            if not others:
+                raise
+            race = self._race(kind, handle, others)
+            try:
+                found = await race.run()
+            except NotFound:
+                raise error from None
+        if kind == CONTENT:
+            self._cache.put(handle, found.data)
+        self._tasks.spawn(self._repair(kind, handle, found, [*race.lacking, self._pastry.local]))
+        return found
+
+    def _race(self, kind: int, handle: Handle, contacts: Sequence[Contact]) -> Race:
+        return Race(
             handle,
-            contacts,
+            [each for each in contacts if each.id != self._local],
             self._clock,
             lambda contact: self._fetch(contact, kind, handle),
             lambda contact, data: self._check_found(contact, kind, handle, data),
             self._pastry.suspect,
         )
-        found = await race.run()
-        if kind == CONTENT:
-            self._cache.put(handle, found.data)
-        self._tasks.spawn(self._repair(kind, handle, found, [*race.lacking, self._pastry.local]))
-        return found
+
+    async def _others(self, handle: Handle, chosen: Sequence[Contact]) -> list[Contact]:
+        """
+        Those near C{handle} who are found securely, and are not among C{chosen}, who were found as usual.
+        """
+        before = {contact.id for contact in chosen}
+        try:
+            found = await self._choose(handle, 2 * self.k, set(), secure=True)
+        except PostError:
+            return []
+        return [contact for contact in found if contact.id not in before]
 
     async def _mend(self, holding: Holding) -> None:
         """
@@ -374,15 +414,15 @@ class Past:
 
         It is confirmed if all k of them answered, or all there are and at least the policy's minimum of others.
 
-        @param wide: ask the k after those as well, and confirm it only if too few of all are silent to have kept a
-            version by themselves.  If the k nearest were out of reach for a moment, the next ones have what was written
-            then, and the nearest, who are back, do not know that they lag.
+        @param wide: find them securely, ask the k after those as well, and confirm it only if too few of all are
+            silent to have kept a version by themselves.  If the k nearest were out of reach for a moment, the next ones
+            have what was written then, and the nearest, who are back, do not know that they lag.
         """
         shown: dict[NodeId, _Shown] = {}
         failed: set[NodeId] = set()
         count = 2 * self.k if wide else self.k
         while len(shown) < count:
-            if not await self._ask_for_versions(handle, count, shown, failed):
+            if not await self._ask_for_versions(handle, count, shown, failed, secure=wide):
                 break
         beyond: set[NodeId] = set()
         if any(each.data is None for each in shown.values()):
@@ -396,12 +436,17 @@ class Past:
         return self._judge(handle, list(shown.values()), sure)
 
     async def _ask_for_versions(
-        self, handle: Handle, count: int, shown: dict[NodeId, _Shown], failed: set[NodeId]
+        self,
+        handle: Handle,
+        count: int,
+        shown: dict[NodeId, _Shown],
+        failed: set[NodeId],
+        secure: bool = False,
     ) -> bool:
         """
         Ask those of the C{count} nearest who were not asked yet; C{False} if there are none.
         """
-        chosen = await self._choose(handle, count, failed)
+        chosen = await self._choose(handle, count, failed, secure)
         fresh = [contact for contact in chosen if contact.id not in shown and contact.id not in failed]
         answers = await gather(self._version_at(contact, handle) for contact in fresh)
         for contact, answer in zip(fresh, answers, strict=True):

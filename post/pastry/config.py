@@ -8,6 +8,10 @@ from dataclasses import dataclass
 
 from post.pastry.leafset import HALF
 
+VERDICT_S = 5.0
+"""The most that it takes from the first probe that is not answered until a node counts as dead, if others are slow to
+say whether they reach it; most often it is half of that."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PastryConfig:
@@ -19,10 +23,16 @@ class PastryConfig:
     """Members on each side of the leaf set.  With 12 on a side, half of all nodes may die in one instant and still
     all but one side in 4,096 has a survivor, from which it is repaired."""
 
-    heartbeat_s: float = 5.0
+    heartbeat_s: float = 10.0
     """Between two heartbeats to the next node clockwise, unless that was heard from meanwhile.  Whoever hears nothing
     from the one before it for C{2 * heartbeat_s + 1} looks after it.  This is only for nodes that die without a word
-    and that nobody needs: a broken link, or a question without an answer, tells sooner."""
+    and that nobody needs: a broken link, or a question without an answer, tells sooner.  (MSPastry: 30 s.)"""
+
+    heartbeat_least_s: float = 3.0
+    """Where nodes die often heartbeats come more often, down to this."""
+
+    dead_leaves: float = 0.003
+    """The part of all messages whose root may be dead without anybody knowing: these wait until that is found out."""
 
     @property
     def notice_s(self) -> float:
@@ -30,7 +40,7 @@ class PastryConfig:
         Until everybody near a node that falls silent, and that nobody asks anything, holds it for dead; besides round
         trips.  Its watcher misses it, looks at that at its next beat, and probes in vain; then the others do.
         """
-        return 2 * self.heartbeat_s + 1 + 1.1 * self.heartbeat_s + 2 * self.probe_tries * self.probe_s
+        return 2 * self.heartbeat_s + 1 + 1.1 * self.heartbeat_s + 2 * VERDICT_S
 
     digest_s: float = 60.0
     """A heartbeat goes out at least this often, whatever was heard, since it carries the digest by which two neighbors
@@ -42,12 +52,13 @@ class PastryConfig:
     probe_tries: int = 2
     """Probes without an answer after which a node counts as dead."""
 
-    hop_floor_s: float = 0.3
-    """The least time for a hop to be acknowledged, before the message goes another way.  Impatience costs little: the
+    hop_floor_s: float = 0.1
+    """A hop has this time to be acknowledged, and one round trip and a half but no less than this once more, before the
+    message goes another way: a desktop that is busy answers within a tenth of a second.  Impatience costs little: the
     message may be delivered twice, and is then dropped by its number."""
 
-    hop_stranger_s: float = 1.5
-    """The same where no round trip has been measured: a link has to be made first."""
+    hop_stranger_s: float = 1.0
+    """The same where no round trip has been measured: a link has to be made first, in two of them."""
 
     hop_limit: int = 64
     """Hops after which a message is dropped.  Above forty digits it must be going in circles."""
@@ -55,8 +66,12 @@ class PastryConfig:
     hold_s: float = 0.1
     """Before a message that could not be decided upon (its root is joining, or suspected) is looked at again."""
 
-    hold_limit: int = 150
-    """How often that is done: for fifteen seconds, longer than it takes to find out who is dead or to start anew."""
+    hold_limit: int = 600
+    """How often that is done: for a minute, longer than it takes to find out who is dead, by way of others too, or to
+    start anew."""
+
+    held_s: float = 1.0
+    """A message that the next hop holds is offered to it again after so long, and goes another way if it died."""
 
     held_limit: int = 1000
     """Messages held in this way; more are refused."""
@@ -119,6 +134,9 @@ class PastryConfig:
     reunite_s: float = 20.0
     """Between two looks for somebody whom this node, or its last life, was linked with and has lost sight of.  Where
     nobody is, nothing is sent."""
+    seek_most_s: float = 1920.0
+    """The time doubles up to this with each seed that is found in our own ring: rings arise apart when they are young.
+    Those that were torn apart find each other by whom they miss."""
 
     measure_first: int = 100
     """Nodes that may be asked in one go how far they are: about twice as many as a table of 10,000 nodes has."""
@@ -126,5 +144,15 @@ class PastryConfig:
     measure_s: float = 120.0
     """After these one more in so long, while there is somebody new to be asked."""
 
-    row_s: float = 1200.0
-    """Between two questions for a row of somebody's table, by which holes are filled."""
+    improve_s: float = 1200.0
+    """Between two questions to somebody near for whom it has in its table (MSPastry and Pastry: 20 minutes)."""
+
+    dead_hops: float = 0.03
+    """The part of all messages that may meet a node which has died, before it goes another way.  By this, and by how
+    often others die, is judged how often nodes of the table are asked whether they are alive (MSPastry: 0.05)."""
+
+    row_least_s: float = 15.0
+    """A node of the table is asked no sooner than so long after it was heard from."""
+
+    row_most_s: float = 3600.0
+    """And no later than so long after, however long nodes live: holes in its row are filled on that occasion."""

@@ -5,8 +5,7 @@ A newcomer asks a node of the ring the way to its own id, hop by hop, and takes 
 will serve it too.  The last one is the root of its id, whose leaf set is nearly its own.  It probes the root and then
 all of whom it hears, whereby they learn of it; only when each has answered or is dead, and nobody is missing on either
 side, is it active.  So no two nodes ever both believe themselves the root of a key while one of them knows of the
-other.  Only a few come in beside one node at a time; the others wait until it announces itself again.  (If hundreds
-came in at once beside the only active node, none of them could find out who its neighbors are.)
+other.  Only a few come in beside one node at a time; the others wait until they are told (L{post.pastry.entrance}).
 
 Whoever finds nobody active may have to found a ring, and of many that are switched on together only one may.  Those
 that are asked come first, because they stand in a list of seeds; of these the one with the smallest id founds, as soon
@@ -19,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from random import Random
 
 from twisted.internet.defer import Deferred, TimeoutError
@@ -28,6 +28,7 @@ from twisted.logger import Logger
 from post.errors import PeerError, PostError
 from post.ids import Contact, Key, NodeId
 from post.pastry.config import PastryConfig
+from post.pastry.entrance import Entrance
 from post.pastry.liveness import Liveness
 from post.pastry.messages import AVOID_LIMIT, NEWS_LIMIT, Announce, Locate, Located
 from post.pastry.repair import Repair
@@ -37,14 +38,16 @@ from post.rpc import Rpc, expect
 from post.tasks import Tasks, gather
 from post.wire import Priority
 
-WAITING_LIMIT = 1000
-"""Newcomers remembered to be told when they can come in; the others ask again by themselves."""
+INVITERS_LIMIT = 100
+"""Nodes remembered to have announced themselves, while we look for a ring.  One of them suffices."""
 ENTRY_ATTEMPTS = 10
 """Looks around for members that came in at the same time, before a newcomer begins anew."""
 SEEDS_LIMIT = 200
 """Addresses asked for the way: twice what can be set."""
 PROGRESS_S = 10.0
 """Whoever looks for the ring says so about as often."""
+FIRST_SEED_S = 0.5
+"""After so long the others are asked too, if the first one has not answered."""
 RIVAL_S = 3.0
 """Whoever may found a ring asks about once a second; after so long without it is off."""
 
@@ -65,7 +68,28 @@ class Join:
 
     @ivar active: whether this node takes part in routing.
     @ivar founder: whether it would found a ring, being in a list of seeds.
+    @ivar seek_s: how long to wait before the next look whether a seed is in another ring.
     """
+
+    __slots__ = (
+        "_clock",
+        "_config",
+        "_entrance",
+        "_gate",
+        "_inviters",
+        "_liveness",
+        "_must_wait",
+        "_random",
+        "_ring",
+        "_rpc",
+        "_rumored",
+        "_seeds",
+        "_woken",
+        "active",
+        "founder",
+        "repair",
+        "seek_s",
+    )
 
     log = Logger()
 
@@ -81,6 +105,7 @@ class Join:
     ) -> None:
         self.active = False
         self.founder = False
+        self.seek_s = config.seek_s
         self.repair = Repair(clock, random, ring, config, liveness, tasks, self.locate)
         self._rpc = rpc
         self._clock = clock
@@ -91,8 +116,9 @@ class Join:
         self._seeds: list[str] = []
         self._rumored: dict[str, None] = {}  # Of these, those that nobody has set, in their order.
         self._inviters: dict[NodeId, Contact] = {}
-        self._askers: dict[NodeId, tuple[Contact, bool, float]] = {}  # Whether it would found a ring; when it asked.
-        self._entering: dict[NodeId, float] = {}  # Until when their place is kept.
+        self._gate: Contact | None = None  # Beside whom we come in.
+        self._must_wait = False  # It has no room for us.
+        self._entrance = Entrance(rpc, clock, ring, config)
         self._woken: Deferred[None] | None = None
         rpc.serve(Locate, self._asked_the_way)
         rpc.serve(Announce, self._announced)
@@ -113,7 +139,7 @@ class Join:
         pause_s = self._config.join_first_s
         said_at = began_at
         while True:
-            answers = await self._ask_seeds()
+            answers = await self._ask_around()
             ring = [answer for answer in answers if answer.located.active]
             if ring and await self._enter_through(ring):
                 break
@@ -129,12 +155,19 @@ class Join:
                     seeds=len(self._seeds),
                     active=len(ring),
                 )
+            if self._must_wait:
+                pause_s = max(pause_s, self._config.join_entry_s)  # We are told when it is our turn.
             if await self._pause(pause_s * self._random.uniform(0.8, 1.2)):
                 pause_s = self._config.join_first_s
             else:
-                pause_s = min(2 * pause_s, self._config.join_most_s if not answers else 1.0)
+                alone = self._must_wait or not answers
+                pause_s = min(2 * pause_s, self._config.join_most_s if alone else 1.0)
         self.active = True
-        self._announce([*(answer.contact for answer in answers), *self._ring.members()])
+        # The others in the ring know us by our probes, or will by our questions.
+        told = [answer.contact for answer in answers] + ([self._gate] if self._gate is not None else [])
+        for contact in dict.fromkeys(told):
+            self._rpc.tell(contact, Announce(), Priority.URGENT)
+        self._entrance.open(to_all=not ring)
         self._inviters.clear()
 
     def also(self, seeds: Iterable[str]) -> bool:
@@ -148,19 +181,12 @@ class Join:
         self._rumored.update(dict.fromkeys(fresh))
         return bool(fresh)
 
-    def _announce(self, contacts: Iterable[Contact]) -> None:
-        """
-        Tell these, and whoever waits for us, that we are active.
-        """
-        told = {contact.id: contact for contact in contacts} | {asker.id: asker for asker, *_ in self._askers.values()}
-        self._askers.clear()
-        for contact in told.values():
-            self._rpc.tell(contact, Announce(), Priority.URGENT)
-
     async def _pause(self, seconds: float) -> bool:
         """
         @return: whether something happened meanwhile for which it is worth to look again at once.
         """
+        if self._inviters:
+            return True  # Somebody announced itself while we asked others.
         self._woken = Deferred()
         try:
             await self._woken.addTimeout(seconds, self._clock)
@@ -175,31 +201,49 @@ class Join:
             self._woken.callback(None)
 
     def _announced(self, peer: Contact, announce: Announce) -> None:
-        self._entering.pop(peer.id, None)
         if not self.active:
-            if len(self._inviters) < WAITING_LIMIT:
+            if len(self._inviters) < INVITERS_LIMIT:
                 self._inviters[peer.id] = peer
             self._wake()
             return
+        if announce.waiting:
+            self._entrance.take_over(peer, announce.waiting)
+            return
+        if announce.invited:
+            self._rpc.tell(peer, Announce(), Priority.URGENT)
+            return
         self._ring.tabulate(peer)
+        self.repair.heard(peer.id, True)
         if self._ring.leaves.whole and peer.id not in self._ring.leaves:
             self._liveness.examine(peer)  # It is active, and not in our ring.
-        if self._askers:
-            # It came in beside us, so there is room for another.
-            asker, *_ = self._askers.pop(next(iter(self._askers)))
-            self._rpc.tell(asker, Announce(), Priority.URGENT)
+        self._entrance.came_in(peer)
 
-    async def _ask_seeds(self) -> list[_Answer]:
-        inviters, self._inviters = self._inviters, {}
-        answers = await gather(
-            [
-                *(self._ask_seed(seed) for seed in self._seeds),
-                *(self._ask_first(contact) for contact in list(inviters.values())[: self._config.lookup_tries]),
-            ]
-        )
-        # Two addresses may lead to one node; our own other address leads to none.
-        unique = {answer.contact.id: answer for answer in answers if answer is not None}
-        return list(unique.values())
+    async def _ask_around(self) -> list[_Answer]:
+        """
+        Those who announced themselves to us, else one seed, else all: as soon as one of them is active.
+        """
+        inviters, self._inviters = list(self._inviters.values()), {}
+        answers = await gather(self._ask_first(each) for each in inviters[: self._config.lookup_tries])
+        if any(answer is not None and answer.located.active for answer in answers):
+            return _distinct(answers)
+        seeds = self._random.sample(self._seeds, len(self._seeds))
+        suffices: Deferred[bool] = Deferred()
+
+        async def one() -> list[_Answer | None]:
+            answers = [await self._ask_seed(seed) for seed in seeds[:1]]
+            if not suffices.called:
+                suffices.callback(any(answer is not None and answer.located.active for answer in answers))
+            return answers
+
+        async def others() -> list[_Answer | None]:
+            try:
+                if await suffices.addTimeout(FIRST_SEED_S, self._clock):
+                    return []
+            except TimeoutError:
+                pass
+            return await gather(self._ask_seed(seed) for seed in seeds[1:])
+
+        return _distinct([*answers, *chain.from_iterable(await gather([one(), others()]))])
 
     async def _ask_seed(self, seed: str) -> _Answer | None:
         try:
@@ -229,8 +273,7 @@ class Join:
         if not self.founder:
             return False  # Whoever is in nobody's list, and hears nobody, is merely off-line.
         since = self._clock.seconds() - RIVAL_S
-        rivals = [answer.contact.id for answer in answers]
-        rivals += [asker.id for asker, founder, asked_at in self._askers.values() if founder and asked_at > since]
+        rivals = [answer.contact.id for answer in answers] + self._entrance.rivals(since)
         if any(rival < self._ring.owner for rival in rivals):
             return False
         heard = {address for answer in answers for address in answer.contact.addresses}
@@ -245,8 +288,11 @@ class Join:
         leaves = self._ring.leaves
         if not leaves:
             leaves.open()  # We know nobody, and that is not the entire ring.
+        self._must_wait = False
         for answer in self._random.sample(ring, len(ring)):
             if not await self._follow(answer.contact, answer.located):
+                if self._must_wait:
+                    break
                 continue
             for _ in range(ENTRY_ATTEMPTS):
                 await self.repair.settled()
@@ -279,8 +325,7 @@ class Join:
         if contact is not None:
             asked = [contact]
         else:
-            near = [self._ring.contacts[node] for node in self._ring.near if node in self._ring.contacts]
-            asked = list(dict.fromkeys([*near, *self._ring.members()]))[: self._config.lookup_tries]
+            asked = sorted(self._ring.members(), key=self._distance_s)[: self._config.lookup_tries]
         for each in asked:
             try:
                 located = await self._ask_way(each, 0, ())
@@ -289,6 +334,13 @@ class Join:
                 continue
             if located.active and await self._follow(each, located):
                 return
+
+    def _distance_s(self, contact: Contact) -> float:
+        """
+        How far C{contact} is in the network, if that is known; else farther than all of whom it is.
+        """
+        round_trip_s = self._ring.round_trip_s(contact.id)
+        return float("inf") if round_trip_s is None else round_trip_s
 
     async def _follow(self, contact: Contact, located: Located) -> bool:
         """
@@ -303,6 +355,7 @@ class Join:
                 self._ring.tabulate(other)
             following = located.next_hop
             if following is None:
+                self._gate, self._must_wait = contact, located.busy
                 return not located.busy and await self._liveness.examine(contact)
             row = self._ring.owner.shared_digits(contact.id)
             try:
@@ -339,38 +392,20 @@ class Join:
                 self._asked_by_newcomer(peer, question)
             return Located(False, self.founder)
         ring = self._ring
-        avoid = {*question.avoid, *ring.suspects, peer.id, NodeId(question.key)}
+        avoid = {*question.avoid, *ring.suspects, *self.repair.dormant(), peer.id, NodeId(question.key)}
         hop = next_hop(question.key, ring.leaves, ring.table, avoid)
         rows = self._rows(question)
         if hop != ring.owner:
             return Located(True, self.founder, ring.contacts[hop], rows)
-        return Located(True, self.founder, None, rows, not question.active and not self._has_room_for(peer))
+        return Located(True, self.founder, None, rows, not question.active and not self._entrance.lets_in(peer))
 
     def _asked_by_newcomer(self, peer: Contact, question: Locate) -> None:
         """
         So we stand in its list of seeds; and if it stands in ours it is up now.
         """
         self.founder = True
-        is_new = peer.id not in self._askers
-        if is_new and len(self._askers) >= WAITING_LIMIT:
-            return
-        self._askers[peer.id] = (peer, question.founder, self._clock.seconds())
-        if is_new and not set(self._seeds).isdisjoint(peer.addresses):
+        if self._entrance.note(peer, question.founder) and not set(self._seeds).isdisjoint(peer.addresses):
             self._wake()
-
-    def _has_room_for(self, peer: Contact) -> bool:
-        """
-        Whether C{peer} may come in beside us now.  If not, it is told when others have.
-        """
-        now = self._clock.seconds()
-        self._entering = {node: until for node, until in self._entering.items() if until > now}
-        if peer.id in self._entering or len(self._entering) < self._config.join_limit:
-            self._entering[peer.id] = now + self._config.join_entry_s
-            self._askers.pop(peer.id, None)
-            return True
-        if len(self._askers) < WAITING_LIMIT:
-            self._askers[peer.id] = (peer, False, now)
-        return False
 
     def _rows(self, question: Locate) -> tuple[Contact, ...]:
         """
@@ -393,7 +428,14 @@ class Join:
         strangers = [seed for seed in self._seeds if seed not in near]
         if not strangers:
             return
-        await self.visit(self._random.choice(strangers))
+        address = self._random.choice(strangers)
+        version = self._ring.leaves.version
+        node = await self.visit(address)
+        if node is None:
+            self.seek_s = self._config.seek_s
+        elif node not in self._ring.leaves:
+            is_same = version == self._ring.leaves.version
+            self.seek_s = min(2 * self.seek_s, self._config.seek_most_s) if is_same else self._config.seek_s
 
     async def visit(self, address: str) -> NodeId | None:
         """
@@ -405,3 +447,10 @@ class Join:
         if answer.contact.id not in self._ring.leaves:
             await self._follow(answer.contact, answer.located)
         return answer.contact.id
+
+
+def _distinct(answers: Iterable[_Answer | None]) -> list[_Answer]:
+    """
+    One of each node: two addresses may lead to one, our own other address leads to none.
+    """
+    return list({answer.contact.id: answer for answer in answers if answer is not None}.values())

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from random import Random
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -22,12 +23,18 @@ from twisted.logger import Logger
 from post.errors import Overloaded, PeerError, Refused, Unreachable
 from post.ids import Contact, NodeId
 from post.pastry.config import PastryConfig
+from post.pastry.failures import FailureRate
 from post.pastry.messages import Heartbeat, Probe, Probed, Rumor
 from post.pastry.ring import Ring
 from post.rpc import Rpc, expect
-from post.tasks import Tasks, sleep
+from post.tasks import Tasks, gather, sleep
 from post.wire import Priority
 
+if TYPE_CHECKING:
+    from post.pastry.indirect import Indirect
+
+ANSWERED_S = 2.0
+"""Who has answered so lately is alive, if somebody asks."""
 STALL_S = 1.0
 """A timer that rings this much too late tells that it was us who were not running."""
 STALLS_LIMIT = 3
@@ -41,7 +48,31 @@ class Liveness:
     Suspects, probes, and buries.
 
     @ivar probes: how many have been sent.
+    @ivar failures: how often nodes die.
+    @ivar indirect: looks for ways around to those who do not answer, if there can be any.
     """
+
+    __slots__ = (
+        "_answered",
+        "_answered_at",
+        "_clock",
+        "_config",
+        "_died",
+        "_digest_at",
+        "_disagreeing",
+        "_examined",
+        "_promised_s",
+        "_question",
+        "_random",
+        "_ring",
+        "_rpc",
+        "_silent",
+        "_tasks",
+        "_watched",
+        "failures",
+        "indirect",
+        "probes",
+    )
 
     log = Logger()
 
@@ -63,6 +94,7 @@ class Liveness:
         @param died: told of every death, and whether it was a member of the leaf set.
         """
         self.probes = 0
+        self.indirect: Indirect | None = None
         self._rpc = rpc
         self._clock = clock
         self._random = random
@@ -73,22 +105,18 @@ class Liveness:
         self._disagreeing: set[NodeId] = set()  # Whose next probe asks to be probed back.
         self._answered = answered
         self._died = died
-        self._heard_at: dict[NodeId, float] = {}  # Only of the two next to us.
+        self._watched: tuple[NodeId | None, float] = (None, 0.0)  # Who stands before us, and since when.
         self._examined: dict[NodeId, list[Deferred[bool]]] = {}
+        self._silent: set[NodeId] = set()  # Of these, those that have not answered to us.
         self._answered_at: dict[NodeId, float] = {}  # When members of the leaf set last answered a probe.
         self._digest_at = 0.0
+        self._promised_s = config.heartbeat_s  # Between the heartbeats of whoever stands before us.
+        self.failures = FailureRate(clock)
         rpc.watch(lost=self.lost)
         rpc.serve(Heartbeat, self._heartbeat)
         rpc.serve(Rumor, self._rumor)
 
     # What makes us look.
-
-    def heard(self, contact: Contact) -> None:
-        """
-        Something came from C{contact}.  (Called for every frame.)
-        """
-        if contact.id in self._heard_at:
-            self._heard_at[contact.id] = self._clock.seconds()
 
     def lost(self, node: NodeId) -> None:
         """
@@ -107,18 +135,22 @@ class Liveness:
             return
         known = self._ring.contacts.get(node)
         if known is not None:
+            if self.indirect is not None:
+                self.indirect.doubt(node)
             self._ring.suspects.add(node)
             self.examine(known)
 
     def _rumor(self, peer: Contact, rumor: Rumor) -> None:
-        self.hear_of_deaths(peer, rumor.gone)
+        self.hear_of_deaths(peer, rumor.gone, rumor.confirmed)
 
-    def hear_of_deaths(self, peer: Contact, gone: Iterable[NodeId]) -> None:
+    def hear_of_deaths(self, peer: Contact, gone: Iterable[NodeId], confirmed: int = 0) -> None:
         """
         C{peer} holds these for dead.  Whoever has answered us lately is not: when two parts of a ring come together,
         each holds the other for dead, and would have us ask round and round.
         """
         since = self._clock.seconds() - self._config.heartbeat_s
+        if self.indirect is not None:
+            self.indirect.rumored(peer, gone, confirmed)
         for node in gone:
             if node in self._ring.leaves and node != peer.id and self._answered_at.get(node, since) <= since:
                 self.suspect(self._ring.contacts[node])
@@ -128,6 +160,8 @@ class Liveness:
         C{peer} believes to stand before us.  If it does not, or one of us knows somebody that the other should, then
         each asks the other.
         """
+        if peer.id == self._watched[0]:
+            self._promised_s = min(heartbeat.every_s, self._config.heartbeat_s)
         if peer.id != self._ring.leaves.predecessor() or heartbeat.digest != self._ring.digest(peer.id):
             self._disagreeing.add(peer.id)
             self.examine(peer)
@@ -149,9 +183,16 @@ class Liveness:
 
     async def _examine(self, contact: Contact) -> None:
         try:
-            alive = await self._probe(contact, self._config.probe_tries, self._ring.suspects)
+            # Whoever has not answered once is asked again, and others are asked about it at the same time: messages
+            # wait for what comes out.
+            alive = await self._probe(contact, 1, self._ring.suspects, again=True)
+            if not alive:
+                self._silent.add(contact.id)
+                again = self._probe(contact, self._config.probe_tries - 1, self._ring.suspects)
+                alive = any(await gather([again, self._seek(contact)]))
         finally:
             waiting = self._examined.pop(contact.id)
+            self._silent.discard(contact.id)
             self._disagreeing.discard(contact.id)
         if alive:
             self._ring.suspects.discard(contact.id)
@@ -160,11 +201,44 @@ class Liveness:
         for each in waiting:
             each.callback(alive)
 
-    async def _probe(self, contact: Contact, tries: int, suspects: set[NodeId] | None = None) -> bool:
+    async def _seek(self, contact: Contact) -> bool:
+        """
+        C{contact} does not answer us: whether it does by way of others, or is back before these have said.
+        """
+        if self.indirect is None:
+            return False
+        began_at = self._clock.seconds()
+        if await self.indirect.seek(contact):
+            return True
+        known = self._ring.contacts.get(contact.id, contact)
+        silent_s = self._rpc.transport.silent_s(contact.id)
+        is_heard = silent_s is not None and silent_s < self._clock.seconds() - began_at
+        return (is_heard or known.epoch > contact.epoch) and await self._probe(known, 1)
+
+    async def probe(self, contact: Contact) -> bool:
+        """
+        Ask C{contact} once; whether it is alive.
+        """
+        return await self._probe(contact, 1)
+
+    def is_silent(self, node: NodeId) -> bool | None:
+        """
+        Whether C{node} did not answer when it was examined, which is not over; C{None} if it has not been asked lately.
+        """
+        if node in self._silent:
+            return True
+        answered_at = self._answered_at.get(node)
+        is_fresh = answered_at is not None and self._clock.seconds() - answered_at <= ANSWERED_S
+        return False if is_fresh and node not in self._examined else None
+
+    async def _probe(
+        self, contact: Contact, tries: int, suspects: set[NodeId] | None = None, again: bool = False
+    ) -> bool:
         """
         Ask up to C{tries} times.  A time-out that comes far too late does not count: we slept, not the other.
 
         @param suspects: to which it is added when it does not answer; the caller takes it out again.
+        @param again: whether the caller will ask again.
         """
         node = contact.id
         stalls = 0
@@ -185,7 +259,7 @@ class Liveness:
                 tries -= 1
                 if suspects is not None and node in self._ring.contacts:
                     suspects.add(node)
-                if tries and waited_s < patience_s:
+                if (tries or again) and waited_s < patience_s:
                     # A link that breaks, or cannot be made just now, says so at once.  That is no second opinion.
                     await sleep(self._clock, patience_s - waited_s)
             except (Refused, PeerError) as error:
@@ -202,13 +276,16 @@ class Liveness:
         leaves = self._ring.leaves
         was_before = contact.id == leaves.predecessor()
         was_next = was_before or contact.id == leaves.successor()
+        if contact.id in self._ring.contacts:
+            self.failures.note()
         was_leaf = self._ring.bury(contact, self._clock.seconds())
+        confirmed = self.indirect.buried(contact.id, was_leaf) if self.indirect is not None else 0
         before = leaves.predecessor()
         if was_before and before is not None:
             # Until now it was the dead one that watched it: it may be silent for as long.
             self.examine(self._ring.contacts[before])
         if was_next:
-            rumor = Rumor((contact.id,))
+            rumor = Rumor((contact.id,), confirmed)
             for member in self._ring.leaf_contacts():
                 if member.id not in self._ring.suspects:
                     self._rpc.tell(member, rumor, Priority.URGENT)
@@ -216,29 +293,57 @@ class Liveness:
 
     # What is done every few seconds.
 
+    def pause_s(self) -> float:
+        """
+        Until the next L{tick}.
+        """
+        return self._heartbeat_s() * self._random.uniform(0.9, 1.1)
+
     def tick(self) -> None:
         """
         Send a heartbeat if one is due, look after the node before us, and try some of the absent again.
         """
         now = self._clock.seconds()
         after, before = self._ring.leaves.successor(), self._ring.leaves.predecessor()
+        config, transport = self._config, self._rpc.transport
+        every_s = self._heartbeat_s()
         if after is not None and after not in self._ring.suspects:
-            heard_at = self._heard_at.get(after, 0.0)
-            if now - heard_at >= 0.8 * self._config.heartbeat_s or now - self._digest_at >= self._config.digest_s:
+            silent_s = transport.silent_s(after)
+            heard = silent_s is not None and silent_s < 0.8 * every_s
+            if not heard or now - self._digest_at >= config.digest_s:
                 self._digest_at = now
-                self._rpc.tell(self._ring.contacts[after], Heartbeat(self._ring.digest(after)), Priority.URGENT)
-        if before is not None and now - self._heard_at.get(before, now) > 2 * self._config.heartbeat_s + 1:
-            self.examine(self._ring.contacts[before])  # No suspect yet: it may have heard enough from us to be silent.
-        self._heard_at = {node: self._heard_at.get(node, now) for node in (after, before) if node is not None}
+                self._rpc.tell(
+                    self._ring.contacts[after], Heartbeat(self._ring.digest(after), every_s), Priority.URGENT
+                )
+        if before != self._watched[0]:
+            self._watched, self._promised_s = (before, now), config.heartbeat_s
+        if before is not None:
+            silent_s = transport.silent_s(before)
+            watched_s = now - self._watched[1]
+            if min(watched_s, watched_s if silent_s is None else silent_s) > 2 * self._promised_s + 1:
+                self.examine(self._ring.contacts[before])  # No suspect yet: it may have heard enough from us.
         self._answered_at = {node: at for node, at in self._answered_at.items() if node in self._ring.leaves}
         self._retry(now)
+
+    def _heartbeat_s(self) -> float:
+        """
+        How often to send heartbeats: the more often others die, the more often.
+        """
+        config = self._config
+        rate = self.failures.rate(len(self._ring.leaves) + len(self._ring.table))
+        # Twice as long passes at the least before silence is noticed, and somewhat more than half of that on average.
+        return min(max(config.dead_leaves / rate / 2, config.heartbeat_least_s), config.heartbeat_s)
 
     def _retry(self, now: float) -> None:
         due = [absent for absent in self._ring.absent.values() if absent.retry_at <= now]
         for absent in due[:RETRIES_LIMIT]:
             absent.wait_s = min(2 * absent.wait_s, self._config.absent_most_s)
             absent.retry_at = now + absent.wait_s * self._random.uniform(0.8, 1.2)
-            self._tasks.spawn(self._probe(absent.contact, 1))
+            self._tasks.spawn(self._try_again(absent.contact))
+
+    async def _try_again(self, contact: Contact) -> None:
+        if not await self._probe(contact, 1) and self.indirect is not None:
+            await self.indirect.seek_absent(contact)
 
     def retry_soon(self, node: NodeId | None = None) -> None:
         """

@@ -8,13 +8,15 @@ the root says: whoever acts on it verifies what the nodes named there do.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 
-from post.errors import Unreachable
+from post.errors import Overloaded, Unreachable
 from post.ids import RING, Contact, Id, Key, NodeId
 from post.pastry.config import PastryConfig
 from post.pastry.messages import AVOID_LIMIT, Find, Found
@@ -49,6 +51,18 @@ class Lookup:
     Asks, remembers, and answers.
     """
 
+    __slots__ = (
+        "_asked",
+        "_clock",
+        "_config",
+        "_known",
+        "_owner_of",
+        "_random",
+        "_ring",
+        "_route",
+        "_rpc",
+    )
+
     def __init__(
         self,
         rpc: Rpc,
@@ -68,7 +82,7 @@ class Lookup:
         self._route = route
         self._asked: dict[int, Deferred[Found]] = {}
         self._known: list[_Known] = []
-        rpc.serve(Found, self._found)
+        rpc.serve(Found, self.found)
 
     def here(self, key: Id, count: int, avoid: Collection[NodeId]) -> list[Contact] | None:
         """
@@ -97,12 +111,13 @@ class Lookup:
         return list(answer.contacts)
 
     async def _ask(self, key: Key, question: Find) -> Found:
-        for _ in range(self._config.lookup_tries):
+        for attempt in range(self._config.lookup_tries):
             number = self._random.getrandbits(62)
             answer: Deferred[Found] = Deferred()
             self._asked[number] = answer
             try:
-                self._route(key, question, number)
+                # The root may not reach us, though others reach both.
+                self._route(key, replace(question, routed=attempt > 0), number)
                 return await answer.addTimeout(self._config.lookup_s, self._clock)
             except TimeoutError:
                 continue
@@ -110,7 +125,10 @@ class Lookup:
                 del self._asked[number]
         raise Unreachable(f"the root of {key}")
 
-    def _found(self, peer: Contact, answer: Found) -> None:
+    def found(self, peer: Contact, answer: Found) -> None:
+        """
+        An answer has come.
+        """
         waiting = self._asked.get(answer.number)
         if waiting is not None and not waiting.called:
             waiting.callback(answer)
@@ -128,7 +146,10 @@ class Lookup:
             low, high = span(key, choice.nodes, leaves)
         answer = Found(number, low, high, tuple(self._contact(node) for node in choice.nodes))
         if origin.id == self._ring.owner:
-            self._found(origin, answer)
+            self.found(origin, answer)
+        elif question.routed:
+            with suppress(Overloaded):  # It asks again.
+                self._route(Key(origin.id), answer, self._random.getrandbits(62))
         else:
             self._rpc.tell(origin, answer, Priority.URGENT)
 

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from post.ids import Contact, Key, NodeId
+from post.pastry.statement import NONCE_BYTES, SIGNATURE_LIMIT, STATEMENT_LIMIT
 from post.wire import Message, message
 
 NEWS_LIMIT = 64
@@ -28,10 +29,13 @@ AVOID_LIMIT = 64
 """Nodes that may be named as not wanted."""
 GONE_LIMIT = 24
 """Deaths in one message."""
+ONWARD_LIMIT = 4
+"""Nodes that may be named as next on the way to a key."""
 
 Contacts = Annotated[tuple[Contact, ...], Meta(max_length=NEWS_LIMIT)]
 Avoided = Annotated[tuple[NodeId, ...], Meta(max_length=AVOID_LIMIT)]
 Number = Annotated[int, Meta(ge=0, lt=1 << 62)]
+Nonce = Annotated[bytes, Meta(min_length=NONCE_BYTES, max_length=NONCE_BYTES)]
 
 
 class Reach(msgspec.Struct, frozen=True, array_like=True):
@@ -79,19 +83,22 @@ class Probed(Message, frozen=True):
 @message(0x12)
 class Heartbeat(Message, frozen=True):
     """
-    From the one before you on the ring.  C{digest} is over the nodes that both of us should know.
+    From the one before you on the ring.  C{digest} is over the nodes that both of us should know; the next heartbeat
+    comes after C{every_s}.
     """
 
     digest: Annotated[bytes, Meta(min_length=8, max_length=8)]
+    every_s: Annotated[float, Meta(ge=1, le=3600)] = 10.0
 
 
 @message(0x13)
 class Rumor(Message, frozen=True):
     """
-    These seem dead to me, who was next to them.
+    These seem dead to me, who was next to them, and to C{confirmed} others whom I asked.
     """
 
     gone: Annotated[tuple[NodeId, ...], Meta(max_length=GONE_LIMIT)]
+    confirmed: Annotated[int, Meta(ge=0, lt=256)] = 0
 
 
 @message(0x14)
@@ -130,13 +137,20 @@ class Located(Message, frozen=True):
 class Announce(Message, frozen=True):
     """
     I am active: come in through me, if you are not, and otherwise know that I am here.
+
+    C{waiting} wanted to come in beside me, and have their places beside you.  C{invited}: you are one who waits, and
+    now it is your turn; if you are active already, say so.
     """
+
+    waiting: Contacts = ()
+    invited: bool = False
 
 
 @message(0x17)
 class Route(Message, frozen=True):
     """
-    Bring C{payload} to the root of C{key}.  C{origin} and C{number} together are unique.
+    Bring C{payload} to the root of C{key}.  C{origin} and C{number} together are unique.  C{stepwise}: digit by digit,
+    also where everybody knows the root.
     """
 
     key: Key
@@ -144,29 +158,37 @@ class Route(Message, frozen=True):
     hops: Annotated[int, Meta(ge=0, le=255)]
     origin: Contact
     payload: Annotated[bytes, Meta(max_length=PAYLOAD_LIMIT)]
+    stepwise: bool = False
 
 
 @message(0x18)
 class Taken(Message, frozen=True):
     """
     The acknowledgement of a hop: it is my turn now.
+
+    C{held}: but I cannot say yet who is the next, and have the message until then; so keep it, and ask again.
     """
+
+    held: bool = False
 
 
 @message(0x19)
 class Find(Message, frozen=True):
     """
     Routed to the root of a key: who are the C{count} nodes of distinct owners nearest to it, without C{avoid}?
+
+    C{routed}: let the answer be routed to the asker's id, since none has come straight.
     """
 
     count: Annotated[int, Meta(ge=1, le=COUNT_LIMIT)]
     avoid: Avoided = ()
+    routed: bool = False
 
 
 @message(0x1A)
 class Found(Message, frozen=True):
     """
-    The answer to the L{Find} with C{number}, straight from the root.
+    The answer to the L{Find} with C{number}, straight from the root, or routed as that was.
 
     From C{low} clockwise to C{high} every key has these C{contacts}, in some order.
     """
@@ -180,16 +202,63 @@ class Found(Message, frozen=True):
 @message(0x1B)
 class ShareRow(Message, frozen=True):
     """
-    Whom do you have in this row of your table?
+    Are you alive, and whom do you have in this row of your table?
+
+    C{filled} has a bit, from the lowest on, for each place in which the asker needs nobody; C{before}: whom do you have
+    in the rows before it as well?
     """
 
     row: Annotated[int, Meta(ge=0, lt=40)]
+    filled: Annotated[int, Meta(ge=0, lt=1 << 16)] = 0
+    before: bool = False
 
 
 @message(0x1C)
 class Row(Message, frozen=True):
     """
-    These.
+    These; C{round_trips} says how far each is from me, in tenths of a millisecond, 0 where that is not known.
     """
 
     contacts: Contacts
+    round_trips: Annotated[tuple[Annotated[int, Meta(ge=0, lt=1 << 24)], ...], Meta(max_length=NEWS_LIMIT)] = ()
+
+
+@message(0x88)
+class Vouch(Message, frozen=True):
+    """
+    Sign whom you have in your leaf set; and if that does not reach to C{key}, who is next on the way there?
+    """
+
+    key: Key
+    nonce: Nonce
+
+
+@message(0x89)
+class Vouched(Message, frozen=True):
+    """
+    The packed L{post.pastry.statement.Statement}, its signature, and who is next, by the constrained table.
+    """
+
+    statement: Annotated[bytes, Meta(max_length=STATEMENT_LIMIT)]
+    signature: Annotated[bytes, Meta(max_length=SIGNATURE_LIMIT)]
+    onward: Annotated[tuple[Contact, ...], Meta(max_length=ONWARD_LIMIT)] = ()
+
+
+@message(0x8A)
+class Claim(Message, frozen=True):
+    """
+    Routed to the root of a key: show yourself to the origin, by what you sign.
+    """
+
+    nonce: Nonce
+
+
+@message(0x8B)
+class Claimed(Message, frozen=True):
+    """
+    The answer to the L{Claim} with C{nonce}, straight from the root.
+    """
+
+    nonce: Nonce
+    statement: Annotated[bytes, Meta(max_length=STATEMENT_LIMIT)]
+    signature: Annotated[bytes, Meta(max_length=SIGNATURE_LIMIT)]

@@ -19,18 +19,23 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from post.complaints import Complaints
-from post.errors import Overloaded, PeerError, PostError, Unreachable
-from post.ids import RING, Contact, Id, Key, NodeId
+from post.errors import Overloaded, PeerError, PostError
+from post.ids import Contact, Id, Key, NodeId
 from post.interfaces import IApplication
 from post.pastry.config import PastryConfig
+from post.pastry.gossip import Gossip
+from post.pastry.indirect import Indirect
 from post.pastry.join import Join
 from post.pastry.liveness import Liveness
 from post.pastry.lookup import Lookup
-from post.pastry.messages import GONE_LIMIT, PAYLOAD_LIMIT, Find, Probe, Probed, Reach, Route, Row, ShareRow, Taken
+from post.pastry.messages import GONE_LIMIT, PAYLOAD_LIMIT, Claim, Find, Found, Probe, Probed, Reach, Route, Taken
 from post.pastry.proximity import Proximity
 from post.pastry.reunion import Reunion
 from post.pastry.ring import Ring
 from post.pastry.routing import next_hop
+from post.pastry.secure import Secure
+from post.pastry.upkeep import Upkeep
+from post.relay.transport import RelayTransport
 from post.rpc import Rpc, expect
 from post.tasks import Tasks, gather, sleep
 from post.wire import Message, Priority, decode, encode
@@ -44,6 +49,34 @@ class Pastry:
     One node of the ring.
     """
 
+    __slots__ = (
+        "_applications",
+        "_awake_at",
+        "_clock",
+        "_complaints",
+        "_delivered",
+        "_entering",
+        "_gossip",
+        "_held",
+        "_holding",
+        "_indirect",
+        "_join",
+        "_lookup",
+        "_proximity",
+        "_random",
+        "_repair",
+        "_returned",
+        "_rpc",
+        "_tasks",
+        "_upkeep",
+        "config",
+        "liveness",
+        "local",
+        "reunion",
+        "ring",
+        "secure",
+    )
+
     log = Logger()
 
     def __init__(
@@ -53,7 +86,11 @@ class Pastry:
         random: Random,
         complaints: Complaints,
         config: PastryConfig | None = None,
+        relay: RelayTransport | None = None,
     ) -> None:
+        """
+        @param relay: what C{rpc} sends over, if it can reach nodes by way of others.
+        """
         self.local = rpc.transport.local
         self.config = config = config or PastryConfig()
         self.ring = Ring(self.local.id, config, self._changed)
@@ -64,24 +101,46 @@ class Pastry:
         self._tasks = Tasks()
         self._applications: list[IApplication] = []
         self._returned: list[Callable[[], None]] = []
-        self._linked: dict[NodeId, Contact] = {}
         self._delivered: OrderedDict[tuple[NodeId, int], None] = OrderedDict()
         self._held = 0
+        self._holding: set[tuple[NodeId, int]] = set()  # Of these, those of which nobody can say where they go.
         self._awake_at = clock.seconds()
         self._entering: Deferred[None] | None = None
         self.liveness = Liveness(
             rpc, clock, random, self.ring, config, self._tasks, self._question, self._answered, self._died
         )
+        self.liveness.indirect = self._indirect = None if relay is None else self._look_around(relay)
         self._join = Join(rpc, clock, random, self.ring, config, self.liveness, self._tasks)
         self._repair = self._join.repair
         self.reunion = Reunion(rpc, clock, self.ring, self._join.visit)
-        self._proximity = Proximity(rpc, clock, self.ring, config, self.liveness, self._tasks)
+        self._proximity = Proximity(rpc, clock, random, self.ring, config, self.liveness, self._tasks)
         self.ring.round_trip_s = rpc.transport.round_trip_s
+        self._gossip = Gossip(
+            rpc, clock, random, complaints, self.ring, self.liveness, self._tasks, lambda: self._join.active
+        )
         self._lookup = Lookup(rpc, clock, random, self.ring, config, self.owner_of, self._route)
-        rpc.watch(found=self._found, lost=self._lost, heard=self.liveness.heard)
+        self._upkeep = Upkeep(rpc, clock, random, self.ring, config, self.liveness, self._tasks)
+        self.secure = Secure(
+            rpc, clock, random, self.ring, config, complaints, self.owner_of, lambda: self.active, self.route
+        )
+        rpc.watch(found=self._found)
         rpc.serve(Probe, self._probed)
         rpc.serve(Route, self._routed)
-        rpc.serve(ShareRow, self._asked_for_row)
+
+    def _look_around(self, relay: RelayTransport) -> Indirect:
+        rpc = self._rpc
+        relay.resolve = lambda node: rpc.transport.linked(node) or self.ring.contacts.get(node)
+        live = self.liveness
+        return Indirect(
+            rpc,
+            self._clock,
+            self.ring,
+            relay,
+            self._tasks,
+            live.probe,
+            live.is_silent,
+            live.suspect,
+        )
 
     # For the applications.
 
@@ -121,19 +180,23 @@ class Pastry:
         """
         return self._join.also(seeds)
 
-    def begin(self) -> None:
+    def begin(self, settled: bool = False) -> None:
         """
         Take part, and keep up what is known of the ring; for whoever knows its place there already.
+
+        @param settled: we have been in the ring for long, and know who is near.
         """
         self._join.active = True
+        self._proximity.begin(settled)
         self._awake_at = self._clock.seconds()
         every = self._tasks.every
         every(self._clock, lambda: self.config.beat_s, self._beat)
-        every(self._clock, lambda: self._about(self.config.heartbeat_s), self._tick)
-        every(self._clock, lambda: self._about(self.config.seek_s), self._join.seek)
+        every(self._clock, self.liveness.pause_s, self._tick)
+        every(self._clock, lambda: self._about(self._join.seek_s), self._join.seek)
+        every(self._clock, lambda: self._about(self.config.improve_s), self._proximity.improve)
         every(self._clock, lambda: self._about(self.config.reunite_s), self.reunion.look)
-        every(self._clock, lambda: self._about(self.config.row_s), self._maintain_row)
         self._repair.mend()
+        self._gossip.tick()
 
     def stop(self) -> None:
         """
@@ -156,13 +219,13 @@ class Pastry:
         them; otherwise judged by how close together our leaf set stands, which in a ring of any size is right within a
         fifth two times out of three.
         """
-        leaves = self.ring.leaves
-        alive = sum(node not in self.ring.suspects for node in leaves)
-        if leaves.whole or not alive:
-            return alive + 1
-        # From the farthest predecessor to the farthest successor there are as many steps as members.
-        after, before = leaves.ends()
-        return max(alive + 1, alive * RING // before.clockwise(after))
+        ring = self.ring
+        judged = ring.size()
+        if ring.roster is None:
+            return judged
+        counted = len(ring.roster) - sum(node in ring.roster for node in ring.suspects)
+        # A roster is hearsay: nobody is to make the ring look twice as large as it is.
+        return min(max(counted, 2 * judged // 3), 3 * judged // 2)
 
     def is_alive(self, node: NodeId) -> bool:
         """
@@ -172,6 +235,8 @@ class Pastry:
             return True
         if node in self.ring.suspects or node in self.ring.absent:
             return False
+        if self.ring.roster is not None and node not in self.ring.leaves and self.ring.roster.is_gone(node):
+            return False
         return not self.ring.leaves.whole or node in self.ring.leaves
 
     def suspect(self, contact: Contact) -> None:
@@ -179,6 +244,8 @@ class Pastry:
         C{contact} did not answer an application: see whether it is alive, and avoid it meanwhile.
         """
         self.liveness.suspect(contact)
+        if self._indirect is not None:
+            self._indirect.befriend(contact)
 
     def nearest(self, key: Id, count: int, avoid: Collection[NodeId] = ()) -> list[Contact] | None:
         """
@@ -187,27 +254,38 @@ class Pastry:
         """
         return self._lookup.here(key, count, avoid) if self.active else None
 
-    async def replica_set(self, key: Id, count: int, avoid: Collection[NodeId] = ()) -> list[Contact]:
+    async def replica_set(
+        self, key: Id, count: int, avoid: Collection[NodeId] = (), secure: bool = False
+    ) -> list[Contact]:
         """
-        The same, from the root of C{key} where this node cannot know.
+        The same, from the root of C{key} where this node cannot know; if C{secure}, also where some of the others lie,
+        at the cost of about ten questions, and of some hundred if they do.
 
         @raise Unreachable: if the root does not answer.
         @raise Overloaded: if too many messages wait for a decision here.
         """
         found = self.nearest(key, count, avoid)
+        if secure and (found is None or self.secure.misses(key, found)):
+            return await self.secure.find(key, count, avoid)
         if found is not None:
             return found
         return await self._lookup.anywhere(key, count, avoid)
 
-    def route(self, key: Key, message: Message) -> None:
+    def route(self, key: Key, message: Message, secure: bool = False, stepwise: bool = False) -> None:
         """
         Bring C{message} to the root of C{key}, which delivers it to its applications, at least once unless the ring is
-        broken.
+        broken; if C{secure}, find that root first (L{Secure}), and give it the message without anybody in between.
 
+        @param stepwise: go digit by digit, for an application which wants to meet others on the way, also where
+            everybody knows the root.
         @raise ValueError: if it is longer than L{PAYLOAD_LIMIT}.
         @raise Overloaded: if too many messages wait for a decision here.
         """
-        self._route(key, message, self._random.getrandbits(62))
+        number = self._random.getrandbits(62)
+        if secure:
+            self._tasks.spawn(self._route_straight(self._enclosed(key, message, number)))
+        else:
+            self._route(key, message, number, stepwise)
 
     def owner_of(self, node: NodeId) -> str:
         """
@@ -218,18 +296,39 @@ class Pastry:
 
     # Routing.
 
-    def _route(self, key: Key, message: Message, number: int) -> None:
+    def _route(self, key: Key, message: Message, number: int, stepwise: bool = False) -> None:
+        self._accept(self._enclosed(key, message, number, stepwise))
+
+    def _enclosed(self, key: Key, message: Message, number: int, stepwise: bool = False) -> Route:
         payload = encode(message)
         if len(payload) > PAYLOAD_LIMIT:
             raise ValueError(f"a routed message of {len(payload)} bytes")
-        self._accept(Route(key, number, 0, self.local, payload))
+        return Route(key, number, 0, self.local, payload, stepwise)
+
+    async def _route_straight(self, route: Route) -> None:
+        """
+        Give C{route} to the root, as often as it takes to find one that takes it.
+        """
+        for _ in range(self.config.lookup_tries):
+            try:
+                root, *_ = await self.replica_set(route.key, 1, secure=True)
+            except PostError as error:
+                self.log.info("no safe way to {key}: {error}", key=route.key, error=error)
+                continue
+            if root.id == self.local.id:
+                self._accept(route)
+                return
+            if await self._hand_over(root, route):
+                return
 
     def _routed(self, peer: Contact, route: Route) -> Taken:
         if route.hops >= self.config.hop_limit:
             self._complaints.note(route.origin, "message going in circles", route.key)
             return Taken()
-        self._accept(route)
-        return Taken()
+        named = (route.origin.id, route.number)
+        if named not in self._holding and named not in self._delivered:
+            self._accept(route)
+        return Taken(named in self._holding)
 
     def _accept(self, route: Route) -> None:
         """
@@ -237,13 +336,13 @@ class Pastry:
         """
         if self._held >= self.config.held_limit:
             raise Overloaded("too many messages to route")
-        if not self._applications_agree(route):
+        hop = self._decide(route, ())
+        if not self._applications_agree(route, hop):
             return
         self._held += 1
-        self._tasks.spawn(self._carry(route))
+        self._tasks.spawn(self._carry(route, hop))
 
-    def _applications_agree(self, route: Route) -> bool:
-        hop = self._decide(route.key, ())
+    def _applications_agree(self, route: Route, hop: NodeId | None) -> bool:
         if hop is None or hop == self.local.id or not self._applications:
             return True
         try:
@@ -253,40 +352,48 @@ class Pastry:
         contact = self.ring.contacts[hop]
         return all([application.forward(route.key, message, contact) for application in self._applications])
 
-    async def _carry(self, route: Route) -> None:
+    async def _carry(self, route: Route, hop: NodeId | None) -> None:
         """
-        Until somebody nearer to the key has acknowledged it, or it is delivered here.
+        Until somebody nearer to the key, C{hop} if it can be, has acknowledged it, or it is delivered here.
         """
         tried: set[NodeId] = set()
+        named = (route.origin.id, route.number)
         try:
             for _ in range(self.config.hold_limit):
-                hop = self._decide(route.key, tried)
                 if hop is None:
                     tried.clear()
+                    self._holding.add(named)
                     await sleep(self._clock, self.config.hold_s)
                 elif hop == self.local.id:
                     self._deliver(route)
                     return
-                elif await self._hand_over(self.ring.contacts[hop], route):
-                    return
                 else:
-                    tried.add(hop)
+                    taken = await self._hand_over(self.ring.contacts[hop], route)
+                    if taken is None:
+                        tried.add(hop)
+                    elif not taken.held:
+                        return
+                    else:
+                        # Should it die before it knows to whom the message goes, that would die with it.
+                        await sleep(self._clock, self.config.held_s)
+                hop = self._decide(route, tried)
             self.log.info("no way to {key}", key=route.key)
         finally:
             self._held -= 1
+            self._holding.discard(named)
 
-    def _decide(self, key: Key, tried: Collection[NodeId]) -> NodeId | None:
+    def _decide(self, route: Route, tried: Collection[NodeId]) -> NodeId | None:
         """
         Who is next; ourselves to deliver, C{None} if that cannot be said just now.
         """
-        ring = self.ring
+        ring, key = self.ring, route.key
         avoid = ring.suspects.union(tried) if tried else ring.suspects
         if ring.leaves.covers(key):
             root = ring.leaves.closest(key)
             if root == self.local.id:
                 return root if self._is_sure_of(key) else None
             return None if root in avoid else root
-        hop = next_hop(key, ring.leaves, ring.table, avoid)
+        hop = next_hop(key, ring.leaves, ring.table, avoid, None if route.stepwise else ring.roster, route.hops == 0)
         return hop if hop != self.local.id else None
 
     def _is_sure_of(self, key: Key) -> bool:
@@ -295,19 +402,20 @@ class Pastry:
         """
         return self.active and not self._repair.is_awaited(key)
 
-    async def _hand_over(self, hop: Contact, route: Route) -> bool:
+    async def _hand_over(self, hop: Contact, route: Route) -> Taken | None:
         measured_s = self._rpc.transport.round_trip_s(hop.id)
         config = self.config
-        patience_s = config.hop_stranger_s if measured_s is None else max(config.hop_floor_s, 3 * measured_s)
-        onward = Route(route.key, route.number, route.hops + 1, route.origin, route.payload)
+        patience_s = config.hop_stranger_s
+        if measured_s is not None:
+            patience_s = config.hop_floor_s + max(config.hop_floor_s, 1.5 * measured_s)
+        onward = Route(route.key, route.number, route.hops + 1, route.origin, route.payload, route.stepwise)
         try:
-            expect(Taken, await self._rpc.ask(hop, onward, patience_s, Priority.URGENT))
+            return expect(Taken, await self._rpc.ask(hop, onward, patience_s, Priority.URGENT))
         except Overloaded:
-            return False
+            return None
         except PostError:
             self.liveness.suspect(hop)
-            return False
-        return True
+            return None
 
     def _deliver(self, route: Route) -> None:
         named = (route.origin.id, route.number)
@@ -324,6 +432,12 @@ class Pastry:
         if isinstance(message, Find):
             self._lookup.asked(route.key, route.number, message, route.origin)
             return
+        if isinstance(message, Claim):
+            self.secure.vouching.arrived(message, route.origin)
+            return
+        if isinstance(message, Found):
+            self._lookup.found(route.origin, message)
+            return
         for application in self._applications:
             application.deliver(route.key, message, route.origin)
 
@@ -334,15 +448,11 @@ class Pastry:
             application.update(contact, joined)
 
     def _found(self, peer: Contact) -> None:
-        self._linked[peer.id] = peer
         was_absent = peer.id in self.ring.absent
         self.ring.meet(peer)
         if was_absent:
             # It may not know that it was dead to us, and then does not ask us.
             self.liveness.examine(peer)
-
-    def _lost(self, node: NodeId) -> None:
-        self._linked.pop(node, None)
 
     def _question(self, ask_back: bool) -> Probe:
         return self._repair.question(self.active, ask_back)
@@ -353,14 +463,18 @@ class Pastry:
         """
         ring = self.ring
         is_new = self._admit(peer, probe.reach)
+        self._repair.heard(peer.id, probe.active)
         if probe.active:
             ring.tabulate(peer)
+            self._gossip.heard(peer)
             sees_less = ring.leaves.whole and probe.reach.complete and not probe.reach.whole
             if self.active and (is_new or sees_less or probe.ask_back):
                 # It may come from another ring, or a larger one than we know, of which its answer will tell.
                 self.liveness.examine(peer)
         known = {probe.known[at : at + 4] for at in range(0, len(probe.known), 4)}
         gone = [node for node in ring.absent if (node & 0xFFFFFFFF).to_bytes(4, "big") in known]
+        if gone and self._indirect is not None:
+            self._indirect.named(peer, [ring.absent[node].contact for node in gone])
         for node in gone:
             self.liveness.retry_soon(node)
         return Probed(self.active, ring.reach(), ring.news_for(peer.id, probe.reach, known), tuple(gone[:GONE_LIMIT]))
@@ -370,16 +484,19 @@ class Pastry:
         C{contact} is alive, and says whom we do not know.
         """
         ring = self.ring
-        contact = self._linked.get(contact.id, contact)
+        contact = self._rpc.transport.linked(contact.id) or contact
         is_back = contact.id in ring.absent
         if contact.id in ring.suspects:
             self._acquit(contact)
         self._admit(contact, answer.reach)
         if answer.active:
             ring.tabulate(contact)
+            self._gossip.heard(contact)
         if is_back:
             self.liveness.retry_soon()
         self.liveness.hear_of_deaths(contact, answer.gone)
+        if self._indirect is not None:
+            self._indirect.answered(contact, answer.news)
         self._repair.learned(contact, probe, answer)
         if self.active:
             self._repair.mend()
@@ -407,6 +524,7 @@ class Pastry:
 
     def _died(self, contact: Contact, was_leaf: bool) -> None:
         self._lookup.forget(contact.id)
+        self._gossip.died(contact.id)
         if was_leaf and self.active:
             self._repair.mend()
 
@@ -418,7 +536,7 @@ class Pastry:
     def _has_slept(self) -> bool:
         return self._clock.seconds() - self._awake_at > self.config.beat_s + self.config.asleep_s
 
-    async def _beat(self) -> None:
+    def _beat(self) -> None:
         """
         See whether we were not running for a while.  Then we are perhaps dead to the others, and they have taken over
         what was ours: step back until they have said what is.
@@ -429,6 +547,13 @@ class Pastry:
             self.log.info("this node was not running for a while")
             self._join.active = False
             self._tasks.spawn(self._come_back())
+
+    def _tick(self) -> None:
+        self.liveness.tick()
+        self._gossip.tick()
+        self._upkeep.tick(self.size())
+        if self.secure.is_due():
+            self._tasks.spawn(self.secure.maintain())
 
     async def _come_back(self) -> None:
         leaves = self.ring.leaves
@@ -441,38 +566,6 @@ class Pastry:
         self.log.info("this node is back in the ring")
         for returned in self._returned:
             returned()
-
-    async def _tick(self) -> None:
-        self.liveness.tick()
-        for contact in self._rpc.transport.links():
-            round_trip_s = self._rpc.transport.round_trip_s(contact.id)
-            if round_trip_s is not None and contact.id in self.ring.contacts:
-                self.ring.near.measured(contact.id, round_trip_s)
-
-    async def _maintain_row(self) -> None:
-        """
-        Ask one node in a row of the table whom it has there (Pastry, section 3.2).
-        """
-        depth = self.ring.table.depth
-        row = self._random.randrange(depth) if depth else 0
-        there = [node for node in self.ring.table.row(row) if node not in self.ring.suspects]
-        if not there:
-            return
-        contact = self.ring.contacts[self._random.choice(there)]
-        try:
-            answer = expect(Row, await self._rpc.ask(contact, ShareRow(row)))
-        except Unreachable:
-            self.liveness.suspect(contact)
-            return
-        except PostError as error:
-            self.log.debug("row {row} of {contact}: {error}", row=row, contact=contact, error=error)
-            return
-        for other in answer.contacts:
-            self.ring.tabulate(other)
-
-    def _asked_for_row(self, peer: Contact, question: ShareRow) -> Row:
-        ring = self.ring
-        return Row(tuple(ring.contacts[node] for node in ring.table.row(question.row) if node in ring.contacts))
 
 
 async def _wait(done: Deferred[bool]) -> bool:

@@ -13,7 +13,7 @@ say that there is nobody in between (L{LeafSet.vouched}).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from random import Random
 from typing import Any
 
@@ -31,6 +31,8 @@ from post.tasks import Tasks, sleep
 
 POOL_LIMIT = 512
 """Nodes heard of and not yet probed, kept until it is clear that they are not needed."""
+DORMANT_S = 3.0
+"""A newcomer is active so long after it said that it is not; most are sooner."""
 MEND_FIRST_S = 0.5
 """Before the second attempt to complete a leaf set; then the time doubles."""
 WIDER_ATTEMPTS = 2
@@ -48,6 +50,24 @@ class Repair:
     """
     Finds the members of a leaf set.
     """
+
+    __slots__ = (
+        "_clock",
+        "_config",
+        "_dormant",
+        "_idle",
+        "_liveness",
+        "_locate",
+        "_mending",
+        "_others_exist",
+        "_pool",
+        "_probing",
+        "_random",
+        "_relocating",
+        "_ring",
+        "_strangers",
+        "_tasks",
+    )
 
     log = Logger()
 
@@ -77,6 +97,7 @@ class Repair:
         self._mending = False
         self._relocating = False
         self._strangers: dict[NodeId, Contact] = {}  # Heard of while we lack members; nobody vouches for them.
+        self._dormant: dict[NodeId, float] = {}  # When they said that they are not active.
         self._others_exist = False  # Somebody said in this attempt that the ring is larger than its leaf set.
 
     # Candidates.
@@ -102,6 +123,23 @@ class Repair:
                 self._pool[node] = (contact, sides)
         if fresh:
             self._advance()
+
+    def heard(self, node: NodeId, active: bool) -> None:
+        """
+        C{node} says whether it is in the ring.
+        """
+        if active:
+            self._dormant.pop(node, None)
+        elif node in self._dormant or len(self._dormant) < POOL_LIMIT:
+            self._dormant[node] = self._clock.seconds()
+
+    def dormant(self) -> Collection[NodeId]:
+        """
+        Who said lately that it is not in the ring yet.
+        """
+        since = self._clock.seconds() - DORMANT_S
+        self._dormant = {node: at for node, at in self._dormant.items() if at > since}
+        return self._dormant
 
     def sides(self, node: NodeId, seen: Reach) -> Side:
         """
@@ -246,7 +284,10 @@ class Repair:
         after, before = ring.leaves.missing()
         ends = ring.leaves.ends()
         asked = [end for missing, end in zip((after, before), ends, strict=True) if missing]
-        for node in dict.fromkeys([*asked, *(ring.leaves if wide else ())]):
+        if wide:
+            dormant = self.dormant()  # They know little of the ring, so they come last.
+            asked += sorted(ring.leaves, key=dormant.__contains__)
+        for node in dict.fromkeys(asked):
             contact = ring.contacts.get(node)
             if contact is not None and node not in ring.suspects and not ring.leaves.complete:
                 await self._liveness.examine(contact)
@@ -260,6 +301,7 @@ class Repair:
         """
         leaves = self._ring.leaves
         seen = answer.reach
+        self.heard(contact.id, answer.active)
         is_wider = answer.active and seen.complete and not seen.whole
         self._others_exist = self._others_exist or is_wider
         opened = leaves.whole and is_wider

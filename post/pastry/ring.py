@@ -1,6 +1,5 @@
 """
-What a node knows of the ring: leaf set, routing table, neighborhood set, contacts, and who is suspected or absent
-(pure).
+What a node knows of the ring: leaf set, routing tables, contacts, and who is suspected or absent (pure).
 
 The rules of who comes in are here; finding out who is alive is L{post.pastry.liveness}.
 """
@@ -11,12 +10,18 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from post.hashes import Purpose, tagged
-from post.ids import Contact, NodeId
+from post.ids import RING, Contact, NodeId
 from post.pastry.config import PastryConfig
+from post.pastry.constrained import ConstrainedTable
 from post.pastry.leafset import LeafSet, Side
 from post.pastry.messages import Reach
-from post.pastry.neighborhood import NeighborhoodSet
+from post.pastry.roster import Entry, Roster
 from post.pastry.table import RoutingTable
+
+NEARER = 0.9
+"""Who is to have another's place in the table has to be nearer by a tenth at least, since what is measured wavers."""
+DIGESTS_LIMIT = 4
+"""Digests kept until the leaf set changes: for the two next to us, and who was there before."""
 
 
 @dataclass(slots=True)
@@ -34,8 +39,11 @@ class Ring:
     """
     The ring as seen from C{owner}.
 
-    @ivar contacts: of everybody in the leaf set or the table.
+    @ivar roster: everybody, if the ring is small enough.
+    @ivar contacts: of everybody in the leaf set, the table or the roster.
+    @ivar constrained: the table of which liars have no more than their part.
     @ivar suspects: who may be dead; nothing is sent to them that others could do as well.
+    @ivar shunned: who provably lies.
     @ivar absent: who was in the leaf set and died, the last one last.
     @ivar changed: told of everybody who enters or leaves the leaf set.
     @ivar contested: told of everybody who has got a place in the table, or could have one that another has.
@@ -43,15 +51,18 @@ class Ring:
     """
 
     __slots__ = (
+        "_digests",
         "absent",
         "changed",
         "config",
+        "constrained",
         "contacts",
         "contested",
         "leaves",
-        "near",
         "owner",
+        "roster",
         "round_trip_s",
+        "shunned",
         "suspects",
         "table",
     )
@@ -62,10 +73,13 @@ class Ring:
         self.changed = changed
         self.leaves = LeafSet(owner, config.half)
         self.table = RoutingTable(owner)
-        self.near = NeighborhoodSet()
+        self.constrained = ConstrainedTable(owner, self.members)
         self.contacts: dict[NodeId, Contact] = {}
         self.suspects: set[NodeId] = set()
+        self.shunned: frozenset[NodeId] = frozenset()
+        self.roster: Roster | None = None
         self.absent: dict[NodeId, Absent] = {}
+        self._digests: dict[NodeId, tuple[int, bytes]] = {}  # For which version of the leaf set.
         self.contested: Callable[[Contact], None] = lambda contact: None
         self.round_trip_s: Callable[[NodeId], float | None] = lambda node: None
 
@@ -80,6 +94,17 @@ class Ring:
         The leaf set.
         """
         return [self.contacts[node] for node in self.leaves]
+
+    def size(self) -> int:
+        """
+        How many nodes are in the ring, the owner included and without those that seem dead (see L{Pastry.size}).
+        """
+        alive = sum(node not in self.suspects for node in self.leaves)
+        if self.leaves.whole or not alive:
+            return alive + 1
+        # From the farthest predecessor to the farthest successor there are as many steps as members.
+        after, before = self.leaves.ends()
+        return max(alive + 1, alive * RING // before.clockwise(after))
 
     # Who comes.
 
@@ -98,7 +123,8 @@ class Ring:
             self.changed(self.contacts[contact.id], True)
             return True
         gone = self.contacts[evicted]
-        self.table.add(evicted)
+        if evicted not in self.shunned:
+            self.table.add(evicted)
         self._release(evicted)
         if evicted == contact.id:
             return False
@@ -137,8 +163,9 @@ class Ring:
         """
         Give C{contact} its place in the table, if that is free or it is nearer than who is there.
         """
-        if contact.id == self.owner or contact.id in self.absent:
+        if contact.id == self.owner or contact.id in self.absent or contact.id in self.shunned:
             return
+        self.constrained.heard(contact)
         holder = self.table.toward(contact.id)
         if holder == contact.id:
             return
@@ -148,15 +175,24 @@ class Ring:
                 self._release(holder)
         self.contested(contact)
 
+    def shun(self, node: NodeId) -> None:
+        """
+        Give C{node} no place in the tables from now on.
+        """
+        self.shunned |= {node}
+        self.table.remove(node)
+        self.constrained.remove(node)
+        self._release(node)
+
     def _is_nearer(self, node: NodeId, holder: NodeId) -> bool:
         """
-        Whether C{node} is to have the place of C{holder}: by a tenth at least, since what is measured wavers.
+        Whether C{node} is to have the place of C{holder}.
         """
         node_s = self.round_trip_s(node)
         if node_s is None:
             return False
         holder_s = self.round_trip_s(holder)
-        return holder_s is not None and node_s < 0.9 * holder_s
+        return holder_s is not None and node_s < NEARER * holder_s
 
     def is_news(self, contact: Contact) -> bool:
         """
@@ -177,10 +213,12 @@ class Ring:
         """
         node = contact.id
         self.suspects.discard(node)
-        self.near.remove(node)
         self.table.remove(node)
+        self.constrained.remove(node)
         was_leaf = self.leaves.remove(node)
         known = self.contacts.pop(node, contact)
+        if self.roster is not None:
+            self.roster.bury(node, now)
         if was_leaf:
             self.await_return(known, now)
             self.changed(known, False)
@@ -197,10 +235,43 @@ class Ring:
             del self.absent[next(iter(self.absent))]
 
     def _release(self, node: NodeId) -> None:
-        if node not in self.leaves and node not in self.table:
+        listed = self.roster is not None and node in self.roster
+        if node not in self.leaves and node not in self.table and not listed:
             self.contacts.pop(node, None)
             self.suspects.discard(node)
-            self.near.remove(node)
+
+    # Who is anywhere in a small ring.
+
+    def enroll(self, roster: Roster | None, now: float) -> None:
+        """
+        Keep a roster, which begins with the leaf set; or keep none any more.
+        """
+        old, self.roster = self.roster, roster
+        for node in old or ():
+            self._release(node)
+        for contact in self.leaf_contacts() if roster is not None else ():
+            self.enlist(Entry(contact, contact.epoch), now)
+
+    def enlist(self, entry: Entry, now: float) -> bool:
+        """
+        Somebody said C{entry}.
+
+        @return: whether that changes the roster.
+        """
+        if self.roster is None or not self.roster.take(entry, now):
+            return False
+        self.follow(entry.contact.id)
+        return True
+
+    def follow(self, node: NodeId) -> None:
+        """
+        Whether C{node} may be routed to has changed in the roster.
+        """
+        if self.roster is None or node not in self.roster:
+            self._release(node)
+            return
+        if node not in self.leaves or node not in self.contacts:
+            self.contacts[node] = self.roster.contact(node)  # Those beside us say themselves where they are.
 
     # What others are told.
 
@@ -233,13 +304,20 @@ class Ring:
         Over the nodes that we and C{neighbor}, who stands next to us, should both know; both compute the same.
         """
         leaves = self.leaves
+        version, digest = self._digests.get(neighbor, (-1, b""))
+        if version == leaves.version:
+            return digest
         nodes = {*leaves, self.owner}
         if not leaves.whole:
             # Our last member on the side away from the neighbor is out of its sight, and its last one of ours.
             far = leaves.predecessors() if neighbor == leaves.successor() else leaves.successors()
             if len(far) == leaves.half:
                 nodes.discard(far[-1])
-        return tagged(Purpose.LEAF_DIGEST, b"".join([node.packed() for node in sorted(nodes)]))[:8]
+        digest = tagged(Purpose.LEAF_DIGEST, b"".join([node.packed() for node in sorted(nodes)]))[:8]
+        if len(self._digests) >= DIGESTS_LIMIT:
+            self._digests.clear()
+        self._digests[neighbor] = (leaves.version, digest)
+        return digest
 
 
 def reach(leaves: LeafSet) -> Reach:

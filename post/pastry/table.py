@@ -57,6 +57,15 @@ class RoutingTable:
         places = self._rows[row] if 0 <= row < len(self._rows) else None
         return [node for node in places if node is not None] if places else []
 
+    def filled(self, row: int) -> int:
+        """
+        A bit, from the lowest on, for each place of a row in which nobody is needed: who is there, or it is ours.
+        """
+        bits = 1 << self.owner.digit(row)
+        for node in self.row(row):
+            bits |= 1 << _digit(node, row)
+        return bits
+
     @property
     def depth(self) -> int:
         """

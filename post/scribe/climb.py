@@ -65,12 +65,11 @@ class Climber:
         self._forest = forest
         self._tasks = tasks
         self._sought: dict[int, Deferred[Contact]] = {}
-        self._heard: dict[NodeId, float] = {}
         self._asked: dict[NodeId, float] = {}
         self._asking: set[NodeId] = set()
         self._turns = DeferredSemaphore(SEEKING_LIMIT)
         rpc.serve(Here, self._here)
-        rpc.watch(lost=self.doubt, heard=self._hear)
+        rpc.watch(lost=self.doubt)
 
     # Looking for a node.
 
@@ -82,7 +81,7 @@ class Climber:
         answer: Deferred[Contact] = Deferred()
         self._sought[number] = answer
         try:
-            self._pastry.route(group, Seek(group, number, self._pastry.local, member))
+            self._pastry.route(group, Seek(group, number, self._pastry.local, member), stepwise=True)
             return await answer.addTimeout(SEEK_S, self._clock)
         except (Overloaded, TimeoutError) as error:
             self.log.debug("no way into group {group}: {error}", group=group, error=error)
@@ -160,7 +159,6 @@ class Climber:
             if answer.accepted:
                 if self._is_adrift(branch):
                     self._forest.follow(branch, candidate)
-                    self._hear(candidate)
                     self._asked[candidate.id] = self._clock.seconds()
                 elif branch.parent is None or branch.parent.id != candidate.id:
                     self._rpc.tell(candidate, Leave((branch.group,)))
@@ -178,13 +176,8 @@ class Climber:
 
     # Keeping it.
 
-    def _hear(self, peer: Contact) -> None:
-        if self._forest.has_parent(peer.id):
-            self._heard[peer.id] = self._clock.seconds()
-
     def _forget(self, node: NodeId) -> None:
         if not self._forest.has_parent(node):
-            self._heard.pop(node, None)
             self._asked.pop(node, None)
 
     def tick(self) -> None:
@@ -193,8 +186,8 @@ class Climber:
         """
         now = self._clock.seconds()
         for parent in self._forest.parents():
-            silent = abs(now - self._heard.get(parent.id, 0.0)) > SILENCE_S
-            if silent or abs(now - self._asked.get(parent.id, 0.0)) > RENEW_S:
+            silent_s = self._rpc.transport.silent_s(parent.id)
+            if silent_s is None or abs(silent_s) > SILENCE_S or abs(now - self._asked.get(parent.id, 0.0)) > RENEW_S:
                 self._ask(parent)
 
     def doubt(self, node: NodeId) -> None:

@@ -18,6 +18,7 @@ from post.ids import NodeId
 from post.sim.latency import sphere
 from post.sim.network import Delay
 from post.sim.overlay import Overlay, Sent
+from post.sim.reach import Reaches
 from post.sim.routing import Told
 
 GRACE_S = 60.0
@@ -48,6 +49,7 @@ class ChurnReport:
     @ivar doubled: lookups delivered more than once.
     @ivar stretch_mean: the time that lookups took over that of the direct way, all together.
     @ivar control_msgs_per_node_s: all messages that are no hop of a lookup nor its acknowledgement.
+    @ivar indirect: how many nodes are reached by way of others at the end, of all nodes together.
     """
 
     nodes: float
@@ -68,6 +70,7 @@ class ChurnReport:
     control_msgs_per_node_s: float
     wrong_leaf_sets: int
     wall_s: float
+    indirect: int = 0
 
 
 def poisson(seed: int, nodes: int, session_s: float) -> Iterator[Event]:
@@ -189,12 +192,14 @@ def run(
     lookups_per_node_s: float = LOOKUPS_PER_NODE_S,
     delay: Delay | None = None,
     told: Told = lambda done, total: None,
+    reaches: Reaches | None = None,
 ) -> ChurnReport:
     """
     Let nodes come and go as C{events} says for C{warm_up_s}, and while keys are looked up for C{simulated_s} more.
     """
     began_at = time.perf_counter()
     overlay = Overlay(seed, delay or sphere(seed), loss)
+    overlay.network.reaches = reaches
     churn = Churn(overlay, events)
     churn.begin()
     total = int(warm_up_s + simulated_s)
@@ -243,6 +248,7 @@ def run(
         (frames - 2 * tally.hops) / present,
         overlay.wrong_leaf_sets(),
         time.perf_counter() - began_at,
+        overlay.indirect(),
     )
 
 

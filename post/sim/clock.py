@@ -1,5 +1,5 @@
 """
-The time of the imaginary world: a heap of what is due, so that many thousand nodes share one clock.
+The time of the imaginary world: one clock for many thousand nodes.
 
 L{SimClock} has the shape of a reactor's time (C{IReactorTime}), but C{callLater} costs the same with ten calls pending
 as with a million; Twisted's own test clock sorts its list at each call.  Two calls due at one instant run in the order
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from heapq import heapify, heappop, heappush
+from itertools import chain
 from typing import Any
 
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
@@ -22,7 +23,12 @@ from zope.interface import implementer
 EPOCH_S = 1_800_000_000.0
 """Where simulated time begins unless told otherwise: in January 2027, so that dates and certificates look real."""
 
+SLOTS_PER_S = 32
+"""Short enough that the timers of many thousand nodes wait in lists; long enough that not every frame finds a new one.
+A power of two, so that where a slot ends is exact."""
+
 _PENDING, _CALLED, _CANCELLED = 0, 1, 2
+_Entry = tuple[float, int, Any, "tuple[Any, ...] | None"]
 
 
 @implementer(IDelayedCall)
@@ -95,8 +101,14 @@ class SimClock:
         self._now_s = start_s
         self._order = 0
         self._stale = 0
+        self._pending = 0
         # What is due: (time, order, function, arguments), or (time, order, SimCall, None) for what can be taken back.
-        self._heap: list[tuple[float, int, Any, tuple[Any, ...] | None]] = []
+        # A heap of what is due before C{_soon_s}; the rest waits in the order in which it came, by slots of time, so
+        # that the heap stays small however many nodes there are.
+        self._heap: list[_Entry] = []
+        self._soon_s = start_s
+        self._slots: dict[int, list[_Entry]] = {}
+        self._numbers: list[int] = []  # Of the slots; a heap.
 
     def seconds(self) -> float:
         return self._now_s
@@ -109,9 +121,10 @@ class SimClock:
         return call
 
     def getDelayedCalls(self) -> Sequence[IDelayedCall]:
+        entries = [*self._heap, *chain.from_iterable(self._slots.values())]
         return [
             call
-            for _, order, call, arguments in sorted(self._heap, key=lambda entry: entry[:2])
+            for _, order, call, arguments in sorted(entries, key=lambda entry: entry[:2])
             if arguments is None and call.active() and call.order == order
         ]
 
@@ -120,32 +133,55 @@ class SimClock:
         Call C{function} at the time C{due_s}; this cannot be taken back, and is cheaper than C{callLater}.
         """
         self._order += 1
-        heappush(self._heap, (due_s, self._order, function, args))
+        self._put((due_s, self._order, function, args))
 
     def schedule(self, call: SimCall, due_s: float) -> None:
         """
-        Put C{call}, new or not, on the heap for C{due_s}.
+        Have C{call}, new or not, made at C{due_s}.
         """
         if call.order:
             self._stale += 1
         self._order += 1
         call.order = self._order
         call.due_s = due_s
-        heappush(self._heap, (due_s, self._order, call, None))
+        self._put((due_s, self._order, call, None))
+
+    def _put(self, entry: _Entry) -> None:
+        self._pending += 1
+        due_s = entry[0]
+        if due_s < self._soon_s:
+            heappush(self._heap, entry)
+            return
+        number = int(due_s * SLOTS_PER_S)
+        slot = self._slots.get(number)
+        if slot is None:
+            self._slots[number] = [entry]
+            heappush(self._numbers, number)
+        else:
+            slot.append(entry)
+
+    def _next_slot(self) -> None:
+        """
+        Let the next slot be the heap, which is empty.
+        """
+        number = heappop(self._numbers)
+        self._heap = self._slots.pop(number)
+        heapify(self._heap)
+        self._soon_s = (number + 1) / SLOTS_PER_S
 
     def forget(self, call: SimCall) -> None:
         """
-        C{call} is cancelled.  Its entry stays on the heap until most entries are such; then all are dropped at once.
+        C{call} is cancelled.  Its entry stays until most entries are such; then all are dropped at once.
         """
         self._stale += 1
-        if self._stale > 1000 and self._stale * 2 > len(self._heap):
-            self._heap = [
-                entry
-                for entry in self._heap
-                if entry[3] is not None or (entry[2].active() and entry[2].order == entry[1])
-            ]
+        if self._stale > 1000 and self._stale * 2 > self._pending:
+            self._heap = [entry for entry in self._heap if _is_to_come(entry)]
             heapify(self._heap)
+            self._slots = {
+                number: [entry for entry in slot if _is_to_come(entry)] for number, slot in self._slots.items()
+            }
             self._stale = 0
+            self._pending = len(self._heap) + sum(map(len, self._slots.values()))
 
     def fire(self, call: SimCall) -> None:
         """
@@ -176,9 +212,16 @@ class SimClock:
         made = 0
         while True:
             heap = self._heap  # "forget" may have put another in its place.
-            if not heap or heap[0][0] > end_s:
+            if not heap:
+                # What is due at the very end of a slot is in that one or, by the rounding of numbers, in the next.
+                if not self._numbers or self._numbers[0] > int(end_s * SLOTS_PER_S):
+                    break
+                self._next_slot()
+                continue
+            if heap[0][0] > end_s:
                 break
             due_s, order, function, arguments = heappop(heap)
+            self._pending -= 1
             if arguments is not None:
                 if due_s > self._now_s:
                     self._now_s = due_s
@@ -197,11 +240,25 @@ class SimClock:
         return made
 
 
+def _is_to_come(entry: _Entry) -> bool:
+    """
+    Whether what C{entry} would call has not been taken back, nor put off.
+    """
+    return entry[3] is not None or (entry[2].active() and entry[2].order == entry[1])
+
+
 @implementer(IReactorTime)
 class SkewedClock:
     """
     The time as one computer sees it: C{skew_s} off, standing still while the computer sleeps, ending when it dies.
     """
+
+    __slots__ = (
+        "_asleep",
+        "_clock",
+        "_halted",
+        "skew_s",
+    )
 
     def __init__(self, clock: SimClock, skew_s: float = 0.0) -> None:
         self._clock = clock

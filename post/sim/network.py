@@ -26,7 +26,7 @@ from post.crypto.certificates import NodeCertificate
 from post.errors import Unreachable
 from post.ids import Contact, NodeId
 from post.sim.clock import SimClock
-from post.sim.transport import SimTransport
+from post.sim.transport import SimLink, SimTransport
 
 Delay = Callable[[NodeId, NodeId], float]
 """Seconds that a frame takes from one node to another; always the same for the same two."""
@@ -51,6 +51,7 @@ class SimNetwork:
     @ivar loss: the part of all frames that vanish.
     @ivar duplication: the part of all frames that arrive twice.
     @ivar jitter: a frame takes up to this part longer than the delay of its path.
+    @ivar reaches: whether one node can dial another (L{post.sim.reach}); all can, if it is C{None}.
     @ivar observer: called with (source, target, frame) for each frame that arrives.
     @ivar frames: how many have arrived.
     @ivar size_bytes: how much they held.
@@ -64,6 +65,7 @@ class SimNetwork:
         self.loss = loss
         self.duplication = 0.0
         self.jitter = jitter
+        self.reaches: Callable[[NodeId, NodeId], bool] | None = None
         self.observer: Callable[[NodeId, NodeId, bytes], None] | None = None
         self.frames = 0
         self.size_bytes = 0
@@ -183,22 +185,38 @@ class SimNetwork:
         source.lose(target)
         self.clock.at(self._arrival_s(source.local.id, target.local.id), target.lose, source)
 
-    def carry(self, source: SimTransport, target: SimTransport, frame: bytes) -> None:
+    def link(self, source: SimTransport, target: SimTransport) -> SimLink:
         """
-        Bring a frame over a link.
+        A new link, as C{source} sees it.
+        """
+        return SimLink(target, self.delay(source.local.id, target.local.id), self.clock.seconds())
+
+    def connect(self, source: NodeId, target: NodeId) -> None:
+        """
+        Let two nodes that listen be linked already.
+        """
+        one, other = self._listening[source], self._listening[target]
+        if target not in one.peers:
+            other.link_made(one)
+            one.link_made(other)
+
+    def carry(self, source: SimTransport, link: SimLink, frame: bytes) -> None:
+        """
+        Bring a frame over a link of C{source}.
         """
         if self.loss and self._random.random() < self.loss:
             return
-        due_s = self._arrival_s(source.local.id, target.local.id)
+        due_s = self.clock.seconds() + link.delay_s
         if self.jitter:
-            due_s = target.after(source, due_s)
-        self.clock.at(due_s, self._arrive, source, target, frame)
+            due_s = max(due_s + link.delay_s * self.jitter * self._random.random(), link.due_s)
+            link.due_s = due_s
+        self.clock.at(due_s, self._arrive, source, link.peer, frame)
         if self.duplication and self._random.random() < self.duplication:
-            self.clock.at(due_s, self._arrive, source, target, frame)
+            self.clock.at(due_s, self._arrive, source, link.peer, frame)
 
     def dial(self, source: SimTransport, target_id: NodeId) -> None:
         """
-        Begin to link; C{source} is told with C{linked}, or with C{unreached}.
+        Begin to link; C{source} is told with C{link_made}, or with C{unreached}.
         """
         target = self._listening.get(target_id)
         source_id = source.local.id
@@ -236,6 +254,8 @@ class SimNetwork:
     # How.
 
     def _connects(self, source: NodeId, target: NodeId) -> bool:
+        if self.reaches is not None and not self.reaches(source, target):
+            return False
         return (
             target not in self._dark
             and target not in self._frozen
@@ -257,8 +277,8 @@ class SimNetwork:
         if strange or not target.up or not self._connects(source.local.id, target.local.id):
             source.unreached(target.local.id)
             return
-        target.linked(source)
-        source.linked(target)
+        target.link_made(source)
+        source.link_made(target)
 
     def _arrive(self, source: SimTransport, target: SimTransport, frame: bytes) -> None:
         source_id, target_id = source.local.id, target.local.id
@@ -267,7 +287,8 @@ class SimNetwork:
             patience_s = STALL_S if target_id in self._dark else 0.0
             self.clock.at(self._arrival_s(target_id, source_id) + patience_s, source.lose, target)
             return
-        if target.peers.get(source_id) is not source:
+        link = target.peers.get(source_id)
+        if link is None or link.peer is not source:
             return
         if self._frozen:
             for node_id in (source_id, target_id):
@@ -277,6 +298,7 @@ class SimNetwork:
         if not self.passes(source_id, target_id):
             self._hold(source, target, frame)
             return
+        link.heard_at = self.clock.seconds()
         self.frames += 1
         self.size_bytes += len(frame)
         if self.observer is not None:

@@ -10,9 +10,11 @@ the nodes that may stand there.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from random import Random
-from typing import Annotated, cast
+from typing import Annotated
 
 from msgspec import Meta
 from twisted.internet.defer import CancelledError, Deferred
@@ -20,22 +22,25 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from post.complaints import Complaints
-from post.crypto.certificates import NodeCertificate
 from post.errors import Overloaded
 from post.ids import BITS, DIGITS, Contact, Id, Key, NodeId
 from post.interfaces import IApplication
 from post.pastry.config import PastryConfig
 from post.pastry.node import Pastry
 from post.pastry.table import COLUMNS
+from post.relay.transport import RelayTransport
 from post.rpc import Rpc
 from post.sim.clock import SimClock, SkewedClock
 from post.sim.network import Delay, SimNetwork
+from post.sim.reach import Claims
 from post.wire import Message, message
 
 CHOICES = 8
 """Nodes of which the nearest is put into a place of a table that is made from global knowledge."""
 SEEDS = 3
 """Addresses of the ring that a newcomer is told of."""
+MISTAKES_KEPT = 100
+"""More than one looks at."""
 
 
 @message(0xFE01)
@@ -47,15 +52,11 @@ class Lookup(Message, frozen=True):
     number: Annotated[int, Meta(ge=0)]
 
 
-class Owned:
+def address(node: NodeId) -> str:
     """
-    As much of a certificate as Pastry looks at: each node has an owner of its own.
+    Where a node listens.
     """
-
-    __slots__ = ("owner",)
-
-    def __init__(self, owner: str) -> None:
-        self.owner = owner
+    return f"{node.hex()}:1"
 
 
 class Sent:
@@ -84,22 +85,37 @@ class Sent:
         self.wrong = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """
+    C{node} delivered what it should not have, since it reached C{root}, which was nearer to the key.
+    """
+
+    at_s: float
+    key: Key
+    node: NodeId
+    root: NodeId
+
+
 @implementer(IApplication)
 class Member:
     """
     One node, for one life.
     """
 
-    __slots__ = ("active", "clock", "joined", "overlay", "pastry", "rpc")
+    __slots__ = ("active", "clock", "joined", "overlay", "pastry", "relay", "rpc")
 
     def __init__(self, overlay: Overlay, node: NodeId, epoch: int) -> None:
         self.overlay = overlay
         self.clock = SkewedClock(overlay.clock)
-        contact = Contact(node, (f"{node.hex()}:1",), epoch)
-        transport = overlay.network.transport(contact, cast(NodeCertificate, Owned(node.hex())))
+        contact = Contact(node, (address(node),), epoch)
+        # Without a certificate, each node counts as having an owner of its own.
+        transport = overlay.network.transport(contact)
         complaints = Complaints(self.clock)
-        self.rpc = Rpc(transport, self.clock, complaints)
-        self.pastry = Pastry(self.rpc, self.clock, overlay.random, complaints, overlay.config)
+        chance = overlay.random
+        self.relay = RelayTransport(transport, self.clock, chance, chance.randbytes, complaints, Claims(node))
+        self.rpc = Rpc(self.relay, self.clock, complaints)
+        self.pastry = Pastry(self.rpc, self.clock, chance, complaints, overlay.config, self.relay)
         self.pastry.add_application(self)
         self.joined: Deferred[None] | None = None
 
@@ -141,6 +157,7 @@ class Overlay:
 
     @ivar members: who runs, by id.
     @ivar lookups: those that were sent and not taken out, by number.
+    @ivar wrong: deliveries by who was not the root; C{mistakes}: the last L{MISTAKES_KEPT} of them.
     @ivar failures: of joins that ended with an error, which none should.
     """
 
@@ -152,6 +169,8 @@ class Overlay:
         self.config = config or PastryConfig()
         self.members: dict[NodeId, Member] = {}
         self.lookups: dict[int, Sent] = {}
+        self.wrong = 0
+        self.mistakes: deque[Mistake] = deque(maxlen=MISTAKES_KEPT)
         self.failures: list[Failure] = []
         self._active: list[NodeId] = []  # Who takes part in routing; rising.
         self._numbers = 0
@@ -177,53 +196,97 @@ class Overlay:
         """
         return self.members[self.random.choice(self._active)]
 
-    def root(self, key: int) -> NodeId:
+    def root(self, key: int, seen_from: NodeId | None = None) -> NodeId:
         """
-        The true root of C{key}: of those in the ring the nearest to it, of equals that with the smaller id.
+        The true root of C{key}: of those in the ring (and of these, those that C{seen_from} reaches and is reached by)
+        the nearest to it, of equals that with the smaller id.
         """
         place = bisect_left(self._active, key)
-        nodes = (self._active[place - 1], self._active[place % len(self._active)])
-        return min(nodes, key=lambda node: (node.distance(key), node))
+        found = (self._reached(place - 1, -1, seen_from), self._reached(place, 1, seen_from))
+        return min(found, key=lambda node: (node.distance(key), node))
 
-    def wrong_leaf_sets(self) -> int:
+    def nearest(self, key: int, count: int) -> list[NodeId]:
         """
-        How many of those in the ring have a leaf set that is not the true one.
+        The C{count} of those in the ring that are nearest to C{key}, nearest first.
         """
-        return sum(not self._is_right(place) for place in range(len(self._active)))
+        place = bisect_left(self._active, key)
+        there = {self._active[(place + step) % len(self._active)] for step in range(-count, count)}
+        return sorted(there, key=lambda node: (node.distance(key), node))[:count]
 
-    def _is_right(self, place: int) -> bool:
-        leaves = self.members[self._active[place]].pastry.ring.leaves
-        after, before = self._neighbors(place)
+    def _reached(self, place: int, step: int, seen_from: NodeId | None) -> NodeId:
+        """
+        The first from C{place} on that C{seen_from} reaches; C{seen_from} itself if there is nobody else.
+        """
+        passes = self.network.passes
+        node = self._active[place % len(self._active)]
+        if seen_from is None:
+            return node
+        for _ in range(len(self._active)):
+            if node == seen_from or (passes(seen_from, node) and passes(node, seen_from)):
+                return node
+            place += step
+            node = self._active[place % len(self._active)]
+        return seen_from
+
+    def wrong_leaf_sets(self, nodes: Sequence[NodeId] | None = None) -> int:
+        """
+        How many of those in the ring have a leaf set that is not the true one; or of C{nodes}, in the order of ids, if
+        these are to be a ring of their own.
+        """
+        ring = self._active if nodes is None else nodes
+        return sum(not self._is_right(place, ring) for place in range(len(ring)))
+
+    def is_right(self, nodes: Sequence[NodeId] | None = None) -> bool:
+        """
+        Whether no leaf set is wrong.  (Sooner found out than how many are.)
+        """
+        ring = self._active if nodes is None else nodes
+        return all(self._is_right(place, ring) for place in range(len(ring)))
+
+    def _is_right(self, place: int, ring: Sequence[NodeId]) -> bool:
+        leaves = self.members[ring[place]].pastry.ring.leaves
+        after, before = self._neighbors(place, ring)
         return leaves.successors() == after and leaves.predecessors() == before
 
-    def _neighbors(self, place: int) -> tuple[list[NodeId], list[NodeId]]:
+    def _neighbors(self, place: int, ring: Sequence[NodeId]) -> tuple[list[NodeId], list[NodeId]]:
         """
-        The true successors and predecessors of whoever is at C{place}.
+        The true successors and predecessors of whoever is at C{place} in C{ring}.
         """
-        count = len(self._active)
+        count = len(ring)
         half = min(self.config.half, count - 1)
-        after = [self._active[(place + step) % count] for step in range(1, half + 1)]
-        before = [self._active[(place - step) % count] for step in range(1, half + 1)]
+        after = [ring[(place + step) % count] for step in range(1, half + 1)]
+        before = [ring[(place - step) % count] for step in range(1, half + 1)]
         return after, before
+
+    def indirect(self) -> int:
+        """
+        How many nodes are reached by way of others, of all nodes together.
+        """
+        return sum(len(member.relay.indirect()) for member in self.members.values())
 
     # Who comes and goes.
 
     def found(self, count: int) -> list[NodeId]:
         """
-        Put a ring of C{count} nodes together from global knowledge; who is in it.  Nobody may be there yet.
+        Put a ring of C{count} nodes together from global knowledge, with links to whom they have in their tables; who
+        is in it.  Nobody may be there yet.
         """
         assert not self.members
         for _ in range(count):
             self._boot(self.point())
         self._active = sorted(self.members)
         for place, node in enumerate(self._active):
-            after, before = self._neighbors(place)
+            after, before = self._neighbors(place, self._active)
             ring = self.members[node].pastry.ring
             found = dict.fromkeys([*after, *before])
             table = [self.members[each].pastry.local for each in self._table(node)]
             ring.place([self.members[each].pastry.local for each in found], count - 1 <= len(found), table)
-        for member in self.members.values():
-            member.pastry.begin()
+        for node, member in self.members.items():
+            member.pastry.begin(settled=True)
+            leaves = member.pastry.ring.leaves
+            for other in dict.fromkeys([*leaves.successors()[:1], *member.pastry.ring.table]):
+                if self.network.reaches is None:
+                    self.network.connect(node, other)
         return list(self._active)
 
     def _table(self, node: NodeId) -> Iterator[NodeId]:
@@ -246,13 +309,19 @@ class Overlay:
                 yield min((self._active[each] for each in chosen), key=lambda other: self.network.delay(node, other))
             low, high = borders[own], borders[own + 1]
 
-    def join(self, node: NodeId | None = None) -> Member:
+    def join(self, node: NodeId | None = None, seeds: Collection[str] = ()) -> Member:
         """
-        Start a node, which finds its way into the ring by some of those that are in it.
+        Start a node, which finds its way into the ring by C{seeds}, or by some of those that are in it.
         """
-        seeds = [self.anybody().address for _ in range(SEEDS)] if self._active else []
-        member = self._boot(self.point() if node is None else node)
-        member.joined = Deferred.fromCoroutine(member.pastry.join(seeds or [member.address]))
+        node = self.point() if node is None else node
+        # Where not everybody reaches everybody, somebody is told of nodes that it reaches, or never comes in.
+        there = [each for each in self._active if self.network.reaches is None or self.network.reaches(node, each)]
+        if self._active and not there:
+            return self.join()
+        if not seeds and there:
+            seeds = [self.members[self.random.choice(there)].address for _ in range(SEEDS)]
+        member = self._boot(node)
+        member.joined = Deferred.fromCoroutine(member.pastry.join(list(seeds) or [member.address]))
         member.joined.addCallbacks(self._entered, self._failed, (member,))
         return member
 
@@ -309,8 +378,11 @@ class Overlay:
         if sent.took_s is None:
             sent.took_s = self.clock.seconds() - sent.at_s
             sent.direct_s = self.network.delay(sent.origin, member.id) if member.id != sent.origin else 0.0
-        if self.root(sent.key) != member.id:
+        root = self.root(sent.key, member.id)
+        if root != member.id:
             sent.wrong += 1
+            self.wrong += 1
+            self.mistakes.append(Mistake(self.clock.seconds(), sent.key, member.id, root))
 
     def wait(self, happened: Callable[[], bool], limit_s: float, step_s: float = 0.1) -> bool:
         """

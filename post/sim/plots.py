@@ -4,7 +4,8 @@ The figures of experiments as pictures, drawn by matplotlib (the extra C{plot}).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,11 @@ matplotlib.use("agg")  # Into files only; no display is looked for.
 
 from matplotlib.figure import Figure
 
+from post.sim.attack import AttackReport
 from post.sim.churn import ChurnReport
+from post.sim.failure import FailureReport
+from post.sim.joins import JoinsReport
+from post.sim.partition import PartitionReport
 from post.sim.routing import RoutingReport
 
 
@@ -31,34 +36,111 @@ def routing(reports: Sequence[RoutingReport], path: Path) -> None:
         axes.set_ylabel("share of lookups")
         axes.set_title(f"{report.nodes:,} nodes: {report.hops_mean:.2f} hops in the mean")
     else:
-        ordered = sorted(reports, key=lambda each: each.nodes)
-        sizes = [each.nodes for each in ordered]
-        figure, (hops, stretch) = _figure(2)
-        for axes, values, what in (
-            (hops, [each.hops_mean for each in ordered], "hops, mean"),
-            (stretch, [each.stretch_mean for each in ordered], "way / direct way"),
-        ):
-            axes.plot(sizes, values, marker="o")
-            axes.set_xscale("log")
-            axes.set_ylim(bottom=0)
-            axes.set_xlabel("nodes")
-            axes.set_ylabel(what)
-            axes.grid(alpha=0.3)
+        over = sorted((each.nodes, each.hops_mean, each.stretch_mean) for each in reports)
+        sizes, hops, stretch = zip(*over, strict=True)
+        figure = _over("nodes", sizes, {"hops, mean": hops, "way / direct way": stretch})
     figure.savefig(path)
 
 
 def churn(reports: Sequence[ChurnReport], path: Path) -> None:
     """
-    What became of lookups.
+    Of one run what became of lookups, of several control traffic and delay over how long nodes stayed.
     """
+    if len(reports) > 1:
+        over = sorted((each.session_mean_s / 60, each.control_msgs_per_node_s, each.stretch_mean) for each in reports)
+        stays_min, control, stretch = zip(*over, strict=True)
+        what = {"control messages per node and second": control, "time / that of the direct way": stretch}
+        _over("session, mean, in minutes", stays_min, what).savefig(path)
+        return
     report = reports[0]
     figure, (axes,) = _figure(1)
     names = ("lost", "lost with\ntheir origin", "at a wrong\nnode", "delivered\ntwice")
     values = (report.lost, report.orphaned, report.incorrect, report.doubled)
-    bars = axes.bar(names, [each / report.lookups for each in values])
+    bars = axes.bar(names, [each / max(report.lookups, 1) for each in values])
     axes.bar_label(bars, [f"{each:,}" for each in values])
     axes.set_ylabel("share of lookups")
     axes.set_title(f"{report.lookups:,} lookups, {report.nodes:,.0f} nodes, {report.session_mean_s / 60:.0f} min each")
+    figure.savefig(path)
+
+
+def failure(reports: Sequence[FailureReport], path: Path) -> None:
+    """
+    How long lookups took that were made just after the blow, and until all was right.
+    """
+    report = reports[0]
+    figure, (axes,) = _figure(1)
+    names = ["half", "99 %", "all", "leaf sets\nright"]
+    values = [report.took_p50_s, report.took_p99_s, report.took_most_s, report.right_s or math.nan]
+    axes.bar_label(axes.bar(names, values), [f"{each:.1f}" for each in values])
+    axes.set_ylabel("seconds after they were made, or after the blow")
+    axes.set_title(f"{report.killed:,} of {report.nodes:,} killed: {report.delivered:,} of {report.lookups:,} arrived")
+    figure.savefig(path)
+
+
+def partition(reports: Sequence[PartitionReport], path: Path) -> None:
+    """
+    Deliveries by who was not the root, and what the healing cost.
+    """
+    report = reports[0]
+    figure, (wrong, messages) = _figure(2)
+    counts = {
+        "while\nbroken": report.wrong_apart,
+        "until one\nring": report.wrong_meeting,
+        "after": report.wrong_after,
+    }
+    wrong.bar_label(wrong.bar(list(counts), list(counts.values())))
+    wrong.set_ylabel("wrong deliveries")
+    wrong.set_title(f"{' + '.join(str(part) for part in report.parts)} nodes, {report.broken_s / 60:g} min apart")
+    messages.barh(list(report.msgs_by_kind), [each / report.nodes for each in report.msgs_by_kind.values()])
+    messages.invert_yaxis()
+    messages.set_xlabel("messages per node until all were one ring")
+    figure.savefig(path)
+
+
+def joins(reports: Sequence[JoinsReport], path: Path) -> None:
+    """
+    Of which messages a join consists, and how long it took.
+    """
+    figure, (messages, seconds) = _figure(2)
+    names = [_rate(each.rate_per_s) for each in reports]
+    low = [0.0] * len(reports)
+    for kind in dict.fromkeys(kind for each in reports for kind in each.msgs_by_kind):
+        values = [each.msgs_by_kind.get(kind, 0) / each.nodes for each in reports]
+        messages.bar(names, values, bottom=low, label=kind)
+        low = [one + other for one, other in zip(low, values, strict=True)]
+    messages.set_ylabel("messages per join")
+    messages.legend(fontsize="small")
+    for name, values in (("half", [x.active_p50_s for x in reports]), ("99 %", [x.active_p99_s for x in reports])):
+        seconds.plot(names, values, marker="o", linestyle="none", label=name)
+    seconds.set_ylim(bottom=0)
+    seconds.set_ylabel("seconds until active")
+    seconds.legend()
+    figure.savefig(path)
+
+
+def _rate(rate_per_s: float) -> str:
+    return f"{rate_per_s:g}/s" if rate_per_s else "all at once"
+
+
+def attack(reports: Sequence[AttackReport], path: Path) -> None:
+    """
+    What part of lookups found the root, and at what cost, over the part of the nodes that lie.
+    """
+    ordered = sorted(reports, key=lambda each: each.faulty_fraction)
+    liars = [100 * each.faulty_fraction for each in ordered]
+    figure, (success, cost) = _figure(2)
+    success.plot(liars, [100 * each.success for each in ordered], marker="o", label="secure")
+    success.plot(liars, [100 * each.plain_success for each in ordered], marker="o", label="as usual")
+    success.set_ylabel("lookups that found the root, %")
+    success.set_ylim(0, 104)
+    success.legend()
+    cost.plot(liars, [each.overhead for each in ordered], marker="o")
+    cost.set_ylabel("extra messages for each")
+    cost.set_ylim(bottom=0)
+    for axes in (success, cost):
+        axes.set_xlabel("nodes that lie, %")
+        axes.grid(alpha=0.3)
+    figure.suptitle(f"{ordered[0].nodes:,} nodes, {ordered[0].lookups:,} lookups each")
     figure.savefig(path)
 
 
@@ -66,3 +148,18 @@ def _figure(count: int) -> tuple[Figure, Sequence[Any]]:  # Any: what matplotlib
     figure = Figure(figsize=(5.2 * count, 3.6), layout="constrained")
     found = figure.subplots(1, count)
     return figure, [found] if count == 1 else list(found)
+
+
+def _over(what: str, values: Sequence[float], lines: Mapping[str, Sequence[float]]) -> Figure:
+    """
+    One picture for each of C{lines} over C{values}, which grow by factors.
+    """
+    figure, pictures = _figure(len(lines))
+    for axes, (name, line) in zip(pictures, lines.items(), strict=True):
+        axes.plot(values, line, marker="o")
+        axes.set_xscale("log")
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel(what)
+        axes.set_ylabel(name)
+        axes.grid(alpha=0.3)
+    return figure

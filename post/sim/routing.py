@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from post.sim.latency import sphere
 from post.sim.network import Delay
 from post.sim.overlay import Overlay, Sent
+from post.sim.reach import Reaches
 
 JOINED_LIMIT = 2000
 """Nodes up to which a ring forms by the protocol; a larger one is put together from global knowledge."""
@@ -43,6 +44,7 @@ class RoutingReport:
     @ivar msgs_per_node_s: in a minute in which nothing was looked up.
     @ivar bytes_per_node: memory of this process over what it was before, after all lookups.
     @ivar events_per_s: what the simulator did in a second of real time, over all.
+    @ivar indirect: how many nodes are reached by way of others, of all nodes together.
     """
 
     nodes: int
@@ -61,6 +63,7 @@ class RoutingReport:
     bytes_per_node: int
     events_per_s: float
     wall_s: float
+    indirect: int = 0
 
 
 def run(
@@ -70,6 +73,7 @@ def run(
     delay: Delay | None = None,
     told: Told = lambda done, total: None,
     joined_limit: int = JOINED_LIMIT,
+    reaches: Reaches | None = None,
 ) -> RoutingReport:
     """
     Make a ring of C{nodes}, count what it says when nothing happens, and look up as many keys, ten for each node and
@@ -78,19 +82,12 @@ def run(
     gc.collect()
     memory = _memory_bytes()
     began_at = time.perf_counter()
-    total, events = nodes + lookups, 0
+    total = nodes + lookups
     overlay = Overlay(seed, delay or sphere(seed))
+    overlay.network.reaches = reaches
     joins = nodes <= joined_limit
-    if joins:
-        while len(overlay.members) < nodes:
-            overlay.join()
-            events += overlay.clock.advance(1 / JOINS_PER_S)
-            told(len(overlay.members), total)
-        overlay.wait(lambda: len(overlay.active()) == nodes, GRACE_S)
-    else:
-        overlay.found(nodes)
+    events = form(overlay, nodes, joined_limit, lambda done: told(done, total))
     building = overlay.network.frames
-    told(nodes, total)
     events += overlay.clock.advance(IDLE_S)
     idle = overlay.network.frames - building
     sent: list[Sent] = []
@@ -124,7 +121,35 @@ def run(
         max(0, _memory_bytes() - memory) // nodes,
         events / wall_s,
         wall_s,
+        overlay.indirect(),
     )
+
+
+def form(overlay: Overlay, nodes: int, joined_limit: int, told: Callable[[int], None]) -> int:
+    """
+    Make a ring of C{nodes}: by the protocol up to C{joined_limit}, from global knowledge above.
+
+    @param told: is told how many there are.
+    @return: how many events that took.
+    """
+    events = 0
+    if nodes <= joined_limit:
+        while len(overlay.members) < nodes:
+            overlay.join()
+            events += overlay.clock.advance(1 / JOINS_PER_S)
+            told(len(overlay.members))
+        overlay.wait(lambda: len(overlay.active()) == nodes, GRACE_S)
+    else:
+        overlay.found(nodes)
+    told(nodes)
+    return events
+
+
+def quantile(values: list[float], part: float) -> float:
+    """
+    The least of C{values}, which rise, that C{part} of them are not above.
+    """
+    return values[math.ceil(part * len(values)) - 1] if values else math.nan
 
 
 def _memory_bytes() -> int:

@@ -40,17 +40,33 @@ class _Dial:
         self.introductions: list[Deferred[Contact]] = []
 
 
+class SimLink:
+    """
+    Our end of the link with C{peer}.
+
+    @ivar delay_s: what a frame takes to get there.
+    @ivar due_s: when the last frame that went arrives; none may overtake it.
+    @ivar heard_at: when the last one came.
+    """
+
+    __slots__ = ("delay_s", "due_s", "heard_at", "peer")
+
+    def __init__(self, peer: SimTransport, delay_s: float, now: float) -> None:
+        self.peer = peer
+        self.delay_s = delay_s
+        self.due_s = self.heard_at = now
+
+
 @implementer(ITransport)
 class SimTransport:
     """
     Made by L{post.sim.network.SimNetwork.transport}; one for each life of a node.
 
     @ivar up: started, and neither stopped nor crashed.
-    @ivar peers: the other ends of our links.
+    @ivar peers: our links.
     """
 
     __slots__ = (
-        "_arrivals",
         "_backoff",
         "_certificate",
         "_certificates",
@@ -72,12 +88,11 @@ class SimTransport:
         self.local = local
         self._trust = trust
         self.up = False
-        self.peers: dict[NodeId, SimTransport] = {}
+        self.peers: dict[NodeId, SimLink] = {}
         self._network = network
         self._certificate = certificate
         self._receiver: IReceiver | None = None
         self._dials: dict[NodeId, _Dial] = {}
-        self._arrivals: dict[NodeId, float] = {}
         self._backoff: dict[NodeId, tuple[float, float, int]] = {}  # Until when, how long next, for which epoch.
         self._certificates: dict[NodeId, NodeCertificate] = {}
 
@@ -101,9 +116,9 @@ class SimTransport:
     def send(self, peer: Contact, frame: bytes, priority: Priority) -> bool:
         if len(frame) > FRAME_LIMIT:
             raise ValueError(f"a frame of {len(frame)} bytes")
-        other = self.peers.get(peer.id)
-        if other is not None and self.up:
-            self._network.carry(self, other, frame)
+        link = self.peers.get(peer.id)
+        if link is not None and self.up:
+            self._network.carry(self, link, frame)
             return True
         if not self.up or peer.id == self.local.id:
             return False
@@ -121,18 +136,30 @@ class SimTransport:
         return succeed(None)
 
     def round_trip_s(self, peer: NodeId) -> float | None:
-        return self._network.round_trip_s(self.local.id, peer) if peer in self.peers else None
+        link = self.peers.get(peer)
+        if link is None:
+            return None
+        back = link.peer.peers.get(self.local.id)
+        return link.delay_s + back.delay_s if back is not None else self._network.round_trip_s(self.local.id, peer)
+
+    def silent_s(self, peer: NodeId) -> float | None:
+        link = self.peers.get(peer)
+        return None if link is None else self._network.clock.seconds() - link.heard_at
 
     def certificate(self, peer: NodeId) -> NodeCertificate | None:
         return self._certificate if peer == self.local.id else self._certificates.get(peer)
 
+    def linked(self, peer: NodeId) -> Contact | None:
+        link = self.peers.get(peer)
+        return None if link is None else link.peer.local
+
     def links(self) -> Sequence[Contact]:
-        return [other.local for other in self.peers.values()]
+        return [link.peer.local for link in self.peers.values()]
 
     def recheck(self) -> None:
-        for other in list(self.peers.values()):
-            if not self.believes(other):
-                self._network.cut(self, other)
+        for link in list(self.peers.values()):
+            if not self.believes(link.peer):
+                self._network.cut(self, link.peer)
 
     def believes(self, other: SimTransport) -> bool:
         """
@@ -147,26 +174,25 @@ class SimTransport:
         """
         Fires with the contact of C{target} when we are linked.
         """
-        other = self.peers.get(target)
-        if other is not None:
-            return succeed(other.local)
+        link = self.peers.get(target)
+        if link is not None:
+            return succeed(link.peer.local)
         dial = self._dials.get(target) or self._dial(target, 0)
         waiting: Deferred[Contact] = Deferred()
         dial.introductions.append(waiting)
         return waiting
 
-    def linked(self, other: SimTransport) -> None:
+    def link_made(self, other: SimTransport) -> None:
         """
         A link with C{other} is there.
         """
         assert self._receiver is not None
         peer = other.local
-        old = self.peers.get(peer.id)
-        if old is not other:
-            if old is not None:
-                self.lose(old)
-            self.peers[peer.id] = other
-            self._arrivals.pop(peer.id, None)
+        link = self.peers.get(peer.id)
+        if link is None or link.peer is not other:
+            if link is not None:
+                self.lose(link.peer)
+            link = self.peers[peer.id] = self._network.link(self, other)
             if other._certificate is not None:
                 self._certificates[peer.id] = other._certificate
             self._receiver.peer_found(peer)
@@ -174,7 +200,7 @@ class SimTransport:
         dial = self._dials.pop(peer.id, None)
         if dial is not None:
             for frame in dial.frames:
-                self._network.carry(self, other, frame)
+                self._network.carry(self, link, frame)
             for waiting in dial.introductions:
                 waiting.callback(peer)
 
@@ -194,7 +220,7 @@ class SimTransport:
         """
         The link with C{other}, if it is still that one, has broken.
         """
-        if self.peers.get(other.local.id) is other and self._receiver is not None:
+        if self.is_linked(other) and self._receiver is not None:
             del self.peers[other.local.id]
             self._receiver.peer_lost(other.local.id)
 
@@ -205,15 +231,12 @@ class SimTransport:
         assert self._receiver is not None
         self._receiver.frame_received(source.local, frame)
 
-    def after(self, source: SimTransport, due_s: float) -> float:
+    def is_linked(self, other: SimTransport) -> bool:
         """
-        When a frame that would arrive at C{due_s} does, given that it may not overtake the one before it.
+        Whether we have a link with C{other}, and not with another life of the same node.
         """
-        last_s = self._arrivals.get(source.local.id, 0.0)
-        if due_s < last_s:
-            due_s = last_s
-        self._arrivals[source.local.id] = due_s
-        return due_s
+        link = self.peers.get(other.local.id)
+        return link is not None and link.peer is other
 
     def die(self) -> list[SimTransport]:
         """
@@ -223,7 +246,7 @@ class SimTransport:
         """
         self.up = False
         self._receiver = None
-        peers = list(self.peers.values())
+        peers = [link.peer for link in self.peers.values()]
         self.peers = {}
         self._dials = {}
         return peers

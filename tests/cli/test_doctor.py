@@ -307,6 +307,7 @@ class DoctorTests(SynchronousTestCase):
         found = list(check_members(policy, directory, STATUS))
         self.assertEqual([State.WARNING, State.OK], states(found))
         self.assertEqual(State.FAILED, list(check_members(policy, directory, {**STATUS, "active": False}))[1].state)
+        self.assertEqual(State.NOTE, list(check_members(policy, directory, {**STATUS, "indirect": 2}))[2].state)
 
     def test_seeds(self) -> None:
         """

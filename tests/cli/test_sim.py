@@ -42,6 +42,18 @@ class RoutingTests(SynchronousTestCase):
         several = post("sim", "routing", "--nodes", "2", "--nodes", "3", "--lookups", "5", "--json").output
         self.assertEqual([2, 3], [each["nodes"] for each in json.loads(several)])
 
+    def test_unreachable(self) -> None:
+        """
+        Where not everybody reaches everybody, leaf sets are right and lookups arrive all the same.
+        """
+        words = ("sim", "routing", "--nodes", "20", "--lookups", "40", "--unreachable", "10", "--seed", "3")
+        found = json.loads(post(*words, "--json").output)
+        self.assertEqual((40, 0, 0), (found["delivered"], found["wrong"], found["wrong_leaf_sets"]))
+        self.assertGreater(found["indirect"], 0)
+        self.assertEqual(0, json.loads(post(*words, "--one-way", "--json").output)["indirect"])
+        again = "post sim routing --nodes 20 --lookups 40 --unreachable 10 --one-way --seed 3\n"
+        self.assertIn(again, post(*words, "--one-way").output)
+
     def test_plot(self) -> None:
         """
         It draws what was measured, into the file that was named.
@@ -84,6 +96,25 @@ class ChurnTests(SynchronousTestCase):
         again = post(*result.output.rpartition("Repeat it with: post ")[2].split())
         self.assertEqual(result.output.splitlines()[:-2], again.output.splitlines()[:-2])
 
+    def test_repeated(self) -> None:
+        """
+        The command names whatever was asked for, also the model of the network.
+        """
+        options = ("--nodes", "4", "--minutes", "0.5", "--warm-up", "0", "--lookups", "0.2", "--latency", "square")
+        result = post("sim", "churn", *options, "--session", "10", "--session", "20", "--seed", "5")
+        self.assertIn("churn --nodes 4 --session 10 --session 20 --minutes 0.5 --warm-up 0 --loss 0", result.output)
+        self.assertTrue(result.output.endswith(" --lookups 0.2 --latency square --seed 5\n"), result.output)
+
+    def test_sessions(self) -> None:
+        """
+        One run for each session time, and a picture of what it costs over them.
+        """
+        picture = scratch(self) / "churn.svg"
+        options = ("--nodes", "8", "--minutes", "4", "--warm-up", "0", "--lookups", "0.1", "--seed", "5", "--json")
+        result = post("sim", "churn", *options, "--session", "3", "--session", "30", "--plot", picture)
+        self.assertEqual(2, len(json.loads(result.output)))
+        self.assertIn("<svg", picture.read_text())
+
     def test_trace(self) -> None:
         """
         From a file, as JSON and as a picture.
@@ -104,3 +135,54 @@ class ChurnTests(SynchronousTestCase):
         result = post("sim", "churn", "--trace", trace)
         self.assertEqual(EXIT_CONFIG, result.exit_code)
         self.assertIn("trace, line 1: not a second", result.output)
+
+
+class AttackTests(SynchronousTestCase):
+    """
+    Tests of C{post sim attack}.
+    """
+
+    def test_table(self) -> None:
+        """
+        A table with a column for each part that lies, and the command that repeats it.
+        """
+        options = ("sim", "attack", "--nodes", "30", "--faulty", "10", "--faulty", "20", "--lookups", "20")
+        result = post(*options, "--seed", "9")
+        self.assertEqual(0, result.exit_code, result.output)
+        self.assertRegex(result.output, r"(?m)^of these, liars +10.0 % +20.0 %$")
+        self.assertIn("post sim attack --nodes 30 --faulty 10.0 --faulty 20.0 --lookups 20 --seed 9\n", result.output)
+        self.assertEqual(0, post(*result.output.rpartition("Repeat it with: post ")[2].split()).exit_code)
+
+    def test_json(self) -> None:
+        """
+        An object with all figures that programs look for.
+        """
+        one = json.loads(post("sim", "attack", "--nodes", "20", "--faulty", "30", "--lookups", "10", "--json").output)
+        self.assertEqual(
+            set(), set(["nodes", "lookups", "faulty_fraction", "success", "overhead", "plain_success"]) - one.keys()
+        )
+        self.assertEqual((20, 10, 0.3), (one["nodes"], one["lookups"], one["faulty_fraction"]))
+        self.assertIs(False, one["directory"])
+        options = ("--faulty", "49", "--directory", "--away", "20", "--lookups", "5", "--seed", "1")
+        listed = post("sim", "attack", "--nodes", "40", *options, "--json").output
+        self.assertEqual((True, 1.0), (json.loads(listed)["directory"], json.loads(listed)["success"]))
+
+    def test_plot(self) -> None:
+        """
+        Success over liars is drawn.
+        """
+        path = scratch(self) / "liars.svg"
+        post("sim", "attack", "--nodes", "8", "--faulty", "10", "--faulty", "30", "--lookups", "5", "--plot", path)
+        self.assertIn("<svg", path.read_text())
+
+    def test_bad(self) -> None:
+        """
+        Half of the nodes, or more, cannot be outvoted, and four are no ring to attack.
+        """
+        for options in (("--faulty", "50"), ("--faulty", "-1"), ("--nodes", "4")):
+            result = post("sim", "attack", *options)
+            self.assertEqual(2, result.exit_code, result.output)
+            self.assertIn("is not in the range", result.output)
+        result = post("sim", "attack", "--away", "10")
+        self.assertEqual(EXIT_CONFIG, result.exit_code)
+        self.assertIn("--away: has no meaning without --directory", result.output)

@@ -108,6 +108,7 @@ class DescribeTests(SynchronousTestCase):
         """
         A node with a role says so, and whether it has to be started again to act by what it has been given.
         """
+        self.assertIn("\n  reaches 2 nodes only by way of others\n", describe({**FOUND, "indirect": 2}, 0))
         self.assertIn("\n  roles: gateway\n", describe({**FOUND, "roles": ["gateway"]}, 0))
         waiting = {"roles": ["gateway"], "roles_waiting": True}
         self.assertIn("  roles: gateway; start it again", describe({**FOUND, **waiting}, 0))

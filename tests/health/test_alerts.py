@@ -45,6 +45,15 @@ class AlertsTests(SynchronousTestCase):
         self.assertEqual(("few-nodes", Level.WARNING), (few.name, few.level))
         self.assertIn("only 2 nodes, and 3 copies", few.what)
 
+    def test_liar(self) -> None:
+        """
+        A node that provably lies is named, and who can do something about it.
+        """
+        told = self.only(facts(liars=("0a0b of carol@example.org",)))
+        self.assertEqual(("proven-liar", Level.WARNING), (told.name, told.level))
+        self.assertIn("0a0b of carol@example.org", told.what)
+        self.assertIn("evidence", told.cure)
+
     def test_recovery(self) -> None:
         """
         Who has no recovery code, and could have one, is told how to make it.

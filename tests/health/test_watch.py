@@ -14,7 +14,9 @@ from post.health.durability import Durability, judge
 from post.health.facts import Facts, Mailbox, Presence
 from post.health.survey import NEWEST, OTHERS, PERIOD_S, REST_S, SETTLE_S
 from post.health.watch import Watch
+from post.ids import Contact, Id, NodeId
 from post.interfaces import IApplication
+from post.pastry.roster import Entry, Roster
 from post.sim.world import World
 from tests.health.samples import ALICE
 
@@ -116,6 +118,20 @@ class WatchTests(SynchronousTestCase):
         self.assertEqual([0, 0], [loss.exposed for loss in after.losses[:2]])
         away = [peer.presence for peer in self.watch.facts().peers].count(Presence.AWAY)
         self.assertEqual(2, away)
+
+    def test_dead_afar(self) -> None:
+        """
+        In a ring that is larger than a leaf set, whoever is dead by the roster is away; of others nothing is known.
+        """
+        pastry = self.world.node("node1").pastry
+        pastry.ring.leaves.open()
+        pastry.ring.roster = roster = Roster(pastry.local)
+        dead, unknown = (NodeId(Id(number)) for number in (1, 2))
+        roster.take(Entry(Contact(dead, (), 1), 1), 0.0)
+        self.assertEqual(Presence.UNSEEN, self.watch._presence(dead))
+        roster.take(Entry(Contact(dead, (), 1), 1, True), 0.0)
+        self.assertEqual(Presence.AWAY, self.watch._presence(dead))
+        self.assertEqual(Presence.UNSEEN, self.watch._presence(unknown))
 
     def test_away(self) -> None:
         """

@@ -19,12 +19,16 @@ class PulseTests(SynchronousTestCase):
 
     def test_due(self) -> None:
         """
-        A ping is due at once, and then again after each interval.
+        A ping is due at once, and then again after each interval while something waits for an answer, or that ping
+        does.
         """
-        self.assertTrue(self.pulse.due(1000))
-        self.pulse.ping(1000)
-        self.assertFalse(self.pulse.due(1029))
-        self.assertTrue(self.pulse.due(1030))
+        self.assertTrue(self.pulse.due(1000, waiting=False))
+        number = self.pulse.ping(1000)
+        self.assertFalse(self.pulse.due(1029, waiting=True))
+        self.assertTrue(self.pulse.due(1030, waiting=False))
+        self.pulse.pong(number, 1001)
+        self.assertFalse(self.pulse.due(1030, waiting=False))
+        self.assertTrue(self.pulse.due(1030, waiting=True))
 
     def test_round_trip(self) -> None:
         """

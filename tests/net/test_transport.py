@@ -256,7 +256,9 @@ class TransportTests(SynchronousTestCase):
         self.network.settle()
         two = self.two.contact.id
         self.assertEqual(0.0, self.one.transport.round_trip_s(two))
-        self.network.advance(35)
+        self.one.send(self.two, b"")
+        self.network.settle()
+        self.network.advance(65)
         near, _ = self.ends()
         while not near.waiting:
             self.network.advance(0)
@@ -267,6 +269,17 @@ class TransportTests(SynchronousTestCase):
         self.network.settle()
         self.assertEqual(0.1, round(self.one.transport.round_trip_s(two) or 0, 3))
         self.assertIsNone(self.one.transport.round_trip_s(NodeId(Id(9))))
+
+    def test_quiet(self) -> None:
+        """
+        A link on which nothing is said costs nothing, however long.
+        """
+        self.linked()
+        self.network.pass_time(130, 5)
+        pulses = [link.pulse for link in self.connections(self.one) | self.connections(self.two)]
+        pings = [pulse._number for pulse in pulses]
+        self.network.pass_time(1000, 5)
+        self.assertEqual(pings, [pulse._number for pulse in pulses])
 
     def test_receiver_fails(self) -> None:
         """
@@ -515,7 +528,7 @@ class TransportTests(SynchronousTestCase):
             pass
         waiting = self.one.transport.writable(self.two.contact.id)
         self.assertNoResult(waiting)
-        self.network.pass_time(70, 5)
+        self.network.pass_time(130, 5)
         self.successResultOf(waiting)
         self.assertEqual([("lost", 2)], self.one.heard.heard)
         self.assertEqual(0, self.one.transport._switchboard._budget.used)
@@ -764,9 +777,9 @@ class TransportTests(SynchronousTestCase):
         new one.
         """
         self.linked()
-        self.network.pass_time(550, 5)
+        self.network.pass_time(5300, 50)
         self.ends()
-        self.network.pass_time(100, 5)
+        self.network.pass_time(200, 50)
         self.assertEqual([], self.network.ends())
         self.assertEqual([], self.one.heard.heard + self.two.heard.heard)
         self.one.send(self.two, b"again")
@@ -779,7 +792,7 @@ class TransportTests(SynchronousTestCase):
         """
         self.linked()
         for _ in range(5):
-            self.network.pass_time(500, 5)
+            self.network.pass_time(5000, 50)
             self.one.send(self.two, b"beat", Priority.URGENT)
         self.assertEqual(1, len(self.network.connected))
 
@@ -788,7 +801,7 @@ class TransportTests(SynchronousTestCase):
         A frame sent while the other end closes an idle link is not lost.
         """
         self.linked()
-        self.network.pass_time(595, 5)
+        self.network.pass_time(5395, 5)
         self.one.transport._switchboard.linked[self.two.contact.id].leave(Reason.IDLE)
         self.two.send(self.one, b"just in time")
         self.one.send(self.two, b"me too")

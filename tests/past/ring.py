@@ -65,8 +65,14 @@ class Wire:
     def round_trip_s(self, peer: NodeId) -> float | None:
         return None
 
+    def silent_s(self, peer: NodeId) -> None:
+        return None
+
     def certificate(self, peer: NodeId) -> NodeCertificate | None:
         return self._ring.certificates.get(peer)
+
+    def linked(self, peer: NodeId) -> None:
+        return None
 
     def links(self) -> list[Contact]:
         return []
@@ -80,6 +86,8 @@ class Wire:
 class Overlay:
     """
     What one node knows of the ring: of those whom the test lets it know, all but whom it suspects.
+
+    @ivar misled: whom it is told of by a root that lies, unless it asks securely.
     """
 
     def __init__(self, ring: Ring, local: Contact) -> None:
@@ -88,6 +96,7 @@ class Overlay:
         self.suspects: set[NodeId] = set()
         self.knows = True
         self.lost = False
+        self.misled: list[Contact] = []
 
     def add_application(self, application: IApplication) -> None:
         """
@@ -100,9 +109,13 @@ class Overlay:
     def nearest(self, key: Id, count: int, avoid: Collection[NodeId] = ()) -> list[Contact] | None:
         return self._nearest(key, count, avoid) if self.knows else None
 
-    async def replica_set(self, key: Id, count: int, avoid: Collection[NodeId] = ()) -> list[Contact]:
+    async def replica_set(
+        self, key: Id, count: int, avoid: Collection[NodeId] = (), secure: bool = False
+    ) -> list[Contact]:
         if self.lost:
             raise Unreachable("the root")
+        if self.misled and not secure:
+            return self.misled[:count]
         return self._nearest(key, count, avoid)
 
     def _nearest(self, key: Id, count: int, avoid: Collection[NodeId]) -> list[Contact]:

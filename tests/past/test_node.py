@@ -17,6 +17,7 @@ from post.errors import Conflict, NotFound, TooFewReplicas, Unreachable
 from post.hashes import Purpose, handle_of
 from post.interfaces import IApplication, ITransport, Stored
 from post.past.blocks import CERTIFICATE, CONTENT, PUBLIC_KEY, certificate_block, certificate_handle, sign_block
+from post.past.insertion import Inserted
 from post.past.messages import Fetch, Found, Kept, Rival, Store
 from post.past.reading import HEDGE_S, Cache
 from post.sim.authority import LIFE_S
@@ -65,6 +66,18 @@ class InsertTests(SynchronousTestCase):
         self.assertEqual((3, 3), (inserted.copies, inserted.elsewhere))
         self.assertEqual({member.contact.id for member in self.near[:3]}, set(inserted.receipts))
         self.assertCountEqual(self.near[:3], self.ring.holders(HANDLE))
+
+    def test_misled(self) -> None:
+        """
+        Where whoever a lying root names keeps nothing, the nearest are found securely and keep it.
+        """
+        writer = self.near[6]
+        writer.overlay.knows = False
+        writer.overlay.misled = [member.contact for member in self.near[4:6]]
+        self.ring.down |= {contact.id for contact in writer.overlay.misled}
+        inserted = self.ring.do(self.insert(writer))
+        assert isinstance(inserted, Inserted)
+        self.assertEqual({member.contact.id for member in self.near[:3]}, set(inserted.receipts))
 
     def test_durable(self) -> None:
         """
@@ -234,6 +247,19 @@ class LookupTests(SynchronousTestCase):
         """
         self.reader.overlay.knows, self.reader.overlay.lost = False, True
         self.failure().trap(Unreachable)
+
+    def test_misled(self) -> None:
+        """
+        A root that names whom it likes hides nothing: before an object counts as lost those are asked who are found
+        securely, and if one of them does not answer it may still be there.
+        """
+        overlay = self.reader.overlay
+        overlay.knows, overlay.misled = False, [member.contact for member in self.near[5:7]]
+        self.failure().trap(NotFound)
+        self.ring.down.add(self.near[1].contact.id)
+        self.failure().trap(Unreachable)
+        self.put(self.near[2])
+        self.assertEqual(DATA, self.lookup())
 
     def test_moved(self) -> None:
         """

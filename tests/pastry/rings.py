@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Annotated, TypeVar, cast
 
@@ -21,9 +22,12 @@ from post.interfaces import IApplication
 from post.pastry.config import PastryConfig
 from post.pastry.node import Pastry
 from post.pastry.reunion import ASKED_FIRST
+from post.relay.transport import RelayTransport
 from post.rpc import Rpc
 from post.sim.clock import SimClock, SkewedClock
 from post.sim.network import SimNetwork
+from post.sim.reach import Claims
+from post.sim.signing import check, sign
 from post.wire import Message, message
 
 _T = TypeVar("_T")
@@ -107,9 +111,13 @@ class Member:
         self.contact = Contact(self.id, (self.address,), self._boots)
         certificate = cast(NodeCertificate, Stub(rings.owner(self.id)))
         self.complaints = Complaints(self.clock)
-        self.rpc = Rpc(rings.network.transport(self.contact, certificate), self.clock, self.complaints)
         random = Random(f"{rings.seed} {self.address} {self._boots}")
-        self.pastry = Pastry(self.rpc, self.clock, random, self.complaints, rings.config)
+        transport = rings.network.transport(self.contact, certificate)
+        chance = Random(f"relay {rings.seed} {self.address} {self._boots}")
+        self.relay = RelayTransport(transport, self.clock, chance, chance.randbytes, self.complaints, Claims(self.id))
+        self.rpc = Rpc(self.relay, self.clock, self.complaints)
+        self.pastry = Pastry(self.rpc, self.clock, random, self.complaints, rings.config, self.relay)
+        self.pastry.secure.use(partial(sign, self.id), check)
         self.recorder = Recorder(lambda key: rings.check(self, key))
         self.pastry.add_application(self.recorder)
         if save is not None:
@@ -402,7 +410,7 @@ class Rings:
         found = []
         for member in self.living():
             ring = member.pastry.ring
-            known = {*ring.leaves, *ring.table}
+            known = {*ring.leaves, *ring.table, *(ring.roster or ())}
             if known != set(ring.contacts):
                 found.append(f"{member.id}: contacts of nobody, or none of somebody")
             if not ring.suspects <= known:

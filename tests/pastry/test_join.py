@@ -4,18 +4,31 @@ Tests for L{post.pastry.join}.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, eventAsText
 from twisted.trial.unittest import SynchronousTestCase
 
-from post.ids import Key
+from post.ids import RING, Contact, Id, Key, NodeId
 from post.pastry.config import PastryConfig
 from post.pastry.join import SEEDS_LIMIT
 from post.pastry.messages import Locate, Located
+from post.pastry.repair import DORMANT_S
 from post.rpc import expect
 from tests.pastry.rings import Member, Rings
 
 SMALL = PastryConfig(half=3)
+
+
+def _note(asked: list[NodeId], node: NodeId, serve: Callable[[Contact, Locate], Located], *question: Any) -> Located:
+    """
+    Remember that C{node} was asked.
+    """
+    asked.append(node)
+    return serve(*question)
 
 
 class JoinTests(SynchronousTestCase):
@@ -155,6 +168,47 @@ class JoinTests(SynchronousTestCase):
             answer = self.ask(rings, member, rings.members[0], Locate(Key(member.id), 0, active=True))
             self.assertFalse(answer.busy)
 
+    def test_not_to_the_dormant(self) -> None:
+        """
+        Who is asked for the way names nobody that has said, in the last seconds, that it is not in the ring.
+        """
+        rings = Rings(11, 3)
+        rings.enter(rings.members[0])
+        rings.enter(rings.members[1])
+        first, second, asker = rings.members
+        asker.boot(["nobody:1"])
+        question = Locate(Key(Id((second.id + 1) % RING)), 0, active=True)
+        rings.advance(DORMANT_S)
+        self.assertEqual(second.contact, self.ask(rings, asker, first, question).next_hop)
+        first.pastry._repair.heard(second.id, False)
+        self.assertIsNone(self.ask(rings, asker, first, question).next_hop)
+        rings.advance(DORMANT_S)
+        self.assertEqual(second.contact, self.ask(rings, asker, first, question).next_hop)
+        first.pastry._repair.heard(second.id, False)
+        first.pastry._repair.heard(second.id, True)
+        self.assertEqual(second.contact, self.ask(rings, asker, first, question).next_hop)
+
+    def test_one_seed_suffices(self) -> None:
+        """
+        Whoever comes into a ring asks one seed, and the others only if that is not in the ring or silent; then it
+        does not take much longer.
+        """
+        rings = Rings(12, 12)
+        rings.formed(11)
+        asked: list[NodeId] = []
+        for member in rings.members[:4]:
+            serve = member.pastry._join._asked_the_way
+            member.rpc.serve(Locate, partial(_note, asked, member.id, serve))
+        newcomer = rings.members[11]
+        newcomer.boot(rings.seeds(4))
+        self.assertTrue(rings.until(lambda: newcomer.pastry.active, 2))
+        self.assertTrue(len(set(asked)) <= 2, asked)  # The seed and the root.
+        newcomer.crash()
+        for member in rings.members[:3]:
+            member.crash(silent=True)
+        newcomer.boot(rings.seeds(4))
+        self.assertTrue(rings.until(lambda: newcomer.pastry.active, 10))
+
     def test_way(self) -> None:
         """
         The way to an id leads, hop by hop, to the node that is its root when the asker is left out.
@@ -162,6 +216,7 @@ class JoinTests(SynchronousTestCase):
         rings = Rings(7, 20, SMALL)
         rings.formed()
         self.assertEqual([], rings.settle(15))
+        rings.advance(DORMANT_S)  # Whoever has just come in is not named at once.
         for asker in rings.members[1:8]:
             hop, passed = rings.members[0], 0
             while True:

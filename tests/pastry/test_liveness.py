@@ -68,6 +68,35 @@ class LivenessTests(SynchronousTestCase):
             member.crash(silent=True)
         self.assertEqual([], rings.settle(SMALL.notice_s + 4 * SMALL.probe_tries * SMALL.probe_s + 1))
 
+    def test_how_often(self) -> None:
+        """
+        Heartbeats come the more often the more nodes have died lately, within bounds; whoever is watched says how often
+        its own come, and is looked after the sooner for that.
+        """
+        liveness, after = self.one.pastry.liveness, self.next_to(self.one)
+        self.rings.advance(4000)
+        self.assertEqual(SMALL.heartbeat_s, liveness._heartbeat_s())
+        for _ in range(16):
+            liveness.failures.note()
+        self.assertEqual(SMALL.heartbeat_least_s, liveness._heartbeat_s())
+        self.rings.advance(3 * SMALL.heartbeat_s)
+        self.assertEqual(SMALL.heartbeat_least_s, after.pastry.liveness._promised_s)
+        self.one.crash(silent=True)
+        self.rings.advance(2 * SMALL.heartbeat_least_s + 1 + 1.1 * SMALL.heartbeat_s + 4)
+        self.assertNotIn(self.one.id, after.pastry.ring.leaves)
+
+    def test_verdict(self) -> None:
+        """
+        Whoever is suspected and dead is buried after two probes, and not before.
+        """
+        other = self.next_to(self.one)
+        other.crash(silent=True)
+        self.one.pastry.suspect(other.contact)
+        self.rings.advance(1.9)
+        self.assertIn(other.id, self.one.pastry.ring.leaves)
+        self.rings.advance(1.6)
+        self.assertNotIn(other.id, self.one.pastry.ring.leaves)
+
     def test_examined_once(self) -> None:
         """
         However many want to know, a node is probed once, and all are told.

@@ -15,6 +15,8 @@ from post.ids import BITS, Contact, Id, Key, NodeId
 from post.pastry.messages import (
     AVOID_LIMIT,
     Announce,
+    Claim,
+    Claimed,
     Find,
     Found,
     Heartbeat,
@@ -28,6 +30,8 @@ from post.pastry.messages import (
     Rumor,
     ShareRow,
     Taken,
+    Vouch,
+    Vouched,
 )
 from post.wire import Message, Priority, decode, encode
 from tests.pastry.rings import Parcel, Rings
@@ -38,7 +42,10 @@ reaches = st.builds(Reach, st.booleans(), st.booleans(), nodes, nodes, st.intege
 keys = nodes.map(Key)
 several = st.lists(contacts, max_size=6).map(tuple)
 named = st.lists(nodes, max_size=6).map(tuple)
-payloads = st.one_of(st.binary(max_size=30), st.just(encode(Parcel(1))), st.just(encode(Find(3))))
+nonces = st.binary(min_size=16, max_size=16)
+payloads = st.one_of(
+    st.binary(max_size=30), st.just(encode(Parcel(1))), st.just(encode(Find(3))), st.just(encode(Claim(bytes(16))))
+)
 messages = st.one_of(
     st.builds(Probe, st.booleans(), reaches, st.binary(max_size=30), st.booleans()),
     st.builds(Probed, st.booleans(), reaches, several, named),
@@ -53,6 +60,10 @@ messages = st.one_of(
     st.builds(Found, st.integers(0, 3), keys, keys, several),
     st.builds(ShareRow, st.integers(0, 39)),
     st.builds(Row, several),
+    st.builds(Vouch, keys, nonces),
+    st.builds(Vouched, st.binary(max_size=50), st.binary(max_size=70), several.map(lambda some: some[:4])),
+    st.builds(Claim, nonces),
+    st.builds(Claimed, nonces, st.binary(max_size=50), st.binary(max_size=70)),
 )
 
 

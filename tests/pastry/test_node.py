@@ -4,7 +4,8 @@ Tests for L{post.pastry.node}: routing, and what applications see.
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
+from collections.abc import Collection
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from post.errors import Overloaded
@@ -12,6 +13,7 @@ from post.ids import RING, Id, Key, NodeId
 from post.pastry.config import PastryConfig
 from post.pastry.leafset import LeafSet
 from post.pastry.messages import PAYLOAD_LIMIT, Route, Taken
+from post.pastry.node import Pastry
 from post.rpc import expect
 from post.wire import Message, encode, message
 from tests.pastry.rings import Member, Parcel, Rings
@@ -120,6 +122,32 @@ class PastryTests(SynchronousTestCase):
         self.assertEqual(5, len(root.recorder.delivered))
         self.assertEqual(0, source.pastry._held)
 
+    def test_holder_dies(self) -> None:
+        """
+        A message that is held by somebody who dies, before it is known where it goes, arrives all the same.
+        """
+        source = self.rings.members[0]
+        root = self.rings.by_id[source.pastry.ring.leaves.successors()[0]]
+        between = self.rings.by_id[root.pastry.ring.leaves.successors()[0]]
+        between.pastry.ring.suspects.add(root.id)
+        self.hand(source, between, Route(self.key_of(root), 7, 1, source.contact, encode(Parcel(8))))
+        self.rings.advance(0.3)
+        self.assertEqual({(source.id, 7)}, between.pastry._holding)
+        decide = Pastry._decide
+
+        def by_way_of_it(pastry: Pastry, route: Route, tried: Collection[NodeId]) -> NodeId | None:
+            on_the_way = pastry is source.pastry and between in self.rings.living()
+            return between.id if on_the_way else decide(pastry, route, tried)
+
+        self.patch(Pastry, "_decide", by_way_of_it)
+        source.pastry._accept(Route(self.key_of(root), 7, 0, source.contact, encode(Parcel(8))))
+        self.rings.advance(0.5)
+        self.assertEqual(1, source.pastry._held)
+        between.crash(silent=True)
+        self.rings.advance(5)
+        self.assertEqual([(self.key_of(root), 8)], root.recorder.delivered)
+        self.assertEqual(0, source.pastry._held)
+
     def test_heard_of(self) -> None:
         """
         What belongs to somebody of whom a node has only heard is not delivered by it before that one has answered.
@@ -196,21 +224,6 @@ class PastryTests(SynchronousTestCase):
         named = [contact.id for contact in self.rings.members[0].pastry.members()]
         self.assertEqual(self.rings.members[0].id, named[0])
         self.assertEqual(len(set(named)), len(named))
-
-    def test_rows_are_filled(self) -> None:
-        """
-        A hole in the table is filled by asking somebody of the same row.
-        """
-        member = self.rings.members[0]
-        ring = member.pastry.ring
-        row = max(range(ring.table.depth), key=lambda each: len(ring.table.row(each)))
-        before = set(ring.table)
-        for node in ring.table.row(row)[1:]:
-            if node not in ring.leaves:
-                ring.bury(ring.contacts[node], 0.0)
-        for _ in range(10):
-            self.rings.finish(Deferred.fromCoroutine(member.pastry._maintain_row()))
-        self.assertEqual({_place(member, node) for node in before}, {_place(member, node) for node in ring.table})
 
 
 class SizeTests(SynchronousTestCase):

@@ -15,6 +15,7 @@ from post.errors import PostError, Unreachable
 from post.ids import BITS, Contact, Id, NodeId
 from post.pastry import proximity
 from post.pastry.config import PastryConfig
+from post.pastry.gossip import Gossip
 from post.pastry.liveness import Liveness
 from post.pastry.messages import Row, ShareRow
 from post.pastry.proximity import PARALLEL, Proximity
@@ -57,6 +58,7 @@ class FakeRpc:
         self.rows: dict[NodeId, tuple[Contact, ...]] = {}
         self.distances: dict[NodeId, float] = {}
         self.failure: PostError | None = None
+        self.round_trips: tuple[int, ...] = ()
         self.held: list[Deferred[Message]] | None = None
 
     def ask(self, peer: Contact, message: ShareRow, deadline_s: float) -> Deferred[Message]:
@@ -67,7 +69,7 @@ class FakeRpc:
         if self.held is not None:
             self.held.append(Deferred())
             return self.held[-1]
-        return succeed(Row(self.rows.get(peer.id, ())))
+        return succeed(Row(self.rows.get(peer.id, ()), self.round_trips))
 
 
 class FakeLiveness:
@@ -95,8 +97,9 @@ class ProximityTests(SynchronousTestCase):
         self.ring.round_trip_s = self.rpc.transport.round_trip_s
         self.tasks = Tasks()
         self.proximity = Proximity(
-            cast(Rpc, self.rpc), self.clock, self.ring, CONFIG, cast(Liveness, self.liveness), self.tasks
+            cast(Rpc, self.rpc), self.clock, Random(1), self.ring, CONFIG, cast(Liveness, self.liveness), self.tasks
         )
+        self.proximity.begin()
 
     def test_nearer(self) -> None:
         """
@@ -146,12 +149,58 @@ class ProximityTests(SynchronousTestCase):
             self.ring.tabulate(contact(number))
         near, far = (contact(15 + 1), contact(15 + 2)), (contact(30 + 1), contact(30 + 2))
         first, *_, last = self.rpc.held
-        first.callback(Row(far))
-        last.callback(Row(near))
+        first.callback(Row(far, (900, 900)))
+        last.callback(Row(near, (500, 500)))
         for held in self.rpc.held[1:3]:
             held.callback(Row(()))
         order = [each.id for each in self.rpc.asked]
         self.assertTrue(order.index(near[1].id) < order.index(far[1].id), order)
+
+    def test_cannot_be_nearer(self) -> None:
+        """
+        Who is near to somebody far, or far from somebody near, is not asked: it cannot be nearer than who has its
+        place.
+        """
+        near, informant = contact(1), contact(2)
+        self.rpc.distances = {near.id: 0.01, informant.id: 0.1}
+        self.ring.tabulate(near)
+        beside, between = contact(15 + 1), contact(30 + 1)
+        self.rpc.rows[informant.id] = (beside, between)
+        for units, asked in (((50, 3000), [near, informant]), ((950, 950), [near, informant, beside, between])):
+            self.patch(self.rpc, "round_trips", units)
+            self.rpc.asked.clear()
+            self.have_asked(near)
+            self.ring.tabulate(informant)
+            self.assertEqual([each.id for each in asked], [near.id, *(each.id for each in self.rpc.asked)])
+            self.proximity._asked.clear()
+            self.ring.table.remove(informant.id)
+
+    def have_asked(self, *contacts: Contact) -> None:
+        """
+        These have been asked.
+        """
+        for each in contacts:
+            self.proximity._asked[each.id] = None
+
+    def test_not_before(self) -> None:
+        """
+        Nobody is asked before this node is in the ring; then those of whom it has heard are.
+        """
+        self.proximity._begun = False
+        self.ring.tabulate(contact(1))
+        self.assertEqual([], self.rpc.asked)
+        self.proximity.begin()
+        self.assertEqual([contact(1)], self.rpc.asked)
+
+    def test_improve(self) -> None:
+        """
+        Now and then one of the nearest is asked again, and whom it knows by now is asked too.
+        """
+        self.ring.tabulate(contact(1))
+        self.rpc.rows[contact(1).id] = (contact(2),)
+        self.rpc.asked.clear()
+        Deferred.fromCoroutine(self.proximity.improve())
+        self.assertEqual([contact(1), contact(2)], self.rpc.asked)
 
     def test_unreachable(self) -> None:
         """
@@ -190,8 +239,10 @@ class RingsTests(SynchronousTestCase):
 
     def test_straight(self) -> None:
         """
-        The ways through a ring are hardly longer than the direct ones; without measuring they are by far.
+        Where nobody has a roster, the ways through a ring are hardly longer than the direct ones; without measuring
+        they are by far.
         """
+        self.patch(Gossip, "tick", lambda self: None)
         report = routing.run(150, 5, 400)
         self.assertEqual((400, 0, 0), (report.delivered, report.wrong, report.wrong_leaf_sets))
         self.patch(Proximity, "consider", lambda self, contact: None)

@@ -346,13 +346,14 @@ class HealingTests(RingCase):
 
     def test_quiet(self) -> None:
         """
-        A healthy ring says little: for each node about one heartbeat in its time, and hardly a probe.
+        A healthy ring says little: for each node about one heartbeat in its time, now and then a question to who stands
+        in its table, and hardly a probe.
         """
         rings = self.formed(13)
         rings.advance(120)
         frames, probes = rings.network.frames, sum(member.pastry.liveness.probes for member in rings.members)
         rings.advance(600)
         each = (rings.network.frames - frames) / 20 / (600 / SMALL.heartbeat_s)
-        self.assertTrue(each < 2.0, each)
+        self.assertTrue(each < 2.5, each)
         probed = sum(member.pastry.liveness.probes for member in rings.members) - probes
         self.assertTrue(probed < 20 * 40, probed)

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from post.ids import BITS, NodeId
+from post.ids import BITS, Contact, NodeId
 from post.pastry.leafset import LeafSet
+from post.pastry.roster import Entry, Roster
 from post.pastry.routing import next_hop
 from post.pastry.table import RoutingTable
 from tests.pastry.strategies import node, nodes, points
@@ -47,6 +48,16 @@ def way(key: int, start: NodeId, known: dict[NodeId, tuple[LeafSet, RoutingTable
     return path
 
 
+def roster_of(owner: NodeId, everybody: set[NodeId]) -> Roster:
+    """
+    The roster of C{owner}, which has C{everybody}.
+    """
+    roster = Roster(Contact(owner, (), 1))
+    for each in everybody - {owner}:
+        roster.take(Entry(Contact(each, (), 1), 1), 0.0)
+    return roster
+
+
 class NextHopTests(SynchronousTestCase):
     """
     Tests for L{next_hop}.
@@ -61,6 +72,40 @@ class NextHopTests(SynchronousTestCase):
         root = min(everybody, key=lambda each: (each.distance(key), each))
         for start in everybody:
             self.assertEqual(root, way(key, start, known)[-1])
+
+    @given(st.lists(nodes, min_size=1, max_size=30, unique=True), points, st.integers(0, 3), st.data())
+    def test_any_rosters(self, everybody: list[NodeId], key: int, holes: int, data: st.DataObject) -> None:
+        """
+        However little of the ring anybody's roster has, or none, a message comes to the root, and after the first hop
+        each one but the last shares more digits with the key, or as many and is nearer to it.
+        """
+        known = views(everybody, holes)
+        root = min(everybody, key=lambda each: (each.distance(key), each))
+        rosters = {each: data.draw(st.none() | st.sets(st.sampled_from(everybody))) for each in everybody}
+        for start in everybody:
+            path = [start]
+            while len(path) < 50:
+                listed = rosters[path[-1]]
+                roster = None if listed is None else roster_of(path[-1], listed)
+                hop = next_hop(key, *known[path[-1]], (), roster, len(path) == 1)
+                if hop == path[-1]:
+                    break
+                path.append(hop)
+            self.assertEqual(root, path[-1])
+            far = [each for each in path[1:] if not known[each][0].covers(key)]
+            ranks = [(each.shared_digits(key), -each.distance(key)) for each in far]
+            self.assertEqual(sorted(set(ranks)), ranks)
+
+    @given(st.lists(nodes, min_size=1, max_size=40, unique=True), points)
+    def test_one_hop(self, everybody: list[NodeId], key: int) -> None:
+        """
+        Whoever has everybody in its roster is one hop from any root.
+        """
+        known = views(everybody)
+        root = min(everybody, key=lambda each: (each.distance(key), each))
+        for start in everybody:
+            hop = next_hop(key, *known[start], (), roster_of(start, set(everybody)), first=True)
+            self.assertEqual(root.distance(key), hop.distance(key))
 
     def test_few_hops(self) -> None:
         """

@@ -216,7 +216,7 @@ class MinorityTests(SynchronousTestCase):
         """
         Its mailbox does not open empty where nobody has it; it opens as it was when the others are in sight again.
         """
-        world = World(2, machines=7)
+        world = World(4, machines=7)
         world.start()
         for number in range(3):
             world.finish(world.send("alice", ["bob"], body("alice", "bob", number)))

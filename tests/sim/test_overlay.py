@@ -78,6 +78,26 @@ class OverlayTests(SynchronousTestCase):
         self.assertEqual(1, overlay.wrong_leaf_sets())
         overlay.delivered(member, 1)
         self.assertEqual((1, 1), (sent.deliveries, sent.wrong))
+        self.assertEqual((1, gone), (overlay.wrong, overlay.mistakes[-1].root))
+
+    def test_judge_of_parts(self) -> None:
+        """
+        Whoever reaches nobody nearer to a key is its root, and a part that is a ring of its own is right as such.
+        """
+        overlay = Overlay(3)
+        ring = overlay.found(6)
+        overlay.network.partition([ring[::2]])
+        for place in range(6):
+            self.assertEqual(ring[place], overlay.root(ring[place], ring[place]))
+            beside = overlay.root(ring[place], ring[(place + 1) % 6])
+            self.assertIn(beside, (ring[(place - 1) % 6], ring[(place + 1) % 6]))
+            self.assertEqual(ring[place], overlay.root(ring[place]))
+        self.assertEqual((0, 3), (overlay.wrong_leaf_sets(), overlay.wrong_leaf_sets(ring[::2])))
+        self.assertTrue(overlay.is_right() and not overlay.is_right(ring[::2]))
+        overlay.clock.advance(60)
+        self.assertEqual((6, 0, 0), (overlay.wrong_leaf_sets(), *map(overlay.wrong_leaf_sets, (ring[::2], ring[1::2]))))
+        overlay.network.block(ring[0], ring[2])
+        self.assertIn(overlay.root(ring[2], ring[0]), (ring[0], ring[4]))
 
     def test_ways(self) -> None:
         """

@@ -1,6 +1,6 @@
 """
-Many nodes, each a process, for tests of the overlay: where the machine allows it each in a network namespace of its own,
-so that the network between them can break.
+Many nodes, each a process, for tests of the overlay: where the machine allows it each in a network namespace of its
+own, so that the network between them can break.
 
 The nodes are those of C{post ring}, but only the first three are anybody's seeds.  They end with the test that started
 them, however that comes about.

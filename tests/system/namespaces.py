@@ -1,6 +1,6 @@
 """
-A network that can break, of Linux's own parts: a namespace for each node, two switches (bridges) in one more, and a cable
-between the switches.  Needs root, or whatever else may make namespaces.
+A network that can break, of Linux's own parts: a namespace for each node, two switches (bridges) in one more, and a
+cable between the switches.  Needs root, or whatever else may make namespaces.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import os
 import subprocess
 from unittest import SkipTest
 
-from tests.programs import EVERYTHING, need
+from tests.programs import need
 
 PORT = 7654
 
@@ -30,8 +30,6 @@ class Net:
         try:
             self._namespace(self._hub)
         except subprocess.CalledProcessError as error:
-            if os.environ.get(EVERYTHING) == "1" and os.geteuid() == 0:
-                raise
             raise SkipTest(f"no network namespaces: {error.stderr.decode().strip()}") from None
         try:
             self._wire()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from signal import SIGKILL, SIGSTOP
+from signal import SIGCONT, SIGKILL, SIGSTOP
 from typing import ClassVar
 from unittest import SkipTest
 
@@ -41,7 +41,6 @@ class OverlayProcessTests(SynchronousTestCase):
 
     fleet: ClassVar[Fleet]
     net: ClassVar[Net | None] = None
-    lacking: ClassVar[str] = ""
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -51,8 +50,8 @@ class OverlayProcessTests(SynchronousTestCase):
         try:
             cls.net = Net(NODES + 1)
             cls.addClassCleanup(cls.net.remove)
-        except SkipTest as error:
-            cls.lacking = str(error)
+        except SkipTest:
+            pass  # The nodes share the loopback interface, and instead of the network half of them stop.
         cls.fleet = Fleet(NODES + 1, cls.net)
         cls.addClassCleanup(cls.fleet.remove)
         cls.fleet.start(cls.fleet.members[:NODES])
@@ -107,7 +106,8 @@ class OverlayProcessTests(SynchronousTestCase):
         hear another any more, at the same time, takes neither from the others.
         """
         if self.net is None:
-            raise SkipTest(self.lacking)
+            self.half_stopped()
+            return
         halves = self.members[::2], self.members[1::2]
         deaf, unheard = 4, 10
         self.net.block(unheard, deaf)
@@ -117,4 +117,15 @@ class OverlayProcessTests(SynchronousTestCase):
             self.wait(others, noticed_s(8), len(half) - len(others))
         self.net.heal()
         self.net.unblock(unheard, deaf)
+        self.wait(self.members, HEALED_S)
+
+    def half_stopped(self) -> None:
+        """
+        The same where the network cannot be broken: half of all nodes sleep, and wake up.
+        """
+        for member in self.members[1::2]:
+            member.signal(SIGSTOP)
+        self.wait(self.members[::2], noticed_s(8))
+        for member in self.members[1::2]:
+            member.signal(SIGCONT)
         self.wait(self.members, HEALED_S)

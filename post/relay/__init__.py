@@ -1,0 +1,3 @@
+"""
+Ways around: frames for a node that we do not reach go through one that reaches both.
+"""
