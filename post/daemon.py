@@ -50,6 +50,7 @@ from post.net.config import MIB, LinkConfig
 from post.net.transport import TlsTransport
 from post.node import Node, NodeConfig
 from post.past.store import SqliteBlockStore
+from post.pastry.reunion import ASKED_FIRST
 from post.process import allow_descriptors, check_ports, disk, end_with, ports, say
 from post.supervision import READY, STOPPING, Supervisor
 
@@ -149,8 +150,13 @@ class NodeService(Service):
         self._outgoing.start(node.outside)
         node.pastry.secure.evidence.remember(self._home.evidence(), self._home.write_evidence)
         resolver, domain = settings.links.dns, self._policy.domain
-        finding = self._finding = find(self._reactor, resolver, self._home.seeds, domain, node.pastry.seek_also)
+        reunion = node.pastry.reunion
+        reunion.remember(self._home.seen(), self._home.write_seen)
+        finding = self._finding = find(
+            self._reactor, resolver, lambda: (*self._home.seeds(), *reunion.addresses()), domain, node.pastry.seek_also
+        )
         finding.start()
+        node.pastry.seek_also(() if self._found else reunion.addresses(ASKED_FIRST))
         await node.start(() if self._found else self._seeds())
         finding.stop()
         watch.start()

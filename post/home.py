@@ -16,6 +16,7 @@ Format, version 2::
     revoked             what it has revoked, signed (L{post.crypto.revocations})
     issuance/           its public log (L{post.ca.issuance}), and what there is against it (L{post.ca.watching})
     seeds               addresses of nodes that the authority has told, one a line
+    seen                nodes that this one has been linked with, and where (L{post.pastry.seen})
     evidence            what proves that other nodes lie (L{post.pastry.evidence})
     blocks.sqlite       what this node keeps for the ring (L{post.past.store})
     moving              the socket of C{post import} and C{post export} while the node runs (L{post.moving.server})
@@ -64,6 +65,7 @@ from post.messaging.sealed_copy import Deposit, PastKeys
 from post.migration import CURRENT, migrate, read_version, version_file
 from post.node import NodeCredentials
 from post.pastry.evidence import PROOFS_BYTES
+from post.pastry.seen import SEEN_BYTES
 from post.wire import Document, pack, unpack
 
 FORMAT = 1
@@ -238,6 +240,22 @@ class Home:
         """
         path = self.path / "seeds"
         return tuple(read_file(path).decode("utf-8", "replace").splitlines()) if path.exists() else ()
+
+    def write_seen(self, nodes: bytes) -> None:
+        """
+        Remember which nodes this one has been linked with.
+        """
+        write_file(self.path / "seen", nodes)
+
+    def seen(self) -> bytes:
+        """
+        Those last remembered; empty where that cannot be read, since a node does without it.
+        """
+        try:
+            with (self.path / "seen").open("rb") as file:
+                return file.read(SEEN_BYTES)
+        except OSError:
+            return b""
 
     def write_evidence(self, proofs: bytes) -> None:
         """

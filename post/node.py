@@ -531,6 +531,7 @@ class Node:
         self.outside.stop()
         self.scribe.stop()
         self.past.stop()
+        self.pastry.reunion.keep()
         self.pastry.stop()
         await self.rpc.stop()
         for opened in self.accounts.opened.values():

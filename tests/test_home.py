@@ -120,6 +120,17 @@ class NodeTests(HomeTestCase):
         self.home.write_seeds(("a:1", "[::1]:2"))
         self.assertEqual(("a:1", "[::1]:2"), self.home.seeds())
 
+    def test_seen(self) -> None:
+        """
+        Whom the node has seen is remembered; a file that cannot be read is as good as none.
+        """
+        self.assertEqual(b"", self.home.seen())
+        self.home.write_seen(b"somebody somewhere\n")
+        self.assertEqual(b"somebody somewhere\n", self.home.seen())
+        (self.home.path / "seen").unlink()
+        (self.home.path / "seen").mkdir()
+        self.assertEqual(b"", self.home.seen())
+
     def test_unlock(self) -> None:
         """
         A directory that is let go of can be used by another.

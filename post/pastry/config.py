@@ -8,6 +8,10 @@ from dataclasses import dataclass
 
 from post.pastry.leafset import HALF
 
+VERDICT_S = 5.0
+"""The most that it takes from the first probe that is not answered until a node counts as dead, if others are slow to
+say whether they reach it; most often it is half of that."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PastryConfig:
@@ -29,6 +33,14 @@ class PastryConfig:
 
     dead_leaves: float = 0.003
     """The part of all messages whose root may be dead without anybody knowing: these wait until that is found out."""
+
+    @property
+    def notice_s(self) -> float:
+        """
+        Until everybody near a node that falls silent, and that nobody asks anything, holds it for dead; besides round
+        trips.  Its watcher misses it, looks at that at its next beat, and probes in vain; then the others do.
+        """
+        return 2 * self.heartbeat_s + 1 + 1.1 * self.heartbeat_s + 2 * VERDICT_S
 
     digest_s: float = 60.0
     """A heartbeat goes out at least this often, whatever was heard, since it carries the digest by which two neighbors
@@ -119,6 +131,9 @@ class PastryConfig:
     """Between two looks at whether a seed that is not near us is in another ring.  Rings that arose apart are one after
     about so long; a seed that is off costs one attempt to link."""
 
+    reunite_s: float = 20.0
+    """Between two looks for somebody whom this node, or its last life, was linked with and has lost sight of.  Where
+    nobody is, nothing is sent."""
     seek_most_s: float = 1920.0
     """The time doubles up to this with each seed that is found in our own ring: rings arise apart when they are young.
     Those that were torn apart find each other by whom they miss."""

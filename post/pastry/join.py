@@ -44,6 +44,8 @@ ENTRY_ATTEMPTS = 10
 """Looks around for members that came in at the same time, before a newcomer begins anew."""
 SEEDS_LIMIT = 200
 """Addresses asked for the way: twice what can be set."""
+PROGRESS_S = 10.0
+"""Whoever looks for the ring says so about as often."""
 FIRST_SEED_S = 0.5
 """After so long the others are asked too, if the first one has not answered."""
 RIVAL_S = 3.0
@@ -112,7 +114,7 @@ class Join:
         self._config = config
         self._liveness = liveness
         self._seeds: list[str] = []
-        self._rumored: set[str] = set()  # Of these, those that nobody has set.
+        self._rumored: dict[str, None] = {}  # Of these, those that nobody has set, in their order.
         self._inviters: dict[NodeId, Contact] = {}
         self._gate: Contact | None = None  # Beside whom we come in.
         self._must_wait = False  # It has no room for us.
@@ -129,11 +131,13 @@ class Join:
         are active.  Goes on for as long as it takes.
         """
         ours = set(self._rpc.transport.local.addresses)
-        self._seeds = [seed for seed in dict.fromkeys(seeds) if seed not in ours]
-        self.founder = self.founder or len(self._seeds) < len(set(seeds)) or not self._seeds
+        given = [seed for seed in dict.fromkeys(seeds) if seed not in ours]
+        self.founder = self.founder or len(given) < len(set(seeds)) or not given
+        self._rumored = {seed: None for seed in self._rumored if seed not in given}
+        self._seeds = [*given, *self._rumored]
         began_at = self._clock.seconds()
         pause_s = self._config.join_first_s
-        rounds = 0
+        said_at = began_at
         while True:
             answers = await self._ask_around()
             ring = [answer for answer in answers if answer.located.active]
@@ -143,8 +147,8 @@ class Join:
                 self.log.info("founding a ring")
                 self._ring.leaves.close()
                 break
-            rounds += 1
-            if rounds % 10 == 0:
+            if self._clock.seconds() - said_at >= PROGRESS_S:
+                said_at = self._clock.seconds()
                 self.log.info(
                     "still looking for the ring: {answered} of {seeds} seeds answer, {active} are in it",
                     answered=len(answers),
@@ -172,9 +176,9 @@ class Join:
         them makes nobody a founder.
         """
         known = {*self._rpc.transport.local.addresses, *self._seeds}
-        fresh = [seed for seed in dict.fromkeys(seeds) if seed not in known][: SEEDS_LIMIT - len(self._seeds)]
+        fresh = [seed for seed in dict.fromkeys(seeds) if seed not in known][: max(0, SEEDS_LIMIT - len(self._seeds))]
         self._seeds += fresh
-        self._rumored.update(fresh)
+        self._rumored.update(dict.fromkeys(fresh))
         return bool(fresh)
 
     async def _pause(self, seconds: float) -> bool:
@@ -249,8 +253,9 @@ class Join:
             return None
         if contact.id == self._ring.owner:
             # We have stood in the list all the time, under a name that we did not know.
-            self._seeds.remove(seed)
-            self.founder = self.founder or seed not in self._rumored
+            if seed in self._seeds:
+                self._seeds.remove(seed)
+                self.founder = self.founder or seed not in self._rumored
             return None
         return await self._ask_first(contact)
 
@@ -272,7 +277,9 @@ class Join:
         if any(rival < self._ring.owner for rival in rivals):
             return False
         heard = {address for answer in answers for address in answer.contact.addresses}
-        return heard >= set(self._seeds) or len(answers) >= len(self._seeds) or waited_s >= self._config.join_alone_s
+        # Who is not in anybody's list is asked, but not waited for: it may be gone for good.
+        awaited = set(self._seeds) - self._rumored.keys()
+        return heard >= awaited or len(answers) >= len(self._seeds) or waited_s >= self._config.join_alone_s
 
     async def _enter_through(self, ring: Sequence[_Answer]) -> bool:
         """
@@ -421,14 +428,25 @@ class Join:
         strangers = [seed for seed in self._seeds if seed not in near]
         if not strangers:
             return
-        answer = await self._ask_seed(self._random.choice(strangers))
-        if answer is None or not answer.located.active:
+        address = self._random.choice(strangers)
+        version = self._ring.leaves.version
+        node = await self.visit(address)
+        if node is None:
             self.seek_s = self._config.seek_s
-        elif answer.contact.id not in self._ring.leaves:
-            version = self._ring.leaves.version
-            led_here = await self._follow(answer.contact, answer.located)
-            is_same = led_here and version == self._ring.leaves.version
+        elif node not in self._ring.leaves:
+            is_same = version == self._ring.leaves.version
             self.seek_s = min(2 * self.seek_s, self._config.seek_most_s) if is_same else self._config.seek_s
+
+    async def visit(self, address: str) -> NodeId | None:
+        """
+        The same for whoever is at C{address}; returns who is, if it is in a ring.
+        """
+        answer = await self._ask_seed(address)
+        if answer is None or not answer.located.active:
+            return None
+        if answer.contact.id not in self._ring.leaves:
+            await self._follow(answer.contact, answer.located)
+        return answer.contact.id
 
 
 def _distinct(answers: Iterable[_Answer | None]) -> list[_Answer]:

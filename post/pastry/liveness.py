@@ -274,11 +274,16 @@ class Liveness:
 
     def _bury(self, contact: Contact) -> None:
         leaves = self._ring.leaves
-        was_next = contact.id in (leaves.successor(), leaves.predecessor())
+        was_before = contact.id == leaves.predecessor()
+        was_next = was_before or contact.id == leaves.successor()
         if contact.id in self._ring.contacts:
             self.failures.note()
         was_leaf = self._ring.bury(contact, self._clock.seconds())
         confirmed = self.indirect.buried(contact.id, was_leaf) if self.indirect is not None else 0
+        before = leaves.predecessor()
+        if was_before and before is not None:
+            # Until now it was the dead one that watched it: it may be silent for as long.
+            self.examine(self._ring.contacts[before])
         if was_next:
             rumor = Rumor((contact.id,), confirmed)
             for member in self._ring.leaf_contacts():

@@ -30,6 +30,7 @@ from post.pastry.liveness import Liveness
 from post.pastry.lookup import Lookup
 from post.pastry.messages import GONE_LIMIT, PAYLOAD_LIMIT, Claim, Find, Found, Probe, Probed, Reach, Route, Taken
 from post.pastry.proximity import Proximity
+from post.pastry.reunion import Reunion
 from post.pastry.ring import Ring
 from post.pastry.routing import next_hop
 from post.pastry.secure import Secure
@@ -71,6 +72,7 @@ class Pastry:
         "config",
         "liveness",
         "local",
+        "reunion",
         "ring",
         "secure",
     )
@@ -110,6 +112,7 @@ class Pastry:
         self.liveness.indirect = self._indirect = None if relay is None else self._look_around(relay)
         self._join = Join(rpc, clock, random, self.ring, config, self.liveness, self._tasks)
         self._repair = self._join.repair
+        self.reunion = Reunion(rpc, clock, self.ring, self._join.visit)
         self._proximity = Proximity(rpc, clock, random, self.ring, config, self.liveness, self._tasks)
         self.ring.round_trip_s = rpc.transport.round_trip_s
         self._gossip = Gossip(
@@ -156,9 +159,9 @@ class Pastry:
     @property
     def active(self) -> bool:
         """
-        Whether this node is in the ring.
+        Whether this node is in the ring.  Whoever wakes up is not, from the first moment on.
         """
-        return self._join.active
+        return self._join.active and not self._has_slept()
 
     async def join(self, seeds: Sequence[str]) -> None:
         """
@@ -191,6 +194,7 @@ class Pastry:
         every(self._clock, self.liveness.pause_s, self._tick)
         every(self._clock, lambda: self._about(self._join.seek_s), self._join.seek)
         every(self._clock, lambda: self._about(self.config.improve_s), self._proximity.improve)
+        every(self._clock, lambda: self._about(self.config.reunite_s), self.reunion.look)
         self._repair.mend()
         self._gossip.tick()
 
@@ -396,7 +400,7 @@ class Pastry:
         """
         Whether nobody can be the root of C{key} instead of us.
         """
-        return self.active and not self._has_slept() and not self._repair.is_awaited(key)
+        return self.active and not self._repair.is_awaited(key)
 
     async def _hand_over(self, hop: Contact, route: Route) -> Taken | None:
         measured_s = self._rpc.transport.round_trip_s(hop.id)
@@ -539,7 +543,7 @@ class Pastry:
         """
         slept = self._has_slept()
         self._awake_at = self._clock.seconds()
-        if slept and self.active:
+        if slept and self._join.active:
             self.log.info("this node was not running for a while")
             self._join.active = False
             self._tasks.spawn(self._come_back())
@@ -559,6 +563,7 @@ class Pastry:
         while not leaves.complete:
             await sleep(self._clock, self.config.hold_s)
         self._join.active = True
+        self.log.info("this node is back in the ring")
         for returned in self._returned:
             returned()
 

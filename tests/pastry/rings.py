@@ -21,6 +21,7 @@ from post.ids import BITS, RING, Contact, Id, Key, NodeId
 from post.interfaces import IApplication
 from post.pastry.config import PastryConfig
 from post.pastry.node import Pastry
+from post.pastry.reunion import ASKED_FIRST
 from post.relay.transport import RelayTransport
 from post.rpc import Rpc
 from post.sim.clock import SimClock, SkewedClock
@@ -100,9 +101,9 @@ class Member:
         self._rings = rings
         self._boots = 0
 
-    def boot(self, seeds: Iterable[str]) -> None:
+    def boot(self, seeds: Iterable[str], seen: bytes = b"", save: Callable[[bytes], None] | None = None) -> None:
         """
-        Start the node.
+        Start the node; with C{save} it remembers whom it has seen, as it did in its last life (C{seen}).
         """
         rings = self._rings
         self._boots += 1
@@ -119,6 +120,9 @@ class Member:
         self.pastry.secure.use(partial(sign, self.id), check)
         self.recorder = Recorder(lambda key: rings.check(self, key))
         self.pastry.add_application(self.recorder)
+        if save is not None:
+            self.pastry.reunion.remember(seen, save)
+            self.pastry.seek_also(self.pastry.reunion.addresses(ASKED_FIRST))
         self.rpc.start()
         self.up = True
         self.joined: Deferred[None] = Deferred.fromCoroutine(self.pastry.join(list(seeds)))

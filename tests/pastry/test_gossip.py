@@ -113,7 +113,7 @@ class RosterTests(GossipCase):
         rings.formed(30)
         self.assertKnown(rings, 300)
         rings.enter(rings.members[30])
-        self.assertKnown(rings, 30)
+        self.assertKnown(rings, 90)
 
     def test_death(self) -> None:
         """
@@ -297,10 +297,10 @@ class LiarTests(GossipCase):
 
     def test_all_dead(self) -> None:
         """
-        Everybody who is called dead contradicts.
+        Everybody who is called dead contradicts; whom that does not reach at once hears it when rosters are compared.
         """
         self.tell([Entry(Contact(member.id, (), 1), 1, True) for member in self.rings.members])
-        self.assertHealed(5)
+        self.assertHealed(90)
 
     def test_false_addresses(self) -> None:
         """

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, eventAsText
 from twisted.trial.unittest import SynchronousTestCase
 
 from post.ids import RING, Contact, Id, Key, NodeId
@@ -61,6 +62,23 @@ class JoinTests(SynchronousTestCase):
         self.assertFalse(rings.members[0].pastry.active)
         rings.advance(4)
         self.assertTrue(rings.members[0].pastry.active)
+
+    def test_dead_seeds(self) -> None:
+        """
+        Among dead seeds a node says now and then that it looks for the ring, goes on for as long as it takes, and is in
+        soon after one of them is there.
+        """
+        rings = Rings(2, 4)
+        late = rings.members[3]
+        with capturedLogs() as seen:
+            late.boot(rings.seeds())
+            rings.advance(3600)
+        words = [each for each in (eventAsText(event, includeTimestamp=False) for event in seen) if "still" in each]
+        self.assertIn("still looking for the ring: 0 of 3 seeds answer", words[0])
+        self.assertIn(len(words), range(180, 361))
+        self.assertFalse(late.pastry.active)
+        rings.members[1].boot([rings.members[1].address])
+        self.assertTrue(rings.until(lambda: late.pastry.active, 15))
 
     def test_alias(self) -> None:
         """

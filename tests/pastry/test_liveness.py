@@ -48,10 +48,25 @@ class LivenessTests(SynchronousTestCase):
 
     def test_silent_death(self) -> None:
         """
-        A node that dies without a word, and that nobody needs, is found dead by the next one, which tells the others.
+        A node that dies without a word, and that nobody needs, is found dead by the next one, which tells the others;
+        in the time that is stated for that.
         """
-        self.next_to(self.one).crash(silent=True)
-        self.assertEqual([], self.rings.settle(25))
+        for _ in range(2):
+            self.next_to(self.one).crash(silent=True)
+            self.assertEqual([], self.rings.settle(SMALL.notice_s + 1))
+            self.rings.advance(30)
+
+    def test_silent_row(self) -> None:
+        """
+        When several in a row fall silent, the others do not take that time for each of them.
+        """
+        rings = Rings(4, 12)
+        rings.formed()
+        self.assertEqual([], rings.settle(15))
+        rings.advance(30)
+        for member in sorted(rings.members, key=lambda member: member.id)[3:8]:
+            member.crash(silent=True)
+        self.assertEqual([], rings.settle(SMALL.notice_s + 4 * SMALL.probe_tries * SMALL.probe_s + 1))
 
     def test_how_often(self) -> None:
         """

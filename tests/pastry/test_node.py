@@ -200,6 +200,9 @@ class PastryTests(SynchronousTestCase):
         sleeper.freeze()
         self.rings.advance(20)
         sleeper.thaw()
+        # In the very moment, before any timer has rung.
+        self.assertFalse(sleeper.pastry.active)
+        self.assertIs(None, sleeper.pastry.nearest(self.key_of(sleeper), 3))
         sleeper.pastry.route(self.key_of(sleeper), Parcel(6))
         self.assertEqual([], sleeper.recorder.delivered)
         self.assertTrue(self.rings.until(lambda: len(sleeper.recorder.delivered) == 1, 3))
