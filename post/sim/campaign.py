@@ -86,7 +86,7 @@ class Campaign:
         self._gone: list[NodeId] = []
         self._disturbed = 0  # Partitions, cuts and losses that last.
         self._unsettled = False  # There was one, and not all leaf sets have been right since.
-        self._began_s = self.overlay.clock.seconds()
+        self.began_s = self.overlay.clock.seconds()
         self._lookup_s = 0.0
 
     def form(self) -> None:
@@ -176,7 +176,7 @@ class Campaign:
         """
         Remember that C{what} has happened.
         """
-        self.faults.append(f"{self.overlay.clock.seconds() - self._began_s:.0f} s: {what}")
+        self.faults.append(f"{self.overlay.clock.seconds() - self.began_s:.0f} s: {what}")
 
     def _some(self, part: float) -> list[NodeId]:
         """
@@ -287,9 +287,9 @@ def run(seed: int, most: int, told: Told = lambda done, total: None) -> Campaign
         missing,
         len(overlay.failures),
         tuple(
-            f"at {each.at_s - overlay.clock.seconds():.1f} s: {each.node} instead of {each.root}"
+            f"at {each.at_s - campaign.began_s:.1f} s: {each.node} instead of {each.root}"
             for each in campaign.mistakes[:10]
         ),
-        overlay.clock.seconds() - campaign._began_s,
+        overlay.clock.seconds() - campaign.began_s,
         time.perf_counter() - began_at,
     )
