@@ -35,6 +35,7 @@ bench: $(VENV)/installed-for-tests
 
 # Long campaigns with fresh seeds.  A seed that fails is printed with the command that repeats it.
 soak: $(VENV)/installed-for-tests
+	$(BIN)/post sim campaign --runs 200
 	$(BIN)/python -m pytest -s tests/system/soak_promise.py tests/system/soak_offline.py
 
 clean:

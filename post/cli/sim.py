@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from post.cli.attack import attack
+from post.cli.campaign import campaign
 from post.cli.experiments import (
     NODES_LIMIT,
     Rows,
@@ -39,7 +40,7 @@ def sim() -> None:
     """
 
 
-for _command in (attack, failure, joins, partition):
+for _command in (attack, campaign, failure, joins, partition):
     sim.add_command(_command)
 
 

@@ -158,6 +158,7 @@ class Overlay:
     @ivar members: who runs, by id.
     @ivar lookups: those that were sent and not taken out, by number.
     @ivar wrong: deliveries by who was not the root; C{mistakes}: the last L{MISTAKES_KEPT} of them.
+    @ivar asleep: who sleeps.
     @ivar failures: of joins that ended with an error, which none should.
     """
 
@@ -172,6 +173,7 @@ class Overlay:
         self.wrong = 0
         self.mistakes: deque[Mistake] = deque(maxlen=MISTAKES_KEPT)
         self.failures: list[Failure] = []
+        self.asleep: set[NodeId] = set()
         self._active: list[NodeId] = []  # Who takes part in routing; rising.
         self._numbers = 0
         self._epochs = 0
@@ -222,11 +224,17 @@ class Overlay:
         if seen_from is None:
             return node
         for _ in range(len(self._active)):
-            if node == seen_from or (passes(seen_from, node) and passes(node, seen_from)):
+            if node == seen_from or (self._serves(node) and passes(seen_from, node) and passes(node, seen_from)):
                 return node
             place += step
             node = self._active[place % len(self._active)]
         return seen_from
+
+    def _serves(self, node: NodeId) -> bool:
+        """
+        Whether it takes part just now: it neither sleeps, nor has it stepped back because it did.
+        """
+        return node not in self.asleep and self.members[node].pastry.active
 
     def wrong_leaf_sets(self, nodes: Sequence[NodeId] | None = None) -> int:
         """
@@ -349,6 +357,22 @@ class Overlay:
         place = bisect_left(self._active, node)
         if place < len(self._active) and self._active[place] == node:
             del self._active[place]
+
+    def sleep(self, node: NodeId) -> None:
+        """
+        A node stops where it is; its links stay.
+        """
+        self.asleep.add(node)
+        self.network.freeze(node)
+        self.members[node].clock.pause()
+
+    def wake(self, node: NodeId) -> None:
+        """
+        It goes on, as if no time had passed.
+        """
+        self.asleep.remove(node)
+        self.members[node].clock.resume()
+        self.network.thaw(node)
 
     # Lookups.
 
