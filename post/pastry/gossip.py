@@ -37,8 +37,9 @@ ROUND_S = 60.0
 """Between two comparisons, where nothing is new."""
 NEWS_S = 20.0
 """The same where the last one brought something."""
-SPREAD_S = 0.5
-"""Before what is heard is told on: what happens together then travels together."""
+SPREAD_S = 4.0
+"""Before what is heard is told on: what happens together then travels together.  With half of a second, when five nodes
+come in a second, two thirds of all that is said at a join were news."""
 BATCH_LIMIT = 64
 """Entries in one message: about 4 kB."""
 BATCHES_LIMIT = 10

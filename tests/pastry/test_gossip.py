@@ -310,7 +310,7 @@ class LiarTests(GossipCase):
         for member in self.rings.members:
             for contact in member.pastry.ring.leaf_contacts():
                 self.assertEqual(self.rings.by_id[contact.id].contact, contact)
-        self.rings.advance(5)
+        self.rings.advance(20)
         for member in self.rings.members:
             for other in self.rings.members:
                 if other is not self.liar and other is not member:
