@@ -273,7 +273,7 @@ class GroupsTests(SynchronousTestCase):
             assert branch is not None
             for child in list(branch.children):
                 scribe.forest.lose(branch, child)
-        self.assertLess(len(groups.grown(SILENCE_S + TICK_S + 5)), 5)
+        self.assertLess(len(groups.grown(SILENCE_S + TICK_S + 5)), 10)
         # Between neighbors there is other traffic: they ask in a minute.
         self.assertEqual([], groups.grown(RENEW_S))
         groups.publish(groups.members[3], b"found again")
