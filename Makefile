@@ -32,6 +32,7 @@ bench: $(VENV)/installed-for-tests
 	$(BIN)/python benchmarks/recovery.py
 	$(BIN)/python benchmarks/mx.py
 	$(BIN)/python benchmarks/page.py
+	$(BIN)/python benchmarks/overlay.py
 
 # Long campaigns with fresh seeds.  A seed that fails is printed with the command that repeats it.
 soak: $(VENV)/installed-for-tests

@@ -29,8 +29,8 @@ _worlds = False
 @pytest.fixture(autouse=True)
 def garbage(request: pytest.FixtureRequest) -> None:
     """
-    What is left of an imaginary world is collected before the next test: its coroutines are closed in no order, and what
-    they say to that would be taken for a failure of whichever test runs just then.
+    What is left of an imaginary world is collected before the next test: its coroutines are closed in no order, and
+    what they say to that would be taken for a failure of whichever test runs just then.
     """
     global _worlds
     if _worlds:
