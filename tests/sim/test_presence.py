@@ -127,9 +127,10 @@ class PresenceTests(SynchronousTestCase):
         self.patch(gossip, "ROSTER_LIMIT", 0)
         self.patch(Proximity, "consider", lambda self, contact: None)
         self.patch(Upkeep, "tick", lambda self, size: None)
-        waited_s = []
+        waited_s, stories = [], []
         for hearing in (True, False):
             story = Story(30, 150, 1, hearing)
+            stories.append(story)  # Not to be collected while the next one is told.
             story.come_back()
             linked = {contact.id for contact in story.world.node("node2").rpc.transport.links()}
             self.assertEqual([], [machine.name for machine in story.delegates if machine.node_id in linked])
