@@ -159,6 +159,7 @@ class _Recurring:
         try:
             coroutine = self._work()
         except Exception:
+            # Whatever it was: what is done again and again has another chance, and a node does not die of one failure.
             self._tasks.log.failure("periodic work failed")
             coroutine = None
         if coroutine is None:
@@ -169,7 +170,7 @@ class _Recurring:
     async def _attend(self, coroutine: Coroutine[Any, Any, object]) -> None:
         try:
             await coroutine
-        except Exception:
+        except Exception:  # As above.
             if self._tasks.stopped:
                 raise
             self._tasks.log.failure("periodic work failed")
