@@ -147,7 +147,7 @@ class PastryConfig:
     improve_s: float = 1200.0
     """Between two questions to somebody near for whom it has in its table (MSPastry and Pastry: 20 minutes)."""
 
-    dead_hops: float = 0.03
+    dead_hops: float = 0.02
     """The part of all messages that may meet a node which has died, before it goes another way.  By this, and by how
     often others die, is judged how often nodes of the table are asked whether they are alive (MSPastry: 0.05)."""
 

@@ -43,9 +43,9 @@ FAR_S = 20.0
 """For which the news of such a death is waited for, which takes four seconds a step; it is avoided meanwhile."""
 RUMOR_WEIGHT = 2
 """A rumor that others confirm counts for as many of these at most: nobody is buried on the word of one."""
-RUMOR_S = 0.5
+RUMOR_S = 2.5
 """For which a rumor is waited for by those who do not stand next to the dead: if several found out at the same time,
-those who do are asked first.  Short, because messages wait meanwhile."""
+those who do ask first.  Messages for the dead wait at one of those and not with us."""
 RUMOR_KEPT_S = 30.0
 """Rumors older than this tell of another time."""
 SETTLE_S = 8.0
@@ -90,11 +90,11 @@ class Indirect:
     """
 
     __slots__ = (
+        "_answers",
         "_awaited",
         "_befriended",
         "_clock",
         "_confirmed",
-        "_is_silent",
         "_named",
         "_probe",
         "_relay",
@@ -102,7 +102,6 @@ class Indirect:
         "_rpc",
         "_rumors",
         "_running",
-        "_suspect",
         "_tasks",
     )
 
@@ -116,13 +115,11 @@ class Indirect:
         relay: RelayTransport,
         tasks: Tasks,
         probe: Probe,
-        is_silent: Callable[[NodeId], bool | None],
-        suspect: Callable[[Contact], None],
+        answers: Probe,
     ) -> None:
         """
         @param probe: asks a node once whether it is alive, and takes in what it says.
-        @param is_silent: whether a node did not answer just now; C{None} if that is not known.
-        @param suspect: told of a node that is known and does not answer.
+        @param answers: the same, unless that is known or being found out.
         """
         self._rpc = rpc
         self._clock = clock
@@ -130,8 +127,7 @@ class Indirect:
         self._relay = relay
         self._tasks = tasks
         self._probe = probe
-        self._is_silent = is_silent
-        self._suspect = suspect
+        self._answers = answers
         self._running = 0
         self._named: dict[NodeId, Contact] = {}  # Who told us last of a node that is no member of the leaf set.
         self._rumors: dict[NodeId, _Rumors] = {}
@@ -345,18 +341,12 @@ class Indirect:
             return Inquired(Outcome.UNKNOWN)
         if self._relay.is_indirect(contact.id):
             return Inquired(Outcome.UNKNOWN)
-        silent = self._is_silent(contact.id)
-        if silent is not None:
-            return Inquired(Outcome.DEAD if silent else Outcome.REACHED)
         if self._running >= RUNNING_LIMIT:
             raise Overloaded("too many questions about others")
         self._running += 1
         try:
-            known = self._ring.contacts.get(contact.id)
-            if await self._probe(known or contact):
+            if await self._answers(contact):
                 return Inquired(Outcome.UNKNOWN if self._relay.is_indirect(contact.id) else Outcome.REACHED)
-            if known is not None:
-                self._suspect(known)
             return Inquired(Outcome.DEAD)
         finally:
             self._running -= 1

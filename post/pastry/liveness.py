@@ -43,6 +43,23 @@ RETRIES_LIMIT = 4
 """Absent nodes tried at once."""
 
 
+class _Examination:
+    """
+    What is being found out about one node.
+
+    @ivar silent: whether it has not answered the first probe.
+    @ivar asked: who waits for whether it does.
+    @ivar waiting: who waits for the verdict.
+    """
+
+    __slots__ = ("asked", "silent", "waiting")
+
+    def __init__(self) -> None:
+        self.silent = False
+        self.asked: list[Deferred[bool]] = []
+        self.waiting: list[Deferred[bool]] = []
+
+
 class Liveness:
     """
     Suspects, probes, and buries.
@@ -66,7 +83,6 @@ class Liveness:
         "_random",
         "_ring",
         "_rpc",
-        "_silent",
         "_tasks",
         "_watched",
         "failures",
@@ -106,8 +122,7 @@ class Liveness:
         self._answered = answered
         self._died = died
         self._watched: tuple[NodeId | None, float] = (None, 0.0)  # Who stands before us, and since when.
-        self._examined: dict[NodeId, list[Deferred[bool]]] = {}
-        self._silent: set[NodeId] = set()  # Of these, those that have not answered to us.
+        self._examined: dict[NodeId, _Examination] = {}
         self._answered_at: dict[NodeId, float] = {}  # When members of the leaf set last answered a probe.
         self._digest_at = 0.0
         self._promised_s = config.heartbeat_s  # Between the heartbeats of whoever stands before us.
@@ -173,33 +188,36 @@ class Liveness:
         Probe C{contact}, unless that is being done; fires with whether it is alive.
         """
         done: Deferred[bool] = Deferred()
-        waiting = self._examined.get(contact.id)
-        if waiting is not None:
-            waiting.append(done)
-            return done
-        self._examined[contact.id] = [done]
-        self._tasks.spawn(self._examine(contact))
+        self._examination(contact).waiting.append(done)
         return done
 
-    async def _examine(self, contact: Contact) -> None:
+    def _examination(self, contact: Contact) -> _Examination:
+        examination = self._examined.get(contact.id)
+        if examination is None:
+            examination = self._examined[contact.id] = _Examination()
+            self._tasks.spawn(self._examine(contact, examination))
+        return examination
+
+    async def _examine(self, contact: Contact, examination: _Examination) -> None:
+        alive = False
         try:
             # Whoever has not answered once is asked again, and others are asked about it at the same time: messages
             # wait for what comes out.
             alive = await self._probe(contact, 1, self._ring.suspects, again=True)
+            examination.silent = not alive
+            _fire(examination.asked, alive)
             if not alive:
-                self._silent.add(contact.id)
                 again = self._probe(contact, self._config.probe_tries - 1, self._ring.suspects)
                 alive = any(await gather([again, self._seek(contact)]))
         finally:
-            waiting = self._examined.pop(contact.id)
-            self._silent.discard(contact.id)
+            del self._examined[contact.id]
             self._disagreeing.discard(contact.id)
+            _fire(examination.asked, alive)
         if alive:
             self._ring.suspects.discard(contact.id)
         else:
             self._bury(contact)
-        for each in waiting:
-            each.callback(alive)
+        _fire(examination.waiting, alive)
 
     async def _seek(self, contact: Contact) -> bool:
         """
@@ -221,15 +239,25 @@ class Liveness:
         """
         return await self._probe(contact, 1)
 
-    def is_silent(self, node: NodeId) -> bool | None:
+    async def answers(self, contact: Contact) -> bool:
         """
-        Whether C{node} did not answer when it was examined, which is not over; C{None} if it has not been asked lately.
+        Whether C{contact} answers us now, for others who get no answer from it.  If it does not, and we know it, we are
+        on the way to a verdict of our own.
         """
-        if node in self._silent:
-            return True
+        node = contact.id
         answered_at = self._answered_at.get(node)
-        is_fresh = answered_at is not None and self._clock.seconds() - answered_at <= ANSWERED_S
-        return False if is_fresh and node not in self._examined else None
+        examination = self._examined.get(node)
+        if examination is None:
+            if answered_at is not None and self._clock.seconds() - answered_at <= ANSWERED_S:
+                return True
+            if node not in self._ring.contacts:
+                return await self._probe(contact, 1)
+            examination = self._examination(self._ring.contacts[node])
+        if examination.silent:
+            return False
+        done: Deferred[bool] = Deferred()
+        examination.asked.append(done)
+        return await done
 
     async def _probe(
         self, contact: Contact, tries: int, suspects: set[NodeId] | None = None, again: bool = False
@@ -354,3 +382,13 @@ class Liveness:
         for absent in absents:
             tried_at = absent.retry_at - absent.wait_s
             absent.retry_at = min(absent.retry_at, max(now, tried_at + self._config.heartbeat_s))
+
+
+def _fire(waiting: list[Deferred[bool]], result: bool) -> None:
+    """
+    Tell all of them, once.
+    """
+    told = waiting[:]
+    waiting.clear()
+    for each in told:
+        each.callback(result)

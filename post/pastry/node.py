@@ -131,16 +131,7 @@ class Pastry:
         rpc = self._rpc
         relay.resolve = lambda node: rpc.transport.linked(node) or self.ring.contacts.get(node)
         live = self.liveness
-        return Indirect(
-            rpc,
-            self._clock,
-            self.ring,
-            relay,
-            self._tasks,
-            live.probe,
-            live.is_silent,
-            live.suspect,
-        )
+        return Indirect(rpc, self._clock, self.ring, relay, self._tasks, live.probe, live.answers)
 
     # For the applications.
 
@@ -387,12 +378,11 @@ class Pastry:
         Who is next; ourselves to deliver, C{None} if that cannot be said just now.
         """
         ring, key = self.ring, route.key
+        if ring.leaves.covers(key) and ring.leaves.closest(key) == self.local.id:
+            return self.local.id if self._is_sure_of(key) else None
+        # If the root does not answer us, the message waits at the next one to it: that one may reach it, or is the
+        # first to know that it is dead, and the root then.
         avoid = ring.suspects.union(tried) if tried else ring.suspects
-        if ring.leaves.covers(key):
-            root = ring.leaves.closest(key)
-            if root == self.local.id:
-                return root if self._is_sure_of(key) else None
-            return None if root in avoid else root
         hop = next_hop(key, ring.leaves, ring.table, avoid, None if route.stepwise else ring.roster, route.hops == 0)
         return hop if hop != self.local.id else None
 

@@ -28,7 +28,7 @@ from post.pastry.table import COLUMNS
 from post.rpc import Rpc, expect
 from post.tasks import Tasks
 
-NEW_LIMIT = 3
+NEW_LIMIT = 8
 """Of those with whom there is no link yet, asked in one go: a link costs more than a question."""
 SILENT_LIMIT = 20
 """Of the others."""

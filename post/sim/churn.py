@@ -149,7 +149,7 @@ class Churn:
                 self._next = event
                 break
             first.append(event[1])
-        for number, node in zip(first, self.overlay.found(len(first)), strict=True):
+        for number, node in zip(first, self.overlay.found(len(first), acquainted=True), strict=True):
             self._places[number] = node
             self._came_s[number] = 0.0
         return len(first)

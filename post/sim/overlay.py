@@ -274,10 +274,12 @@ class Overlay:
 
     # Who comes and goes.
 
-    def found(self, count: int) -> list[NodeId]:
+    def found(self, count: int, acquainted: bool = False) -> list[NodeId]:
         """
         Put a ring of C{count} nodes together from global knowledge, with links to whom they have in their tables; who
         is in it.  Nobody may be there yet.
+
+        @param acquainted: with links to all of their leaf sets too, as rings have that formed node by node.
         """
         assert not self.members
         for _ in range(count):
@@ -292,7 +294,8 @@ class Overlay:
         for node, member in self.members.items():
             member.pastry.begin(settled=True)
             leaves = member.pastry.ring.leaves
-            for other in dict.fromkeys([*leaves.successors()[:1], *member.pastry.ring.table]):
+            after = leaves.successors() if acquainted else leaves.successors()[:1]
+            for other in dict.fromkeys([*after, *member.pastry.ring.table]):
                 if self.network.reaches is None:
                     self.network.connect(node, other)
         return list(self._active)

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from post.ids import Contact, NodeId
 from post.pastry.config import PastryConfig
 from post.pastry.gossip import News
-from post.pastry.indirect import RUNNING_LIMIT, Indirect
+from post.pastry.indirect import AT_ONCE, RUNNING_LIMIT, Indirect
 from post.pastry.messages import Rumor
 from post.relay.messages import Inquire, Inquired, Outcome
 from post.rpc import ASK, TELL
@@ -170,8 +170,8 @@ class AskingTests(SynchronousTestCase):
 
     def test_death(self) -> None:
         """
-        When a node dies, those who have it in their leaf sets ask five others each at the most, and nobody
-        else, however many have links with it.
+        When a node dies, those next to it ask three others each, the rest of its leaf set one or two, and nobody else,
+        however many have links with it.
         """
         for silent in (False, True):
             rings = self.ring()
@@ -180,7 +180,7 @@ class AskingTests(SynchronousTestCase):
             dead.crash(silent)
             self.assertEqual([], rings.settle(40))
             rings.advance(60)
-            self.assertLessEqual(len(self.asked), 5 * len({*after, *before}))
+            self.assertLessEqual(len(self.asked), 2 * AT_ONCE + 6)
             self.assertTrue({source for source, _ in self.asked} <= {*after, *before})
             self.assertTrue({source for source, _ in self.asked} & {after[0], before[0]})
 

@@ -107,20 +107,35 @@ class PastryTests(SynchronousTestCase):
 
     def test_held(self) -> None:
         """
-        While its root is suspected a message waits, a few of them; it arrives when the suspicion was wrong.
+        While its root is suspected by all a message waits, a few of them; it arrives when the suspicion was wrong.
         """
         source = self.rings.members[0]
         root = self.rings.by_id[source.pastry.ring.leaves.successors()[0]]
-        source.pastry.ring.suspects.add(root.id)
+        others = [member for member in self.rings.members if member is not root]
+        for member in others:
+            member.pastry.ring.suspects.add(root.id)
         for number in range(5):
             source.pastry.route(self.key_of(root), Parcel(number))
         self.assertRaises(Overloaded, source.pastry.route, self.key_of(root), Parcel(5))
         self.rings.advance(0.5)
         self.assertEqual([], root.recorder.delivered)
-        source.pastry.suspect(root.contact)
-        self.rings.advance(0.5)
+        for member in others:
+            member.pastry.suspect(root.contact)
+        self.rings.advance(1.5)
         self.assertEqual(5, len(root.recorder.delivered))
         self.assertEqual(0, source.pastry._held)
+
+    def test_around(self) -> None:
+        """
+        A root that only the one before it suspects gets the message from whoever is next to it.
+        """
+        source = self.rings.members[0]
+        root = self.rings.by_id[source.pastry.ring.leaves.successors()[0]]
+        source.pastry.ring.suspects.add(root.id)
+        key = Key(Id((root.id + 1) % RING))
+        source.pastry.route(key, Parcel(3))
+        self.rings.advance(0.5)
+        self.assertEqual([(key, 3)], root.recorder.delivered)
 
     def test_holder_dies(self) -> None:
         """
