@@ -25,7 +25,7 @@ class PastryConfig:
 
     heartbeat_s: float = 10.0
     """Between two heartbeats to the next node clockwise, unless that was heard from meanwhile.  Whoever hears nothing
-    from the one before it for C{2 * heartbeat_s + 1} looks after it.  This is only for nodes that die without a word
+    from the one before it for a quarter more than that looks after it.  This is only for nodes that die without a word
     and that nobody needs: a broken link, or a question without an answer, tells sooner.  (MSPastry: 30 s.)"""
 
     heartbeat_least_s: float = 3.0
@@ -34,13 +34,21 @@ class PastryConfig:
     dead_leaves: float = 0.003
     """The part of all messages whose root may be dead without anybody knowing: these wait until that is found out."""
 
+    @staticmethod
+    def silence_limit_s(every_s: float) -> float:
+        """
+        The silence after which a node is asked whether it is alive that sends heartbeats C{every_s}.  Over a link they
+        are not lost, only late; and the question costs no more than two of them.
+        """
+        return 1.25 * every_s + 1.0
+
     @property
     def notice_s(self) -> float:
         """
         Until everybody near a node that falls silent, and that nobody asks anything, holds it for dead; besides round
-        trips.  Its watcher misses it, looks at that at its next beat, and probes in vain; then the others do.
+        trips.  Its watcher misses it, and probes in vain; then the others do.
         """
-        return 2 * self.heartbeat_s + 1 + 1.1 * self.heartbeat_s + 2 * VERDICT_S
+        return self.silence_limit_s(self.heartbeat_s) + 2 * VERDICT_S
 
     digest_s: float = 60.0
     """A heartbeat goes out at least this often, whatever was heard, since it carries the digest by which two neighbors
@@ -52,10 +60,12 @@ class PastryConfig:
     probe_tries: int = 2
     """Probes without an answer after which a node counts as dead."""
 
-    hop_floor_s: float = 0.1
-    """A hop has this time to be acknowledged, and one round trip and a half but no less than this once more, before the
-    message goes another way: a desktop that is busy answers within a tenth of a second.  Impatience costs little: the
-    message may be delivered twice, and is then dropped by its number."""
+    hop_least_s: float = 0.03
+    """On top of the round trip, a hop has at least this time to be acknowledged before the message goes another way: a
+    node that is not busy answers within some milliseconds."""
+
+    hop_most_s: float = 0.5
+    """And at most this.  Where it is between these follows from how late acknowledgements have been lately."""
 
     hop_stranger_s: float = 1.0
     """The same where no round trip has been measured: a link has to be made first, in two of them."""
@@ -147,7 +157,7 @@ class PastryConfig:
     improve_s: float = 1200.0
     """Between two questions to somebody near for whom it has in its table (MSPastry and Pastry: 20 minutes)."""
 
-    dead_hops: float = 0.02
+    dead_hops: float = 0.03
     """The part of all messages that may meet a node which has died, before it goes another way.  By this, and by how
     often others die, is judged how often nodes of the table are asked whether they are alive (MSPastry: 0.05)."""
 

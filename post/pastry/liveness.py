@@ -41,6 +41,8 @@ STALLS_LIMIT = 3
 """How often that may excuse a missing answer to one examination."""
 RETRIES_LIMIT = 4
 """Absent nodes tried at once."""
+LOOK_LEAST_S = 0.5
+"""Between two looks at whom we watch and who watches us."""
 
 
 class _Examination:
@@ -72,6 +74,7 @@ class Liveness:
     __slots__ = (
         "_answered",
         "_answered_at",
+        "_beat",
         "_clock",
         "_config",
         "_died",
@@ -125,6 +128,7 @@ class Liveness:
         self._examined: dict[NodeId, _Examination] = {}
         self._answered_at: dict[NodeId, float] = {}  # When members of the leaf set last answered a probe.
         self._digest_at = 0.0
+        self._beat: tuple[NodeId | None, float] = (None, 0.0)  # Who stands after us, and when it last heard from us.
         self._promised_s = config.heartbeat_s  # Between the heartbeats of whoever stands before us.
         self.failures = FailureRate(clock)
         rpc.watch(lost=self.lost)
@@ -199,7 +203,6 @@ class Liveness:
         return examination
 
     async def _examine(self, contact: Contact, examination: _Examination) -> None:
-        alive = False
         try:
             # Whoever has not answered once is asked again, and others are asked about it at the same time: messages
             # wait for what comes out.
@@ -212,7 +215,6 @@ class Liveness:
         finally:
             del self._examined[contact.id]
             self._disagreeing.discard(contact.id)
-            _fire(examination.asked, alive)
         if alive:
             self._ring.suspects.discard(contact.id)
         else:
@@ -323,9 +325,14 @@ class Liveness:
 
     def pause_s(self) -> float:
         """
-        Until the next L{tick}.
+        Until the next L{tick}: a heartbeat is due then, or whom we watch has been silent for too long.
         """
-        return self._heartbeat_s() * self._random.uniform(0.9, 1.1)
+        now, every_s = self._clock.seconds(), self._heartbeat_s()
+        due_s = every_s if self._beat[0] is None else self._beat[1] + every_s - now
+        due_s *= self._random.uniform(0.9, 1.0)
+        if self._watched[0] is not None:
+            due_s = min(due_s, self._silence_limit_s() - self._silence_s(now))
+        return max(due_s, LOOK_LEAST_S)
 
     def tick(self) -> None:
         """
@@ -337,21 +344,32 @@ class Liveness:
         every_s = self._heartbeat_s()
         if after is not None and after not in self._ring.suspects:
             silent_s = transport.silent_s(after)
-            heard = silent_s is not None and silent_s < 0.8 * every_s
-            if not heard or now - self._digest_at >= config.digest_s:
-                self._digest_at = now
+            heard_at = now - silent_s if silent_s is not None else now - every_s
+            if self._beat[0] == after:
+                heard_at = max(heard_at, self._beat[1])
+            if now - heard_at >= 0.8 * every_s or now - self._digest_at >= config.digest_s:
+                heard_at = self._digest_at = now
                 self._rpc.tell(
                     self._ring.contacts[after], Heartbeat(self._ring.digest(after), every_s), Priority.URGENT
                 )
+            self._beat = (after, heard_at)
         if before != self._watched[0]:
             self._watched, self._promised_s = (before, now), config.heartbeat_s
-        if before is not None:
-            silent_s = transport.silent_s(before)
-            watched_s = now - self._watched[1]
-            if min(watched_s, watched_s if silent_s is None else silent_s) > 2 * self._promised_s + 1:
-                self.examine(self._ring.contacts[before])  # No suspect yet: it may have heard enough from us.
+        if before is not None and self._silence_s(now) >= self._silence_limit_s():
+            self.examine(self._ring.contacts[before])  # No suspect yet: it may have heard enough from us.
         self._answered_at = {node: at for node, at in self._answered_at.items() if node in self._ring.leaves}
         self._retry(now)
+
+    def _silence_s(self, now: float) -> float:
+        """
+        For how long whom we watch has not been heard from, while we watched it.
+        """
+        node, since = self._watched
+        silent_s = None if node is None else self._rpc.transport.silent_s(node)
+        return now - since if silent_s is None else min(now - since, silent_s)
+
+    def _silence_limit_s(self) -> float:
+        return self._config.silence_limit_s(self._promised_s)
 
     def _heartbeat_s(self) -> float:
         """
@@ -359,7 +377,7 @@ class Liveness:
         """
         config = self._config
         rate = self.failures.rate(len(self._ring.leaves) + len(self._ring.table))
-        # Twice as long passes at the least before silence is noticed, and somewhat more than half of that on average.
+        # As long again passes before silence is noticed and the verdict is there.
         return min(max(config.dead_leaves / rate / 2, config.heartbeat_least_s), config.heartbeat_s)
 
     def _retry(self, now: float) -> None:

@@ -29,6 +29,7 @@ from post.pastry.join import Join
 from post.pastry.liveness import Liveness
 from post.pastry.lookup import Lookup
 from post.pastry.messages import GONE_LIMIT, PAYLOAD_LIMIT, Claim, Find, Found, Probe, Probed, Reach, Route, Taken
+from post.pastry.patience import Patience
 from post.pastry.proximity import Proximity
 from post.pastry.reunion import Reunion
 from post.pastry.ring import Ring
@@ -62,12 +63,14 @@ class Pastry:
         "_indirect",
         "_join",
         "_lookup",
+        "_patience",
         "_proximity",
         "_random",
         "_repair",
         "_returned",
         "_rpc",
         "_tasks",
+        "_tended_at",
         "_upkeep",
         "config",
         "liveness",
@@ -102,9 +105,10 @@ class Pastry:
         self._applications: list[IApplication] = []
         self._returned: list[Callable[[], None]] = []
         self._delivered: OrderedDict[tuple[NodeId, int], None] = OrderedDict()
+        self._patience = Patience(config.hop_least_s, config.hop_most_s)
         self._held = 0
         self._holding: set[tuple[NodeId, int]] = set()  # Of these, those of which nobody can say where they go.
-        self._awake_at = clock.seconds()
+        self._awake_at = self._tended_at = clock.seconds()
         self._entering: Deferred[None] | None = None
         self.liveness = Liveness(
             rpc, clock, random, self.ring, config, self._tasks, self._question, self._answered, self._died
@@ -393,19 +397,20 @@ class Pastry:
         return self.active and not self._repair.is_awaited(key)
 
     async def _hand_over(self, hop: Contact, route: Route) -> Taken | None:
-        measured_s = self._rpc.transport.round_trip_s(hop.id)
-        config = self.config
-        patience_s = config.hop_stranger_s
-        if measured_s is not None:
-            patience_s = config.hop_floor_s + max(config.hop_floor_s, 1.5 * measured_s)
+        round_trip_s = self._rpc.transport.round_trip_s(hop.id)
+        patience_s = self.config.hop_stranger_s if round_trip_s is None else self._patience.wait_s(round_trip_s)
         onward = Route(route.key, route.number, route.hops + 1, route.origin, route.payload, route.stepwise)
+        given_at = self._clock.seconds()
         try:
-            return expect(Taken, await self._rpc.ask(hop, onward, patience_s, Priority.URGENT))
+            taken = expect(Taken, await self._rpc.ask(hop, onward, patience_s, Priority.URGENT))
         except Overloaded:
             return None
         except PostError:
             self.liveness.suspect(hop)
             return None
+        if round_trip_s is not None:
+            self._patience.took(self._clock.seconds() - given_at, round_trip_s)
+        return taken
 
     def _deliver(self, route: Route) -> None:
         named = (route.origin.id, route.number)
@@ -496,6 +501,7 @@ class Pastry:
         C{contact} was suspected wrongly.  Whatever it should have, and was given to others meanwhile, has to come to
         it, so for the applications it is as if it had just entered.
         """
+        self._patience.hasty()
         self.ring.suspects.discard(contact.id)
         if contact.id in self.ring.leaves:
             self._changed(contact, True)
@@ -540,6 +546,10 @@ class Pastry:
 
     def _tick(self) -> None:
         self.liveness.tick()
+        now = self._clock.seconds()
+        if now < self._tended_at + self.config.heartbeat_least_s:
+            return
+        self._tended_at = now
         self._gossip.tick()
         self._upkeep.tick(self.size())
         if self.secure.is_due():

@@ -4,6 +4,7 @@ Tests for L{post.pastry.liveness}.
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from post.pastry.config import PastryConfig
@@ -82,8 +83,35 @@ class LivenessTests(SynchronousTestCase):
         self.rings.advance(3 * SMALL.heartbeat_s)
         self.assertEqual(SMALL.heartbeat_least_s, after.pastry.liveness._promised_s)
         self.one.crash(silent=True)
-        self.rings.advance(2 * SMALL.heartbeat_least_s + 1 + 1.1 * SMALL.heartbeat_s + 4)
+        self.rings.advance(SMALL.silence_limit_s(SMALL.heartbeat_least_s) + 4)
         self.assertNotIn(self.one.id, after.pastry.ring.leaves)
+
+    def test_watched(self) -> None:
+        """
+        In a quiet ring nobody is asked for its silence: heartbeats come before that.
+        """
+        before = self.probes()
+        self.rings.advance(600)
+        self.assertLessEqual(self.probes() - before, 6)
+
+    def test_asked_by_others(self) -> None:
+        """
+        Whoever is asked whether it reaches a node examines that, and answers after the first probe; who asks then, or
+        while the examination goes on, hears the same without another.
+        """
+        other = self.next_to(self.one)
+        other.crash(silent=True)
+        liveness = self.one.pastry.liveness
+        before = liveness.probes
+        answers = [Deferred.fromCoroutine(liveness.answers(other.contact)) for _ in range(3)]
+        self.rings.advance(0.9)
+        self.assertNoResult(answers[0])
+        self.rings.advance(0.4)
+        self.assertEqual([False] * 3, [self.successResultOf(each) for each in answers])
+        self.assertFalse(self.successResultOf(Deferred.fromCoroutine(liveness.answers(other.contact))))
+        self.assertEqual(before + 2, liveness.probes)
+        self.rings.advance(2)
+        self.assertNotIn(other.id, self.one.pastry.ring.leaves)
 
     def test_verdict(self) -> None:
         """

@@ -354,6 +354,6 @@ class HealingTests(RingCase):
         frames, probes = rings.network.frames, sum(member.pastry.liveness.probes for member in rings.members)
         rings.advance(600)
         each = (rings.network.frames - frames) / 20 / (600 / SMALL.heartbeat_s)
-        self.assertTrue(each < 2.5, each)
+        self.assertTrue(each < 2.0, each)
         probed = sum(member.pastry.liveness.probes for member in rings.members) - probes
         self.assertTrue(probed < 20 * 40, probed)
