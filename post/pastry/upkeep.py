@@ -77,12 +77,12 @@ class Upkeep:
         silences = self._rpc.transport.silent_s
         new, silent = NEW_LIMIT, SILENT_LIMIT
         for node in ring.table:
-            if node in ring.leaves or node in ring.suspects:
-                continue
             silent_s = silences(node)
+            if (silent_s is not None and silent_s < after_s) or node in ring.suspects or node in ring.leaves:
+                continue
             if silent_s is None and new:
                 new -= 1
-            elif silent_s is not None and silent and silent_s >= after_s:
+            elif silent_s is not None and silent:
                 silent -= 1
             else:
                 continue
