@@ -45,7 +45,8 @@ def _hops(report: Report) -> str:
         f"{report['hops_mean']:.2f} hops (99 %: {report['hops_p99']}), {report['wrong']} wrong, "
         f"{report['lookups'] - report['delivered']} lost; way {report['stretch_mean']:.2f}; "
         f"idle {report['msgs_per_node_s']:.3f} messages per node and second; "
-        f"{report['events_per_s']:,.0f} events/s, {report['bytes_per_node']:,} bytes per node"
+        f"{report['events_per_s']:,.0f} events/s ({report['idle_events_per_s']:,.0f} when idle), "
+        f"{report['bytes_per_node']:,} bytes per node"
     )
 
 
@@ -91,8 +92,8 @@ ROWS = (
     Row("hops", "routing --nodes 100000 --lookups 1000000", "--nodes 10000 --lookups 20000", _SPEED, _hops),
     Row(
         "ways",
-        "routing --nodes 10000 --joined 10000 --lookups 20000",
-        "--nodes 1000",
+        "routing --nodes 10000 --joined 10000 --settle 30 --lookups 20000",
+        "--nodes 1000 --settle 10",
         "FreePastry 2.17 and 1.55; perfect tables 1.34; idle 0.358 messages per node and second",
         _hops,
     ),

@@ -62,12 +62,21 @@ for _command in (attack, campaign, failure, joins, partition):
     show_default=True,
     help="Rings up to this size form node by node; larger ones are put together from global knowledge.",
 )
+@click.option(
+    "--settle",
+    "settled_min",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="Minutes for which the ring is left alone before it is measured.",
+)
 @unreached
 @options
 def routing(
     sizes: Sequence[int],
     lookups: int,
     joined: int,
+    settled_min: float,
     unreachable: float,
     one_way: bool,
     seed: int | None,
@@ -85,10 +94,12 @@ def routing(
     reports = []
     for nodes in sizes:
         with progress(f"{nodes:,} nodes", as_json) as told:
-            reports.append(routing_experiment.run(nodes, seed, lookups, far, told, joined, reaches))
+            reports.append(routing_experiment.run(nodes, seed, lookups, far, told, joined, reaches, 60 * settled_min))
     repeat = f"routing {every('--nodes', sizes)} --lookups {lookups}"
     if joined != routing_experiment.JOINED_LIMIT:
         repeat += f" --joined {joined}"
+    if settled_min:
+        repeat += f" --settle {settled_min:g}"
     show(_ROUTING, reports, as_json, repeat + apart, seed, latency)
     if plot is not None:
         draw(reports, plot)

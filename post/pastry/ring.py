@@ -244,11 +244,14 @@ class Ring:
 
     def enroll(self, roster: Roster | None, now: float) -> None:
         """
-        Keep a roster, which begins with the leaf set; or keep none any more.
+        Keep a roster, which begins with the leaf set; or keep none any more: then it begins to matter who is near.
         """
         old, self.roster = self.roster, roster
         for node in old or ():
             self._release(node)
+        if old is not None and roster is None:
+            for node in tuple(self.table):
+                self.contested(self.contacts[node])
         for contact in self.leaf_contacts() if roster is not None else ():
             self.enlist(Entry(contact, contact.epoch), now)
 

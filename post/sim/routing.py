@@ -38,12 +38,14 @@ class RoutingReport:
 
     @ivar built: C{joins} or C{global}, how the ring was made.
     @ivar delivered: lookups that arrived; C{wrong}: of these, at a node that is not the root of the key.
+    @ivar settled_s: how long the ring was left alone before it was measured.
     @ivar stretch_mean: the ways of all lookups over the direct ones, with links that are there already.
     @ivar msgs_per_join: for all that the nodes said from the first to the end of the last join, C{None} if nobody
         joined.
     @ivar msgs_per_node_s: in a minute in which nothing was looked up.
     @ivar bytes_per_node: memory of this process over what it was before, after all lookups.
-    @ivar events_per_s: what the simulator did in a second of real time, over all.
+    @ivar events_per_s: what the simulator did in a second of real time, once the ring was there.
+    @ivar idle_events_per_s: the same while nothing was looked up.
     @ivar indirect: how many nodes are reached by way of others, of all nodes together.
     """
 
@@ -62,7 +64,9 @@ class RoutingReport:
     msgs_per_node_s: float
     bytes_per_node: int
     events_per_s: float
+    idle_events_per_s: float
     wall_s: float
+    settled_s: float = 0.0
     indirect: int = 0
 
 
@@ -74,10 +78,11 @@ def run(
     told: Told = lambda done, total: None,
     joined_limit: int = JOINED_LIMIT,
     reaches: Reaches | None = None,
+    settled_s: float = 0.0,
 ) -> RoutingReport:
     """
-    Make a ring of C{nodes}, count what it says when nothing happens, and look up as many keys, ten for each node and
-    second.
+    Make a ring of C{nodes}, leave it alone for C{settled_s}, count what it says when nothing happens, and look up as
+    many keys, ten for each node and second.
     """
     gc.collect()
     memory = _memory_bytes()
@@ -86,20 +91,31 @@ def run(
     overlay = Overlay(seed, delay or sphere(seed))
     overlay.network.reaches = reaches
     joins = nodes <= joined_limit
-    events = form(overlay, nodes, joined_limit, lambda done: told(done, total))
+    form(overlay, nodes, joined_limit, lambda done: told(done, total))
     building = overlay.network.frames
-    events += overlay.clock.advance(IDLE_S)
-    idle = overlay.network.frames - building
-    sent: list[Sent] = []
-    for number in range(lookups):
-        one = overlay.look_up(overlay.anybody())
-        if one is not None:
-            sent.append(one)
-        events += overlay.clock.advance(0.1 / nodes)
-        if number % STEP_LOOKUPS == 0:
-            told(nodes + number, total)
-    events += overlay.clock.advance(GRACE_S)
-    told(total, total)
+    gc.freeze()  # Otherwise what stays is looked through again and again.
+    try:
+        formed_at = time.perf_counter()
+        events = overlay.clock.advance(settled_s)
+        settling = overlay.network.frames
+        idle_events = overlay.clock.advance(IDLE_S)
+        idle = overlay.network.frames - settling
+        idle_wall_s = time.perf_counter() - formed_at
+        idle_events_per_s = (events + idle_events) / idle_wall_s
+        events += idle_events
+        sent: list[Sent] = []
+        for number in range(lookups):
+            one = overlay.look_up(overlay.anybody())
+            if one is not None:
+                sent.append(one)
+            events += overlay.clock.advance(0.1 / nodes)
+            if number % STEP_LOOKUPS == 0:
+                told(nodes + number, total)
+        events += overlay.clock.advance(GRACE_S)
+        told(total, total)
+        events_per_s = events / (time.perf_counter() - formed_at)
+    finally:
+        gc.unfreeze()
     arrived = [each for each in sent if each.deliveries]
     hops = sorted(each.hops for each in arrived)
     direct_s = sum(each.direct_s for each in arrived)
@@ -119,8 +135,10 @@ def run(
         building / nodes if joins else None,
         idle / IDLE_S / nodes,
         max(0, _memory_bytes() - memory) // nodes,
-        events / wall_s,
+        events_per_s,
+        idle_events_per_s,
         wall_s,
+        settled_s,
         overlay.indirect(),
     )
 

@@ -13,6 +13,7 @@ from post.pastry.config import PastryConfig
 from post.pastry.leafset import Side
 from post.pastry.messages import Reach
 from post.pastry.ring import Ring, prefixes, reach
+from post.pastry.roster import Roster
 from tests.pastry.strategies import node, nodes
 
 CONFIG = PastryConfig(half=2, absent_limit=3)
@@ -134,6 +135,18 @@ class RingTests(SynchronousTestCase):
             self.ring.admit(contact(point))
             self.ring.bury(contact(point), 0.0)
         self.assertEqual([node(2), node(3), node(4)], list(self.ring.absent))
+
+    def test_roster_dropped(self) -> None:
+        """
+        When a ring has become too large for a roster, it matters again who is near of those in the table.
+        """
+        self.ring.tabulate(contact(5 << 150))
+        contested: list[Contact] = []
+        self.ring.contested = contested.append
+        self.ring.enroll(Roster(contact(0)), 0.0)
+        self.assertEqual([], contested)
+        self.ring.enroll(None, 1.0)
+        self.assertEqual([contact(5 << 150)], contested)
 
     def test_news_for(self) -> None:
         """

@@ -45,6 +45,16 @@ class RoutingTests(SynchronousTestCase):
         A seed repeats all but the time it took and the memory; another one does not.
         """
         one, two, other = (run(40, seed, 50) for seed in (6, 6, 7))
-        two = replace(two, wall_s=one.wall_s, bytes_per_node=one.bytes_per_node, events_per_s=one.events_per_s)
+        two = replace(two, wall_s=one.wall_s, bytes_per_node=one.bytes_per_node)
+        two = replace(two, events_per_s=one.events_per_s, idle_events_per_s=one.idle_events_per_s)
         self.assertEqual(one, two)
-        self.assertNotEqual(one.hops_histogram, other.hops_histogram)
+        self.assertNotEqual((one.hops_histogram, one.msgs_per_join), (other.hops_histogram, other.msgs_per_join))
+
+    def test_settled(self) -> None:
+        """
+        A ring that is left alone for a while says less after that, and its ways are no longer.
+        """
+        young, old = (run(300, 5, 300, settled_s=settled_s) for settled_s in (0.0, 600.0))
+        self.assertEqual((0.0, 600.0), (young.settled_s, old.settled_s))
+        self.assertLess(old.msgs_per_node_s, young.msgs_per_node_s)
+        self.assertLessEqual(old.stretch_mean, young.stretch_mean)
