@@ -10,7 +10,6 @@ delivers, and only if nobody nearer to the key is merely suspected; until that i
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from random import Random
 
@@ -19,7 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from post.complaints import Complaints
-from post.errors import Overloaded, PeerError, PostError
+from post.errors import Overloaded, PeerError, PostError, Refused
 from post.ids import Contact, Id, Key, NodeId
 from post.interfaces import IApplication
 from post.pastry.config import PastryConfig
@@ -31,6 +30,7 @@ from post.pastry.lookup import Lookup
 from post.pastry.messages import GONE_LIMIT, PAYLOAD_LIMIT, Claim, Find, Found, Probe, Probed, Reach, Route, Taken
 from post.pastry.patience import Patience
 from post.pastry.proximity import Proximity
+from post.pastry.quotas import Quotas, Remembered, Shares
 from post.pastry.reunion import Reunion
 from post.pastry.ring import Ring
 from post.pastry.routing import next_hop
@@ -39,7 +39,9 @@ from post.pastry.upkeep import Upkeep
 from post.relay.transport import RelayTransport
 from post.rpc import Rpc, expect
 from post.tasks import Tasks, gather, sleep
-from post.wire import Message, Priority, decode, encode
+from post.wire import Message, Priority, RefusalCode, decode, encode
+
+_Name = tuple[NodeId, int, int]
 
 DELIVERED_KEPT = 10_000
 """Messages delivered lately, so that one that came over two ways is delivered once."""
@@ -104,10 +106,10 @@ class Pastry:
         self._tasks = Tasks()
         self._applications: list[IApplication] = []
         self._returned: list[Callable[[], None]] = []
-        self._delivered: OrderedDict[tuple[NodeId, int], None] = OrderedDict()
         self._patience = Patience(config.hop_least_s, config.hop_most_s)
-        self._held = 0
-        self._holding: set[tuple[NodeId, int]] = set()  # Of these, those of which nobody can say where they go.
+        self._delivered = Remembered(DELIVERED_KEPT)
+        self._held = Shares(config.held_limit, self.local.id)
+        self._holding: set[_Name] = set()  # Of these, those of which nobody can say where they go.
         self._awake_at = self._tended_at = clock.seconds()
         self._entering: Deferred[None] | None = None
         self.liveness = Liveness(
@@ -130,6 +132,7 @@ class Pastry:
         rpc.watch(found=self._found)
         rpc.serve(Probe, self._probed)
         rpc.serve(Route, self._routed)
+        Quotas(clock, complaints).guard(rpc)
 
     def _look_around(self, relay: RelayTransport) -> Indirect:
         rpc = self._rpc
@@ -318,24 +321,28 @@ class Pastry:
 
     def _routed(self, peer: Contact, route: Route) -> Taken:
         if route.hops >= self.config.hop_limit:
-            self._complaints.note(route.origin, "message going in circles", route.key)
+            self._complaints.note(peer, "message going in circles", route.key)
             return Taken()
-        named = (route.origin.id, route.number)
+        named = _name(route)
         if named not in self._holding and named not in self._delivered:
-            self._accept(route)
+            self._accept(route, peer.id)
         return Taken(named in self._holding)
 
-    def _accept(self, route: Route) -> None:
+    def _accept(self, route: Route, bringer: NodeId | None = None) -> None:
         """
-        @raise Overloaded: if too many messages are on their way through here.
+        @param bringer: who gave it to us, if it is not our own.
+        @raise Overloaded: if too many messages of C{bringer} are on their way through here.
         """
-        if self._held >= self.config.held_limit:
+        bringer = self.local.id if bringer is None else bringer
+        if not self._held.has_room(bringer):
+            if bringer != self.local.id:
+                self._complaints.note(bringer, "more messages to hold than its share")
             raise Overloaded("too many messages to route")
         hop = self._decide(route, ())
         if not self._applications_agree(route, hop):
             return
-        self._held += 1
-        self._tasks.spawn(self._carry(route, hop))
+        self._held.take(bringer)
+        self._tasks.spawn(self._carry(route, hop, bringer))
 
     def _applications_agree(self, route: Route, hop: NodeId | None) -> bool:
         if hop is None or hop == self.local.id or not self._applications:
@@ -347,12 +354,12 @@ class Pastry:
         contact = self.ring.contacts[hop]
         return all([application.forward(route.key, message, contact) for application in self._applications])
 
-    async def _carry(self, route: Route, hop: NodeId | None) -> None:
+    async def _carry(self, route: Route, hop: NodeId | None, bringer: NodeId) -> None:
         """
         Until somebody nearer to the key, C{hop} if it can be, has acknowledged it, or it is delivered here.
         """
         tried: set[NodeId] = set()
-        named = (route.origin.id, route.number)
+        named = _name(route)
         try:
             for _ in range(self.config.hold_limit):
                 if hop is None:
@@ -360,7 +367,7 @@ class Pastry:
                     self._holding.add(named)
                     await sleep(self._clock, self.config.hold_s)
                 elif hop == self.local.id:
-                    self._deliver(route)
+                    self._deliver(route, bringer)
                     return
                 else:
                     taken = await self._hand_over(self.ring.contacts[hop], route)
@@ -374,7 +381,7 @@ class Pastry:
                 hop = self._decide(route, tried)
             self.log.info("no way to {key}", key=route.key)
         finally:
-            self._held -= 1
+            self._held.give(bringer)
             self._holding.discard(named)
 
     def _decide(self, route: Route, tried: Collection[NodeId]) -> NodeId | None:
@@ -405,20 +412,19 @@ class Pastry:
             taken = expect(Taken, await self._rpc.ask(hop, onward, patience_s, Priority.URGENT))
         except Overloaded:
             return None
-        except PostError:
-            self.liveness.suspect(hop)
-            return None
+        except PostError as error:
+            if not isinstance(error, Refused) or error.code != RefusalCode.OVERLOADED:
+                self.liveness.suspect(hop)
+            return None  # Who has too much to do is alive.
         if round_trip_s is not None:
             self._patience.took(self._clock.seconds() - given_at, round_trip_s)
         return taken
 
-    def _deliver(self, route: Route) -> None:
-        named = (route.origin.id, route.number)
+    def _deliver(self, route: Route, bringer: NodeId) -> None:
+        named = _name(route)
         if named in self._delivered:
             return
-        self._delivered[named] = None
-        if len(self._delivered) > DELIVERED_KEPT:
-            self._delivered.popitem(last=False)
+        self._delivered.add(named, bringer)
         try:
             message = decode(route.payload)
         except PeerError as error:
@@ -566,6 +572,14 @@ class Pastry:
         self.log.info("this node is back in the ring")
         for returned in self._returned:
             returned()
+
+
+def _name(route: Route) -> _Name:
+    """
+    What tells C{route} from every other.  Its contents are part of that, so that nobody who saw a number gets another
+    message taken for it.
+    """
+    return route.origin.id, route.number, hash((route.key, route.payload))
 
 
 async def _wait(done: Deferred[bool]) -> bool:
