@@ -28,6 +28,7 @@ from post.pastry.join import Join
 from post.pastry.liveness import Liveness
 from post.pastry.lookup import Lookup
 from post.pastry.messages import GONE_LIMIT, PAYLOAD_LIMIT, Claim, Find, Found, Probe, Probed, Reach, Route, Taken
+from post.pastry.origins import Origins
 from post.pastry.patience import Patience
 from post.pastry.proximity import Proximity
 from post.pastry.quotas import Quotas, Remembered, Shares
@@ -65,6 +66,7 @@ class Pastry:
         "_indirect",
         "_join",
         "_lookup",
+        "_origins",
         "_patience",
         "_proximity",
         "_random",
@@ -124,7 +126,8 @@ class Pastry:
         self._gossip = Gossip(
             rpc, clock, random, complaints, self.ring, self.liveness, self._tasks, lambda: self._join.active
         )
-        self._lookup = Lookup(rpc, clock, random, self.ring, config, self.owner_of, self._route)
+        self._origins = Origins(rpc.transport, clock, complaints, self.ring)
+        self._lookup = Lookup(rpc, clock, random, self.ring, config, complaints, self.owner_of, self._route)
         self._upkeep = Upkeep(rpc, clock, random, self.ring, config, self.liveness, self._tasks)
         self.secure = Secure(
             rpc, clock, random, self.ring, config, complaints, self.owner_of, lambda: self.active, self.route
@@ -430,17 +433,18 @@ class Pastry:
         except PeerError as error:
             self._complaints.note(route.origin, "routed what is no message", error)
             return
+        origin = self._origins.contact(route.origin, bringer)
         if isinstance(message, Find):
-            self._lookup.asked(route.key, route.number, message, route.origin)
+            self._lookup.asked(route.key, route.number, message, origin)
             return
         if isinstance(message, Claim):
-            self.secure.vouching.arrived(message, route.origin)
+            self.secure.vouching.arrived(message, origin, bringer)
             return
         if isinstance(message, Found):
-            self._lookup.found(route.origin, message)
+            self._lookup.brought(origin, message)
             return
         for application in self._applications:
-            application.deliver(route.key, message, route.origin)
+            application.deliver(route.key, message, origin)
 
     # Who is there.
 
