@@ -23,6 +23,7 @@ from twisted.logger import Logger
 
 from post.ids import Contact, NodeId
 from post.pastry.config import PastryConfig
+from post.pastry.informants import Informants
 from post.pastry.leafset import LeafSet, Side
 from post.pastry.liveness import Liveness
 from post.pastry.messages import KNOWN_LIMIT, Probe, Probed, Reach
@@ -31,6 +32,8 @@ from post.tasks import Tasks, sleep
 
 POOL_LIMIT = 512
 """Nodes heard of and not yet probed, kept until it is clear that they are not needed."""
+NAMERS_LIMIT = 8
+"""Who named one of them, the first ones: if they have often named nobody, another one's word is not needed either."""
 DORMANT_S = 3.0
 """A newcomer is active so long after it said that it is not; most are sooner."""
 MEND_FIRST_S = 0.5
@@ -56,9 +59,11 @@ class Repair:
         "_config",
         "_dormant",
         "_idle",
+        "_informants",
         "_liveness",
         "_locate",
         "_mending",
+        "_namers",
         "_others_exist",
         "_pool",
         "_probing",
@@ -92,7 +97,9 @@ class Repair:
         self._tasks = tasks
         self._locate = locate
         self._pool: dict[NodeId, tuple[Contact, Side]] = {}
-        self._probing: set[NodeId] = set()
+        self._namers: dict[NodeId, set[NodeId]] = {}  # Of these: who named them.
+        self._informants = Informants()
+        self._probing: dict[NodeId, float] = {}  # Since when.
         self._idle: list[Deferred[None]] = []
         self._mending = False
         self._relocating = False
@@ -102,9 +109,9 @@ class Repair:
 
     # Candidates.
 
-    def consider(self, contacts: Iterable[Contact], seen: Reach) -> None:
+    def consider(self, contacts: Iterable[Contact], seen: Reach, informant: NodeId | None = None) -> None:
         """
-        Somebody who sees as far as C{seen} has C{contacts} in its leaf set: probe those that belong into ours.
+        C{informant}, who sees as far as C{seen}, has C{contacts} in its leaf set: probe those that belong into ours.
         """
         fresh = False
         for contact in contacts:
@@ -121,6 +128,9 @@ class Repair:
             else:
                 fresh = fresh or node not in self._pool or sides != before
                 self._pool[node] = (contact, sides)
+                namers = self._namers.setdefault(node, set())
+                if informant is not None and len(namers) < NAMERS_LIMIT:
+                    namers.add(informant)
         if fresh:
             self._advance()
 
@@ -154,7 +164,15 @@ class Repair:
         """
         owner = self._ring.owner
         ours = (owner.distance(key), owner)
-        return any((node.distance(key), node) < ours for node in self._probing)
+        return any((node.distance(key), node) < ours and self._is_likely(node) for node in self._probing)
+
+    def _is_likely(self, node: NodeId) -> bool:
+        """
+        Whether anybody whom we believe has named C{node}.
+        """
+        namers = self._namers.get(node)
+        now = self._clock.seconds()
+        return not namers or any(self._informants.is_believed(each, now) for each in namers)
 
     def question(self, active: bool, ask_back: bool = False) -> Probe:
         """
@@ -183,18 +201,22 @@ class Repair:
         for node, (contact, _) in list(self._pool.items()):
             # Somebody may be dead at once, and the pool another one when we are back here.
             if node in self._pool and node not in self._probing and node in tentative:
-                self._probing.add(node)
+                self._probing[node] = self._clock.seconds()
                 self._liveness.examine(contact).addCallback(self._examined, node)
         self._rest()
 
     def _examined(self, alive: bool, node: NodeId) -> None:
-        self._probing.discard(node)
+        since = self._probing.pop(node)
+        namers = self._namers.pop(node, set()) - {node}
+        if not alive:
+            self._informants.was_vain(namers, since, self._clock.seconds())
         self._pool.pop(node, None)
         self._advance()
 
     def _rest(self) -> None:
         if not self._probing:
             self._pool.clear()
+            self._namers.clear()
             waiting, self._idle = self._idle, []
             for each in waiting:
                 each.callback(None)
@@ -308,7 +330,7 @@ class Repair:
         if opened:
             # It has lost nobody, and yet does not see all: so neither do we.
             leaves.open()
-        self.consider([contact, *answer.news], seen)
+        self.consider([contact, *answer.news], seen, contact.id)
         if opened or (is_wider and self._is_misplaced(contact.id, seen)):
             self._relocate(contact)
         elif not leaves.complete and self._is_told_all(contact.id, probe) and self._spans_gap(contact.id, answer):
