@@ -215,7 +215,7 @@ class Join:
         self._ring.tabulate(peer)
         self.repair.heard(peer.id, True)
         if self._ring.leaves.whole and peer.id not in self._ring.leaves:
-            self._liveness.examine(peer)  # It is active, and not in our ring.
+            self._liveness.look_after(peer)  # It is active, and not in our ring.
         self._entrance.came_in(peer)
 
     async def _ask_around(self) -> list[_Answer]:

@@ -37,6 +37,7 @@ from post.pastry.ring import Ring
 from post.pastry.routing import next_hop
 from post.pastry.secure import Secure
 from post.pastry.upkeep import Upkeep
+from post.relay.messages import Inquire
 from post.relay.transport import RelayTransport
 from post.rpc import Rpc, expect
 from post.tasks import Tasks, gather, sleep
@@ -135,7 +136,7 @@ class Pastry:
         rpc.watch(found=self._found)
         rpc.serve(Probe, self._probed)
         rpc.serve(Route, self._routed)
-        Quotas(clock, complaints).guard(rpc)
+        Quotas(clock, complaints).guard(rpc, () if relay is None else (Inquire,))
 
     def _look_around(self, relay: RelayTransport) -> Indirect:
         rpc = self._rpc
@@ -457,7 +458,7 @@ class Pastry:
         self.ring.meet(peer)
         if was_absent:
             # It may not know that it was dead to us, and then does not ask us.
-            self.liveness.examine(peer)
+            self.liveness.look_after(peer)
 
     def _question(self, ask_back: bool) -> Probe:
         return self._repair.question(self.active, ask_back)
@@ -475,7 +476,7 @@ class Pastry:
             sees_less = ring.leaves.whole and probe.reach.complete and not probe.reach.whole
             if self.active and (is_new or sees_less or probe.ask_back):
                 # It may come from another ring, or a larger one than we know, of which its answer will tell.
-                self.liveness.examine(peer)
+                self.liveness.look_after(peer)
         known = {probe.known[at : at + 4] for at in range(0, len(probe.known), 4)}
         gone = [node for node in ring.absent if (node & 0xFFFFFFFF).to_bytes(4, "big") in known]
         if gone and self._indirect is not None:
@@ -525,7 +526,7 @@ class Pastry:
         if was_whole and not self.ring.leaves.whole and self.active:
             # One node too many for all to know all.  Whoever is opposite to it on the ring would not hear of it.
             for member in self.ring.leaf_contacts():
-                self.liveness.examine(member)
+                self.liveness.look_after(member)
         return is_new
 
     def _died(self, contact: Contact, was_leaf: bool) -> None:

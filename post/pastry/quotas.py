@@ -9,7 +9,7 @@ a message another way, or a little later, and holds nobody for dead.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -95,16 +95,15 @@ class Quotas:
         self._routed = Quota(clock, ROUTED_LIMIT)
         self._said = Quota(clock, SAID_LIMIT)
 
-    def guard(self, rpc: Rpc) -> None:
+    def guard(self, rpc: Rpc, also: Iterable[type[Message]] = ()) -> None:
         """
-        From now on what C{rpc} hands to Pastry's handlers, all of which are there, is counted first.
+        From now on what C{rpc} hands to Pastry's handlers, all of which are there, is counted first; and C{also} that.
         """
-        kind: type[Any]
-        for kind in ROUTED:
+        for kind in _kinds(ROUTED):
             rpc.serve(kind, self._guarded(rpc.handler(kind), self._routed))
-        for kind in SAID:
+        for kind in _kinds(SAID, also):
             rpc.serve(kind, self._guarded(rpc.handler(kind), self._said))
-        for kind in ANSWERS:
+        for kind in _kinds(ANSWERS):
             rpc.serve(kind, self._guarded(_out_of_turn, self._said))
 
     def _guarded(self, handler: Callable[[Contact, Any], Any], quota: Quota) -> Callable[[Contact, Any], Any]:
@@ -213,6 +212,10 @@ def fair_share(wanted: list[int], most: int) -> int:
         left -= each
         others -= 1
     return max(wanted, default=most)
+
+
+def _kinds(*some: Iterable[type[Message]]) -> list[type[Any]]:
+    return [kind for each in some for kind in each]
 
 
 def _out_of_turn(peer: Contact, message: Message) -> None:
