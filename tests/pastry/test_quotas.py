@@ -213,12 +213,12 @@ class QuotasTests(SynchronousTestCase):
             self.flooder.pastry.route(Key(Id(self.victim.id)), Parcel(number))
         self.assertNotIn(self.victim.id, self.flooder.pastry.ring.suspects)
         self.assertGreater(self.victim.complaints.counts["more messages than its share"], 0)
-        self.rings.send(self.other, Key(Id(self.victim.id)))
+        self.other.pastry.route(Key(Id(self.victim.id)), Parcel(count))
         self.rings.advance(0.1)
-        self.assertIn((Key(Id(self.victim.id)), 1), self.victim.recorder.delivered[-2:])
+        self.assertIn((Key(Id(self.victim.id)), count), self.victim.recorder.delivered)
         self.rings.advance(WINDOW_S + 1)
         arrived = {number for _, number in self.victim.recorder.delivered}
-        self.assertEqual(set(range(count)), arrived)
+        self.assertEqual(set(range(count + 1)), arrived)
 
     def test_held(self) -> None:
         """
