@@ -5,7 +5,9 @@ checks are those from which values are drawn, so a message that is added is draw
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import cycle, islice
+from random import Random
 from typing import Any
 
 from hypothesis import strategies as st
@@ -49,6 +51,50 @@ def messages(ids: st.SearchStrategy[Any] = nodes) -> st.SearchStrategy[Message]:
     return st.one_of([instances(kind, ids) for kind in PASTRY])
 
 
+def made(kind: type[Any], random: Random, ids: Callable[[], Any]) -> Any:
+    """
+    One C{kind} by chance, as long as it may be, quickly: for floods.
+    """
+    description = inspect.type_info(kind)
+    assert isinstance(description, inspect.StructType)
+    return _made(description, random, ids)
+
+
+def _made(kind: inspect.Type, random: Random, ids: Callable[[], Any]) -> Any:
+    match kind:
+        case inspect.BoolType():
+            return random.random() < 0.5
+        case inspect.IntType():
+            low, high = _range(kind)
+            return random.choice([low, random.randint(low, high)])
+        case inspect.FloatType():
+            return random.uniform(kind.ge or 0.0, kind.le or 0.0)
+        case inspect.BytesType():
+            return random.randbytes(random.choice([kind.min_length or 0, min(kind.max_length or 0, 2048)]))
+        case inspect.StrType():
+            return "nobody:1"
+        case inspect.CustomType():
+            return ids()
+        case inspect.NoneType():
+            return None
+        case inspect.UnionType():
+            return _made(random.choice(kind.types), random, ids)
+        case inspect.VarTupleType():
+            count = random.choice([0, 1, 2, kind.max_length or 0])
+            return tuple(_made(kind.item_type, random, ids) for _ in range(count))
+        case inspect.StructType():
+            values = {field.name: _made(field.type, random, ids) for field in kind.fields}
+            if kind.cls is Route:
+                values["payload"] = random.choice([encode(Parcel(7)), encode(Find(3)), encode(Claim(bytes(16)))])
+            return kind.cls(**values)
+    raise TypeError(f"no values of {kind}")
+
+
+def _range(kind: inspect.IntType) -> tuple[int, int]:
+    low = kind.ge if kind.ge is not None else 0
+    return low, kind.le if kind.le is not None else (kind.lt if kind.lt is not None else LARGEST) - 1
+
+
 def mutated(data: st.DataObject, body: bytes) -> bytes:
     """
     C{body} with some bytes changed, and cut off somewhere.
@@ -71,8 +117,7 @@ def _value(kind: inspect.Type, ids: st.SearchStrategy[Any]) -> st.SearchStrategy
         case inspect.BoolType():
             return st.booleans()
         case inspect.IntType():
-            low = kind.ge if kind.ge is not None else 0
-            high = kind.le if kind.le is not None else (kind.lt if kind.lt is not None else LARGEST) - 1
+            low, high = _range(kind)
             return st.one_of(st.integers(low, min(high, low + 8)), st.integers(low, high), st.just(high))
         case inspect.FloatType():
             return st.floats(kind.ge, kind.le, allow_nan=False)

@@ -78,7 +78,7 @@ class Mouth:
         self.victim.rpc.frame_received(self.contact, self.frame(how, body))
 
 
-class HostileTests(SynchronousTestCase):
+class HostileRing(SynchronousTestCase):
     """
     A ring of eight nodes, one of which is spoken to.
     """
@@ -105,6 +105,20 @@ class HostileTests(SynchronousTestCase):
         self.assertEqual([], rings.overgrown())
         self.assertEqual([], rings.failures)
         self.assertEqual([], [str(each.value) for each in self.flushLoggedErrors()])
+
+    def end(self, rings: Rings, stranger: Member) -> None:
+        """
+        The stranger goes, and all is well soon.
+        """
+        rings.advance(1)
+        stranger.crash()
+        self.assert_well(rings, rings.members[:COUNT])
+
+
+class HostileTests(HostileRing):
+    """
+    Anything is said to one of them.
+    """
 
     def test_every_kind(self) -> None:
         """
@@ -168,11 +182,3 @@ class HostileTests(SynchronousTestCase):
         for kind, handler in honest.items():
             liar.rpc.serve(kind, handler)
         self.end(rings, stranger)
-
-    def end(self, rings: Rings, stranger: Member) -> None:
-        """
-        The stranger goes, and all is well soon.
-        """
-        rings.advance(1)
-        stranger.crash()
-        self.assert_well(rings, rings.members[:COUNT])
