@@ -43,8 +43,8 @@ class FloodTests(HostileRing):
 
     def test_ten_thousand(self) -> None:
         """
-        Of ten thousand messages of any kind most are refused and counted; what is kept is within its limits, what others
-        send arrives meanwhile, and the ring is as it was.
+        Of ten thousand messages of any kind most are refused and counted; what is kept is within its limits, what
+        others send arrives meanwhile, and the ring is as it was.
         """
         rings, victim, flooder, stranger = self.ring()
         sender = rings.members[2]
@@ -131,10 +131,10 @@ class ReplayTests(HostileRing):
 
     def test_replayed(self) -> None:
         """
-        All frames of a ring that formed, lost a node and got it back, said again by those who said them, in order and in
+        All frames of a ring that lost a node and got it back, said again by those who said them, in order and in
         disorder: nothing is delivered twice, and the ring is as it was.
         """
-        rings, victim, other, stranger = self.ring()
+        rings, _, other, stranger = self.ring()
         stranger.crash()
         said: list[tuple[Member, Contact, bytes]] = []
 
