@@ -36,7 +36,7 @@ COLLECTIONS = (dict, list, set, frozenset, deque)
 APART = frozenset({"_applications", "_clock", "clock", "_inner", "_receiver", "log", "_random"})
 """Not ours, or the world's."""
 LINKED = 64
-"""More than the other nodes of any ring in these tests: some things are kept for each that is linked, and so certified."""
+"""More than the other nodes of any ring in these tests: some things are kept for each that is linked (so certified)."""
 KINDS = 64
 """Kinds of messages that a node serves, complaints that it makes, and watchers that it has: as many as are written."""
 
