@@ -121,6 +121,7 @@ class Pastry:
         self.liveness.indirect = self._indirect = None if relay is None else self._look_around(relay)
         self._join = Join(rpc, clock, random, self.ring, config, self.liveness, self._tasks)
         self._repair = self._join.repair
+        self._repair.contradicted = lambda peer: complaints.note(peer, "leaf set that contradicts itself")
         self.reunion = Reunion(rpc, clock, self.ring, self._join.visit)
         self._proximity = Proximity(rpc, clock, random, self.ring, config, self.liveness, self._tasks)
         self.ring.round_trip_s = rpc.transport.round_trip_s

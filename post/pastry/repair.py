@@ -28,6 +28,7 @@ from post.pastry.leafset import LeafSet, Side
 from post.pastry.liveness import Liveness
 from post.pastry.messages import KNOWN_LIMIT, Probe, Probed, Reach
 from post.pastry.ring import Ring, prefixes, reach
+from post.pastry.wider import Wider
 from post.tasks import Tasks, sleep
 
 POOL_LIMIT = 512
@@ -52,6 +53,8 @@ Locate = Callable[[Contact | None], Coroutine[Any, Any, None]]
 class Repair:
     """
     Finds the members of a leaf set.
+
+    @ivar contradicted: told of who says what cannot be.
     """
 
     __slots__ = (
@@ -72,6 +75,8 @@ class Repair:
         "_ring",
         "_strangers",
         "_tasks",
+        "_wider",
+        "contradicted",
     )
 
     log = Logger()
@@ -105,6 +110,8 @@ class Repair:
         self._relocating = False
         self._strangers: dict[NodeId, Contact] = {}  # Heard of while we lack members; nobody vouches for them.
         self._dormant: dict[NodeId, float] = {}  # When they said that they are not active.
+        self.contradicted: Callable[[Contact], None] = lambda contact: None
+        self._wider = Wider(2 * config.half)
         self._others_exist = False  # Somebody said in this attempt that the ring is larger than its leaf set.
 
     # Candidates.
@@ -123,7 +130,8 @@ class Repair:
             _, before = self._pool.get(node, (contact, Side.NEITHER))
             sides = before | self.sides(node, seen)
             if not self._ring.leaves.wants(node, sides):
-                if len(self._strangers) < POOL_LIMIT and not self._ring.leaves.complete:
+                lacking = not self._ring.leaves.complete
+                if lacking and len(self._strangers) < POOL_LIMIT and not self._wider.is_doubted(informant):
                     self._strangers[node] = contact
             else:
                 fresh = fresh or node not in self._pool or sides != before
@@ -244,9 +252,11 @@ class Repair:
         pause_s = MEND_FIRST_S
         vain = 0
         leaves = self._ring.leaves
+        self._wider.settled()  # What was said while we came in is no word on this.
         try:
             while True:
                 version = leaves.version
+                self._judge()
                 await self.attempt(vain >= WIDER_ATTEMPTS)
                 if vain >= WIDER_ATTEMPTS:
                     await self._grope(Side.AFTER)
@@ -273,6 +283,7 @@ class Repair:
         asked: set[NodeId] = set()
         while ring.leaves.missing()[0 if side is Side.AFTER else 1] and len(asked) < GROPE_LIMIT:
             after, before = ring.leaves.ends()
+            self._judge()
             there = self._in_gap()
             if not there:
                 return
@@ -324,17 +335,35 @@ class Repair:
         leaves = self._ring.leaves
         seen = answer.reach
         self.heard(contact.id, answer.active)
-        is_wider = answer.active and seen.complete and not seen.whole
+        is_wider = answer.active and seen.complete and not seen.whole and self._may_be_wider(contact, probe, answer)
         self._others_exist = self._others_exist or is_wider
         opened = leaves.whole and is_wider
         if opened:
             # It has lost nobody, and yet does not see all: so neither do we.
             leaves.open()
+        if is_wider and not leaves.complete:
+            self._wider.said(contact.id, self._clock.seconds())
         self.consider([contact, *answer.news], seen, contact.id)
         if opened or (is_wider and self._is_misplaced(contact.id, seen)):
             self._relocate(contact)
         elif not leaves.complete and self._is_told_all(contact.id, probe) and self._spans_gap(contact.id, answer):
             leaves.close()
+
+    def _judge(self) -> None:
+        """
+        Whether we go on looking for whom others say we lack.
+        """
+        if self._wider.judge(self._clock.seconds(), len(self._ring.leaves)):
+            self._strangers.clear()  # Perhaps those have named these; others will name them again.
+
+    def _may_be_wider(self, contact: Contact, probe: Probe, answer: Probed) -> bool:
+        """
+        Whether to believe C{contact} that it has a full leaf set, and the ring is larger than that.
+        """
+        if not self._wider.fits(contact.id, probe, answer):
+            self.contradicted(contact)
+            return False
+        return not self._wider.is_doubted(contact.id)
 
     def _is_told_all(self, node: NodeId, probe: Probe) -> bool:
         """

@@ -25,6 +25,7 @@ from post.pastry import (
     ring,
     roster,
     vouching,
+    wider,
 )
 from post.pastry.config import PastryConfig
 from post.pastry.node import Pastry
@@ -100,6 +101,8 @@ def limits(config: PastryConfig) -> dict[str, int]:
         "Vouching._bringers": vouching.PEERS_LIMIT,
         "Vouching._claims": KINDS,
         "Vouching._peers": vouching.PEERS_LIMIT,
+        "Wider._doubted": wider.DOUBTED_LIMIT,
+        "Wider._since": wider.DOUBTED_LIMIT,
         "_Examination.asked": indirect.RUNNING_LIMIT,
         "_Examination.waiting": KINDS,
         "_Peer.asked": rpc.ASKED_LIMIT,

@@ -7,13 +7,13 @@ from __future__ import annotations
 from random import Random
 
 from post.ids import BITS, RING, Contact, Id, Key, NodeId
-from post.pastry.messages import Heartbeat, Probe, Probed
+from post.pastry.messages import Heartbeat, Probe, Probed, Reach
 from post.pastry.quotas import ROUTED, ROUTED_LIMIT, SAID_LIMIT, Quota
 from post.rpc import ASK, MORE, TELL
 from post.wire import FRAME_LIMIT, Message, encode
 from tests.pastry import spoken
 from tests.pastry.kept import too_large
-from tests.pastry.rings import Member
+from tests.pastry.rings import Member, Rings
 from tests.pastry.test_hostile import COUNT, HostileRing, Mouth
 
 FLOOD = 10_000
@@ -122,6 +122,57 @@ class FloodTests(HostileRing):
         self.assertEqual([], too_large(victim.pastry, victim.rpc))
         liar.rpc.serve(Probe, honest)
         self.end(rings, stranger)
+
+
+class LargerTests(HostileRing):
+    """
+    A member of a small ring says that the ring is larger.
+    """
+
+    def undelivered(self, phantoms: int, seconds: int) -> list[int]:
+        """
+        How many of ten parcels do not arrive, every ten seconds, while a member of a ring of five tells all others that
+        it has a full leaf set and names C{phantoms} that do not exist.
+        """
+        rings = Rings(3, 5)
+        members = rings.formed()
+        self.assertEqual([], rings.settle(15))
+        liar, others = members[1], [member for member in members if member is not members[1]]
+        here = liar.id
+        reach = Reach(False, True, NodeId(Id((here + (1 << 100)) % RING)), NodeId(Id((here - (1 << 100)) % RING)), 24)
+
+        def lie(peer: Contact, probe: Probe) -> Probed:
+            return Probed(True, reach, tuple(Contact(rings.point(), ("nobody:1",)) for _ in range(phantoms)))
+
+        honest = liar.rpc.handler(Probe)
+        liar.rpc.serve(Probe, lie)
+        lost = []
+        for _ in range(seconds // 10):
+            for other in others:
+                liar.rpc.tell(other.contact, Heartbeat(b"another!"))
+            rings.advance(6)
+            lost.append(len(rings.misrouted(10, 4.0)))
+        self.contradictions = others[0].complaints.counts["leaf set that contradicts itself"]
+        for other in others:
+            self.assertEqual([], too_large(other.pastry, other.rpc))
+        liar.rpc.serve(Probe, honest)
+        self.assert_well(rings, members)
+        return lost
+
+    def test_nobody(self) -> None:
+        """
+        If it names nobody, that is no leaf set, and nothing comes of it.
+        """
+        self.assertEqual([0] * 6, self.undelivered(0, 60))
+        self.assertGreater(self.contradictions, 0)
+
+    def test_phantoms(self) -> None:
+        """
+        If it names new ones again and again, these are looked for, and it is not believed any more after a while.
+        """
+        lost = self.undelivered(24, 200)
+        self.assertGreater(sum(lost[:4]), 0)
+        self.assertEqual([0] * 5, lost[-5:])
 
 
 class ReplayTests(HostileRing):

@@ -160,9 +160,21 @@ class RepairTests(SynchronousTestCase):
         """
         self.lose(20, -20)
         self.ring.leaves.close()
-        self.answer(10, Reach(False, True, node(40), node(-40), 4))
+        self.answer(10, Reach(False, True, node(40), node(-40), 4), 30, 40)
         self.assertFalse(self.ring.leaves.whole)
         self.assertEqual([contact(10)], self.located)
+
+    def test_no_larger_ring(self) -> None:
+        """
+        Who says so, and names too few for that, contradicts itself.
+        """
+        said: list[Contact] = []
+        self.repair.contradicted = said.append
+        self.lose(20, -20)
+        self.ring.leaves.close()
+        self.answer(10, Reach(False, True, node(40), node(-40), 4), 30)
+        self.assertTrue(self.ring.leaves.whole)
+        self.assertEqual(([contact(10)], []), (said, self.located))
 
     def test_misplaced(self) -> None:
         """
