@@ -124,7 +124,7 @@ class Lookup:
             if known.serves(key, count, gone):
                 return sorted(known.contacts, key=lambda contact: (contact.id.distance(key), contact.id))
         answer = await self._ask(Key(key), Find(count, tuple(list(avoid)[:AVOID_LIMIT])))
-        if not avoid and self._is_likely(key, answer):
+        if not avoid and (key - answer.low) % RING <= (answer.high - answer.low) % RING:
             self._known.append(_Known(answer.low, answer.high, count, answer.contacts, now + self._config.cache_s))
             del self._known[: -self._config.cache_ranges]
         return list(answer.contacts)
@@ -157,6 +157,9 @@ class Lookup:
         if not fits or (peer.id not in asked.question.avoid and not _is_first(peer.id, nodes, asked.key)):
             self._complaints.note(peer, "answer that does not fit the question")
             return
+        if (answer.high - answer.low) % RING * self._ring.size() > WIDEST * RING:
+            self._complaints.note(peer, "impossible range of keys")
+            answer = replace(answer, low=asked.key, high=asked.key)
         asked.answer.callback(answer)
 
     def brought(self, origin: Contact, answer: Found) -> None:
@@ -166,18 +169,6 @@ class Lookup:
         asked = self._asked.get(answer.number)
         if asked is not None and (asked.question.routed or origin.id == self._ring.owner):
             self.found(origin, answer)
-
-    def _is_likely(self, key: Id, answer: Found) -> bool:
-        """
-        Whether C{answer} may be used for other keys than the one that was asked for.
-        """
-        width = (answer.high - answer.low) % RING
-        if (key - answer.low) % RING > width:
-            return False
-        if width * self._ring.size() <= WIDEST * RING:
-            return True
-        self._complaints.note("lookup", "impossible range of keys", answer.low)
-        return False
 
     def asked(self, key: Key, number: int, question: Find, origin: Contact) -> None:
         """

@@ -405,7 +405,8 @@ class Repair:
         if not answer.active:
             return False
         if seen.whole:
-            return seen.size == len(leaves)  # Else it is whole in another ring, or has not heard yet who died.
+            # Else it is whole in another ring, or has not heard yet who died.
+            return node in leaves and seen.size == len(leaves)
         after, before = leaves.ends()
         if self._ring.owner in (after, before):
             return False

@@ -153,4 +153,4 @@ class LookupTests(SynchronousTestCase):
         self.asker.pastry._lookup.found(root.contact, Found(number, low, high, (root.contact,)))
         self.assertEqual([root.contact], self.successResultOf(asked))
         self.assertEqual(1, self.asker.complaints.counts["impossible range of keys"])
-        self.assertEqual([], self.asker.pastry._lookup._known)
+        self.assertEqual([(key, key)], [(each.low, each.high) for each in self.asker.pastry._lookup._known])
