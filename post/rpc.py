@@ -55,6 +55,8 @@ RUNNING_LIMIT = 512
 """Messages of one peer being worked on at once; more questions are refused as overload, more of the others dropped."""
 PARTIAL_LIMIT_BYTES = 8 * MESSAGE_LIMIT
 """Bytes of unfinished messages kept per peer."""
+PIECE_BYTES = 512
+"""What it costs to keep a piece, besides what it holds: who sends a million empty ones takes no memory either."""
 ASKED_LIMIT = 4096
 """Our own questions open per peer."""
 
@@ -317,7 +319,7 @@ class Rpc:
             state.partial = {}
         key = (kind & ~MORE, number)
         if kind & MORE:
-            size = _HEAD.size + len(piece)
+            size = PIECE_BYTES + len(piece)
             if state.partial_bytes + size > PARTIAL_LIMIT_BYTES:
                 for abandoned in state.partial.values():
                     abandoned.clear()
@@ -330,7 +332,7 @@ class Rpc:
         pieces = state.partial.pop(key, None)
         if pieces is None:
             return piece
-        state.partial_bytes -= sum(len(each) + _HEAD.size for each in pieces)
+        state.partial_bytes -= sum(len(each) + PIECE_BYTES for each in pieces)
         body = b"".join([*pieces, piece])
         if len(body) > MESSAGE_LIMIT + _DEADLINE.size:
             raise PeerError("a message over the limit")

@@ -20,7 +20,7 @@ from post.complaints import Complaints
 from post.errors import NotFound, Overloaded, PeerError, Refused, Unreachable
 from post.ids import Contact, Id, NodeId
 from post.interfaces import IReceiver, ITransport
-from post.rpc import ASKED_LIMIT, PARTIAL_LIMIT_BYTES, PIECE_LIMIT, RUNNING_LIMIT, Rpc, body_of, expect
+from post.rpc import ASKED_LIMIT, PARTIAL_LIMIT_BYTES, PIECE_BYTES, PIECE_LIMIT, RUNNING_LIMIT, Rpc, body_of, expect
 from post.wire import (
     FRAME_LIMIT,
     MESSAGE_LIMIT,
@@ -254,6 +254,17 @@ class RpcTests(SynchronousTestCase):
         self.failureResultOf(asked[-1], Overloaded)
         for each in asked[:-1]:
             each.addErrback(lambda _: None)
+
+    def test_empty_pieces(self) -> None:
+        """
+        Pieces that hold nothing cost memory all the same: of messages that are never finished not many are kept.
+        """
+        for number in range(2 * PARTIAL_LIMIT_BYTES // PIECE_BYTES):
+            self.answerer.frame_received(ONE, b"\x81" + number.to_bytes(4, "big"))
+            state = self.answerer._peers.get(ONE.id)
+            kept = 0 if state is None or state.partial is None else len(state.partial)
+            self.assertLessEqual(kept, PARTIAL_LIMIT_BYTES // PIECE_BYTES)
+        self.assertGreater(self.complaints.counts["broken message"], 0)
 
     @given(st.lists(st.binary(max_size=60), max_size=20))
     def test_garbage(self, frames: list[bytes]) -> None:

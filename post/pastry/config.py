@@ -84,7 +84,8 @@ class PastryConfig:
     """A message that the next hop holds is offered to it again after so long, and goes another way if it died."""
 
     held_limit: int = 1000
-    """Messages held in this way; more are refused."""
+    """Messages of our own on their way at once; more are refused.  The same for those of all others together, of which
+    one peer gets half at the most (L{post.pastry.quotas.Shares})."""
 
     lookup_s: float = 2.0
     """For the root of a key to answer, before it is asked again on what may be another way."""

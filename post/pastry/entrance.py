@@ -22,18 +22,23 @@ from post.rpc import Rpc
 from post.wire import Priority
 
 WAITING_LIMIT = 1000
-"""Newcomers remembered to be told when they can come in; the others ask again by themselves."""
+"""Newcomers remembered to be told when they can come in; the others ask again by themselves.  Who asks us itself goes
+before whom others hand over."""
+SHOW_S = 1.0
+"""Who was handed over, and invited, has to ask us by then, or its place is for the next one who does: others may hand
+over whom they like, and nobody comes."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     """
-    A newcomer, whether it would found a ring, and when it asked.
+    A newcomer, whether it would found a ring, when it asked, and whether that is only what another one says.
     """
 
     contact: Contact
     founder: bool
     asked_at: float
+    handed_over: bool = False
 
 
 class Entrance:
@@ -48,6 +53,7 @@ class Entrance:
         self._config = config
         self._waiting: dict[NodeId, _Waiting] = {}
         self._entering: dict[NodeId, float] = {}  # Until when their place is kept.
+        self._unseen: dict[NodeId, float] = {}  # Of these, who has not asked us itself: when it was invited.
 
     def note(self, peer: Contact, founder: bool) -> bool:
         """
@@ -55,11 +61,20 @@ class Entrance:
 
         @return: whether it had not asked before.
         """
-        is_new = peer.id not in self._waiting
-        if is_new and len(self._waiting) >= WAITING_LIMIT:
-            return False
-        self._waiting[peer.id] = _Waiting(peer, founder, self._clock.seconds())
-        return is_new
+        return self._note(_Waiting(peer, founder, self._clock.seconds()))
+
+    def _note(self, newcomer: _Waiting) -> bool:
+        node = newcomer.contact.id
+        known = self._waiting.get(node)
+        if known is None and len(self._waiting) >= WAITING_LIMIT:
+            others = (each for each, waiting in self._waiting.items() if waiting.handed_over)
+            displaced = None if newcomer.handed_over else next(others, None)
+            if displaced is None:
+                return False
+            del self._waiting[displaced]
+        if known is None or not newcomer.handed_over:
+            self._waiting[node] = newcomer
+        return known is None
 
     def rivals(self, since: float) -> list[NodeId]:
         """
@@ -72,7 +87,8 @@ class Entrance:
         """
         Whether C{peer} may come in beside us now.  If not, it is told when it may.
         """
-        if peer.id in self._entering or self._has_room():
+        self._unseen.pop(peer.id, None)
+        if peer.id in self._entering or self._has_room() or self._displace():
             self._admit(peer)
             return True
         self.note(peer, False)
@@ -109,7 +125,7 @@ class Entrance:
             return
         for contact in waiting:
             if contact.id != self._ring.owner and contact.id not in self._ring.leaves:
-                self.note(contact, False)
+                self._note(_Waiting(contact, False, self._clock.seconds(), handed_over=True))
         self._call()
 
     def _call(self) -> None:
@@ -121,14 +137,29 @@ class Entrance:
                 return
             if self._ring.leaves.closest(node) in self._entering:
                 continue  # Its place is beside somebody who comes in just now, and will let it in.
-            contact = self._waiting[node].contact
+            contact, is_hearsay = self._waiting[node].contact, self._waiting[node].handed_over
             self._admit(contact)
+            if is_hearsay:
+                self._unseen[node] = self._clock.seconds()
             self._tell(contact, Announce(invited=True))
 
     def _has_room(self) -> bool:
         now = self._clock.seconds()
         self._entering = {node: until for node, until in self._entering.items() if until > now}
+        self._unseen = {node: at for node, at in self._unseen.items() if node in self._entering}
         return len(self._entering) < self._config.join_limit
+
+    def _displace(self) -> bool:
+        """
+        Take the place of one who was invited on hearsay, and has not come.
+        """
+        since = self._clock.seconds() - SHOW_S
+        node = next((node for node, at in self._unseen.items() if at <= since), None)
+        if node is None:
+            return False
+        del self._unseen[node]
+        del self._entering[node]
+        return True
 
     def _admit(self, peer: Contact) -> None:
         self._waiting.pop(peer.id, None)

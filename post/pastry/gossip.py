@@ -269,8 +269,8 @@ class Gossip:
             return True
         except Unreachable:
             self._liveness.suspect(partner)
-        except Refused:
-            self._refusals += 1
+        except Refused as refused:
+            self._refusals += refused.code == RefusalCode.NOT_READY
         except PostError as error:
             self.log.debug("{peer} compares no rosters: {error}", peer=partner, error=error)
         return False

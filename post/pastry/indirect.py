@@ -24,6 +24,7 @@ from twisted.logger import Logger
 from post.errors import Overloaded, PostError
 from post.ids import Contact, NodeId
 from post.pastry.leafset import Side
+from post.pastry.quotas import Shares
 from post.pastry.ring import Ring
 from post.relay.messages import Inquire, Inquired, Outcome
 from post.relay.transport import RelayTransport
@@ -53,7 +54,7 @@ SETTLE_S = 8.0
 INQUIRE_S = 3.0
 """For an answer: whoever is asked probes, with a second's patience, and perhaps has to link first."""
 RUNNING_LIMIT = 32
-"""Questions of others being looked into at once; more are refused."""
+"""Questions of others being looked into at once, of which one peer gets half; more are refused."""
 NAMED_LIMIT = 256
 """Nodes for which it is remembered who named them, and of whom there are rumors; the last ones."""
 BEFRIENDED_LIMIT = 8
@@ -128,7 +129,7 @@ class Indirect:
         self._tasks = tasks
         self._probe = probe
         self._answers = answers
-        self._running = 0
+        self._running = Shares(RUNNING_LIMIT, ring.owner)
         self._named: dict[NodeId, Contact] = {}  # Who told us last of a node that is no member of the leaf set.
         self._rumors: dict[NodeId, _Rumors] = {}
         self._awaited: dict[NodeId, Deferred[None]] = {}
@@ -341,12 +342,12 @@ class Indirect:
             return Inquired(Outcome.UNKNOWN)
         if self._relay.is_indirect(contact.id):
             return Inquired(Outcome.UNKNOWN)
-        if self._running >= RUNNING_LIMIT:
+        if not self._running.has_room(peer.id):
             raise Overloaded("too many questions about others")
-        self._running += 1
+        self._running.take(peer.id)
         try:
             if await self._answers(contact):
                 return Inquired(Outcome.UNKNOWN if self._relay.is_indirect(contact.id) else Outcome.REACHED)
             return Inquired(Outcome.DEAD)
         finally:
-            self._running -= 1
+            self._running.give(peer.id)

@@ -31,6 +31,7 @@ from post.pastry.config import PastryConfig
 from post.pastry.entrance import Entrance
 from post.pastry.liveness import Liveness
 from post.pastry.messages import AVOID_LIMIT, NEWS_LIMIT, Announce, Locate, Located
+from post.pastry.quotas import Quota
 from post.pastry.repair import Repair
 from post.pastry.ring import Ring
 from post.pastry.routing import next_hop
@@ -40,6 +41,8 @@ from post.wire import Priority
 
 INVITERS_LIMIT = 100
 """Nodes remembered to have announced themselves, while we look for a ring.  One of them suffices."""
+INVITES_LIMIT = 20
+"""Announcements that one of them may make in ten seconds; each has us look for the ring once more, at once."""
 ENTRY_ATTEMPTS = 10
 """Looks around for members that came in at the same time, before a newcomer begins anew."""
 SEEDS_LIMIT = 200
@@ -77,6 +80,7 @@ class Join:
         "_entrance",
         "_gate",
         "_inviters",
+        "_invites",
         "_liveness",
         "_must_wait",
         "_random",
@@ -116,6 +120,7 @@ class Join:
         self._seeds: list[str] = []
         self._rumored: dict[str, None] = {}  # Of these, those that nobody has set, in their order.
         self._inviters: dict[NodeId, Contact] = {}
+        self._invites = Quota(clock, INVITES_LIMIT)
         self._gate: Contact | None = None  # Beside whom we come in.
         self._must_wait = False  # It has no room for us.
         self._entrance = Entrance(rpc, clock, ring, config)
@@ -202,6 +207,8 @@ class Join:
 
     def _announced(self, peer: Contact, announce: Announce) -> None:
         if not self.active:
+            if not self._invites.take(peer.id):
+                return
             if len(self._inviters) < INVITERS_LIMIT:
                 self._inviters[peer.id] = peer
             self._wake()
@@ -215,7 +222,7 @@ class Join:
         self._ring.tabulate(peer)
         self.repair.heard(peer.id, True)
         if self._ring.leaves.whole and peer.id not in self._ring.leaves:
-            self._liveness.examine(peer)  # It is active, and not in our ring.
+            self._liveness.look_after(peer)  # It is active, and not in our ring.
         self._entrance.came_in(peer)
 
     async def _ask_around(self) -> list[_Answer]:

@@ -157,7 +157,7 @@ class Liveness:
             if self.indirect is not None:
                 self.indirect.doubt(node)
             self._ring.suspects.add(node)
-            self.examine(known)
+            self.look_after(known)
 
     def _rumor(self, peer: Contact, rumor: Rumor) -> None:
         self.hear_of_deaths(peer, rumor.gone, rumor.confirmed)
@@ -183,7 +183,7 @@ class Liveness:
             self._promised_s = min(heartbeat.every_s, self._config.heartbeat_s)
         if peer.id != self._ring.leaves.predecessor() or heartbeat.digest != self._ring.digest(peer.id):
             self._disagreeing.add(peer.id)
-            self.examine(peer)
+            self.look_after(peer)
 
     # Looking.
 
@@ -194,6 +194,12 @@ class Liveness:
         done: Deferred[bool] = Deferred()
         self._examination(contact).waiting.append(done)
         return done
+
+    def look_after(self, contact: Contact) -> None:
+        """
+        The same, for whom nobody waits: so nothing is kept for that, however often somebody else makes us do it.
+        """
+        self._examination(contact)
 
     def _examination(self, contact: Contact) -> _Examination:
         examination = self._examined.get(contact.id)

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 
+from post.complaints import Complaints
 from post.errors import Overloaded, Unreachable
 from post.ids import RING, Contact, Id, Key, NodeId
 from post.pastry.config import PastryConfig
@@ -24,6 +25,21 @@ from post.pastry.replicas import OwnerOf, choose, span
 from post.pastry.ring import Ring
 from post.rpc import Rpc
 from post.wire import Message, Priority
+
+WIDEST = 16
+"""Ranges of keys with the same replica set are as wide as nodes stand apart; wider than so many times that is one in a
+million million of them, and none is believed.  (It would have whoever claims it asked for the keys of all others.)"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """
+    A question, and who waits for its answer.
+    """
+
+    key: Key
+    question: Find
+    answer: Deferred[Found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +70,7 @@ class Lookup:
     __slots__ = (
         "_asked",
         "_clock",
+        "_complaints",
         "_config",
         "_known",
         "_owner_of",
@@ -70,6 +87,7 @@ class Lookup:
         random: Random,
         ring: Ring,
         config: PastryConfig,
+        complaints: Complaints,
         owner_of: OwnerOf,
         route: Callable[[Key, Message, int], None],
     ) -> None:
@@ -78,9 +96,10 @@ class Lookup:
         self._random = random
         self._ring = ring
         self._config = config
+        self._complaints = complaints
         self._owner_of = owner_of
         self._route = route
-        self._asked: dict[int, Deferred[Found]] = {}
+        self._asked: dict[int, _Asked] = {}
         self._known: list[_Known] = []
         rpc.serve(Found, self.found)
 
@@ -114,10 +133,10 @@ class Lookup:
         for attempt in range(self._config.lookup_tries):
             number = self._random.getrandbits(62)
             answer: Deferred[Found] = Deferred()
-            self._asked[number] = answer
+            # The root may not reach us, though others reach both.
+            asked = self._asked[number] = _Asked(key, replace(question, routed=attempt > 0), answer)
             try:
-                # The root may not reach us, though others reach both.
-                self._route(key, replace(question, routed=attempt > 0), number)
+                self._route(key, asked.question, number)
                 return await answer.addTimeout(self._config.lookup_s, self._clock)
             except TimeoutError:
                 continue
@@ -127,11 +146,29 @@ class Lookup:
 
     def found(self, peer: Contact, answer: Found) -> None:
         """
-        An answer has come.
+        C{peer} answers.  A question is seen by all who bring it to the root; so an answer has to fit it, and to come
+        from somebody who, by what it says itself, is the root.
         """
-        waiting = self._asked.get(answer.number)
-        if waiting is not None and not waiting.called:
-            waiting.callback(answer)
+        asked = self._asked.get(answer.number)
+        if asked is None or asked.answer.called:
+            return  # Late, or nothing that we asked.
+        nodes = [contact.id for contact in answer.contacts]
+        fits = len(nodes) == len(set(nodes)) <= asked.question.count
+        if not fits or (peer.id not in asked.question.avoid and not _is_first(peer.id, nodes, asked.key)):
+            self._complaints.note(peer, "answer that does not fit the question")
+            return
+        if (answer.high - answer.low) % RING * self._ring.size() > WIDEST * RING:
+            self._complaints.note(peer, "impossible range of keys")
+            answer = replace(answer, low=asked.key, high=asked.key)
+        asked.answer.callback(answer)
+
+    def brought(self, origin: Contact, answer: Found) -> None:
+        """
+        An answer was routed to us; it says that it is of C{origin}.
+        """
+        asked = self._asked.get(answer.number)
+        if asked is not None and (asked.question.routed or origin.id == self._ring.owner):
+            self.found(origin, answer)
 
     def asked(self, key: Key, number: int, question: Find, origin: Contact) -> None:
         """
@@ -161,3 +198,10 @@ class Lookup:
 
     def _contact(self, node: NodeId) -> Contact:
         return self._rpc.transport.local if node == self._ring.owner else self._ring.contacts[node]
+
+
+def _is_first(node: NodeId, nodes: Collection[NodeId], key: Id) -> bool:
+    """
+    Whether C{node} is one of C{nodes}, and no other is nearer to C{key}.
+    """
+    return node in nodes and all((node.distance(key), node) <= (other.distance(key), other) for other in nodes)

@@ -10,7 +10,6 @@ delivers, and only if nobody nearer to the key is merely suspected; until that i
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from random import Random
 
@@ -19,7 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from post.complaints import Complaints
-from post.errors import Overloaded, PeerError, PostError
+from post.errors import Overloaded, PeerError, PostError, Refused
 from post.ids import Contact, Id, Key, NodeId
 from post.interfaces import IApplication
 from post.pastry.config import PastryConfig
@@ -29,17 +28,22 @@ from post.pastry.join import Join
 from post.pastry.liveness import Liveness
 from post.pastry.lookup import Lookup
 from post.pastry.messages import GONE_LIMIT, PAYLOAD_LIMIT, Claim, Find, Found, Probe, Probed, Reach, Route, Taken
+from post.pastry.origins import Origins
 from post.pastry.patience import Patience
 from post.pastry.proximity import Proximity
+from post.pastry.quotas import Quotas, Remembered, Shares
 from post.pastry.reunion import Reunion
 from post.pastry.ring import Ring
 from post.pastry.routing import next_hop
 from post.pastry.secure import Secure
 from post.pastry.upkeep import Upkeep
+from post.relay.messages import Inquire
 from post.relay.transport import RelayTransport
 from post.rpc import Rpc, expect
 from post.tasks import Tasks, gather, sleep
-from post.wire import Message, Priority, decode, encode
+from post.wire import Message, Priority, RefusalCode, decode, encode
+
+_Name = tuple[NodeId, int, int]
 
 DELIVERED_KEPT = 10_000
 """Messages delivered lately, so that one that came over two ways is delivered once."""
@@ -63,6 +67,7 @@ class Pastry:
         "_indirect",
         "_join",
         "_lookup",
+        "_origins",
         "_patience",
         "_proximity",
         "_random",
@@ -104,10 +109,10 @@ class Pastry:
         self._tasks = Tasks()
         self._applications: list[IApplication] = []
         self._returned: list[Callable[[], None]] = []
-        self._delivered: OrderedDict[tuple[NodeId, int], None] = OrderedDict()
         self._patience = Patience(config.hop_least_s, config.hop_most_s)
-        self._held = 0
-        self._holding: set[tuple[NodeId, int]] = set()  # Of these, those of which nobody can say where they go.
+        self._delivered = Remembered(DELIVERED_KEPT)
+        self._held = Shares(config.held_limit, self.local.id)
+        self._holding: set[_Name] = set()  # Of these, those of which nobody can say where they go.
         self._awake_at = self._tended_at = clock.seconds()
         self._entering: Deferred[None] | None = None
         self.liveness = Liveness(
@@ -116,13 +121,15 @@ class Pastry:
         self.liveness.indirect = self._indirect = None if relay is None else self._look_around(relay)
         self._join = Join(rpc, clock, random, self.ring, config, self.liveness, self._tasks)
         self._repair = self._join.repair
+        self._repair.contradicted = lambda peer: complaints.note(peer, "leaf set that contradicts itself")
         self.reunion = Reunion(rpc, clock, self.ring, self._join.visit)
         self._proximity = Proximity(rpc, clock, random, self.ring, config, self.liveness, self._tasks)
         self.ring.round_trip_s = rpc.transport.round_trip_s
         self._gossip = Gossip(
             rpc, clock, random, complaints, self.ring, self.liveness, self._tasks, lambda: self._join.active
         )
-        self._lookup = Lookup(rpc, clock, random, self.ring, config, self.owner_of, self._route)
+        self._origins = Origins(rpc.transport, clock, complaints, self.ring)
+        self._lookup = Lookup(rpc, clock, random, self.ring, config, complaints, self.owner_of, self._route)
         self._upkeep = Upkeep(rpc, clock, random, self.ring, config, self.liveness, self._tasks)
         self.secure = Secure(
             rpc, clock, random, self.ring, config, complaints, self.owner_of, lambda: self.active, self.route
@@ -130,6 +137,7 @@ class Pastry:
         rpc.watch(found=self._found)
         rpc.serve(Probe, self._probed)
         rpc.serve(Route, self._routed)
+        Quotas(clock, complaints).guard(rpc, () if relay is None else (Inquire,))
 
     def _look_around(self, relay: RelayTransport) -> Indirect:
         rpc = self._rpc
@@ -318,24 +326,28 @@ class Pastry:
 
     def _routed(self, peer: Contact, route: Route) -> Taken:
         if route.hops >= self.config.hop_limit:
-            self._complaints.note(route.origin, "message going in circles", route.key)
+            self._complaints.note(peer, "message going in circles", route.key)
             return Taken()
-        named = (route.origin.id, route.number)
+        named = _name(route)
         if named not in self._holding and named not in self._delivered:
-            self._accept(route)
+            self._accept(route, peer.id)
         return Taken(named in self._holding)
 
-    def _accept(self, route: Route) -> None:
+    def _accept(self, route: Route, bringer: NodeId | None = None) -> None:
         """
-        @raise Overloaded: if too many messages are on their way through here.
+        @param bringer: who gave it to us, if it is not our own.
+        @raise Overloaded: if too many messages of C{bringer} are on their way through here.
         """
-        if self._held >= self.config.held_limit:
+        bringer = self.local.id if bringer is None else bringer
+        if not self._held.has_room(bringer):
+            if bringer != self.local.id:
+                self._complaints.note(bringer, "more messages to hold than its share")
             raise Overloaded("too many messages to route")
         hop = self._decide(route, ())
         if not self._applications_agree(route, hop):
             return
-        self._held += 1
-        self._tasks.spawn(self._carry(route, hop))
+        self._held.take(bringer)
+        self._tasks.spawn(self._carry(route, hop, bringer))
 
     def _applications_agree(self, route: Route, hop: NodeId | None) -> bool:
         if hop is None or hop == self.local.id or not self._applications:
@@ -347,12 +359,12 @@ class Pastry:
         contact = self.ring.contacts[hop]
         return all([application.forward(route.key, message, contact) for application in self._applications])
 
-    async def _carry(self, route: Route, hop: NodeId | None) -> None:
+    async def _carry(self, route: Route, hop: NodeId | None, bringer: NodeId) -> None:
         """
         Until somebody nearer to the key, C{hop} if it can be, has acknowledged it, or it is delivered here.
         """
         tried: set[NodeId] = set()
-        named = (route.origin.id, route.number)
+        named = _name(route)
         try:
             for _ in range(self.config.hold_limit):
                 if hop is None:
@@ -360,7 +372,7 @@ class Pastry:
                     self._holding.add(named)
                     await sleep(self._clock, self.config.hold_s)
                 elif hop == self.local.id:
-                    self._deliver(route)
+                    self._deliver(route, bringer)
                     return
                 else:
                     taken = await self._hand_over(self.ring.contacts[hop], route)
@@ -374,7 +386,7 @@ class Pastry:
                 hop = self._decide(route, tried)
             self.log.info("no way to {key}", key=route.key)
         finally:
-            self._held -= 1
+            self._held.give(bringer)
             self._holding.discard(named)
 
     def _decide(self, route: Route, tried: Collection[NodeId]) -> NodeId | None:
@@ -405,36 +417,36 @@ class Pastry:
             taken = expect(Taken, await self._rpc.ask(hop, onward, patience_s, Priority.URGENT))
         except Overloaded:
             return None
-        except PostError:
-            self.liveness.suspect(hop)
-            return None
+        except PostError as error:
+            if not isinstance(error, Refused) or error.code != RefusalCode.OVERLOADED:
+                self.liveness.suspect(hop)
+            return None  # Who has too much to do is alive.
         if round_trip_s is not None:
             self._patience.took(self._clock.seconds() - given_at, round_trip_s)
         return taken
 
-    def _deliver(self, route: Route) -> None:
-        named = (route.origin.id, route.number)
+    def _deliver(self, route: Route, bringer: NodeId) -> None:
+        named = _name(route)
         if named in self._delivered:
             return
-        self._delivered[named] = None
-        if len(self._delivered) > DELIVERED_KEPT:
-            self._delivered.popitem(last=False)
+        self._delivered.add(named, bringer)
         try:
             message = decode(route.payload)
         except PeerError as error:
             self._complaints.note(route.origin, "routed what is no message", error)
             return
+        origin = self._origins.contact(route.origin, bringer)
         if isinstance(message, Find):
-            self._lookup.asked(route.key, route.number, message, route.origin)
+            self._lookup.asked(route.key, route.number, message, origin)
             return
         if isinstance(message, Claim):
-            self.secure.vouching.arrived(message, route.origin)
+            self.secure.vouching.arrived(message, origin, bringer)
             return
         if isinstance(message, Found):
-            self._lookup.found(route.origin, message)
+            self._lookup.brought(origin, message)
             return
         for application in self._applications:
-            application.deliver(route.key, message, route.origin)
+            application.deliver(route.key, message, origin)
 
     # Who is there.
 
@@ -447,7 +459,7 @@ class Pastry:
         self.ring.meet(peer)
         if was_absent:
             # It may not know that it was dead to us, and then does not ask us.
-            self.liveness.examine(peer)
+            self.liveness.look_after(peer)
 
     def _question(self, ask_back: bool) -> Probe:
         return self._repair.question(self.active, ask_back)
@@ -465,7 +477,7 @@ class Pastry:
             sees_less = ring.leaves.whole and probe.reach.complete and not probe.reach.whole
             if self.active and (is_new or sees_less or probe.ask_back):
                 # It may come from another ring, or a larger one than we know, of which its answer will tell.
-                self.liveness.examine(peer)
+                self.liveness.look_after(peer)
         known = {probe.known[at : at + 4] for at in range(0, len(probe.known), 4)}
         gone = [node for node in ring.absent if (node & 0xFFFFFFFF).to_bytes(4, "big") in known]
         if gone and self._indirect is not None:
@@ -515,7 +527,7 @@ class Pastry:
         if was_whole and not self.ring.leaves.whole and self.active:
             # One node too many for all to know all.  Whoever is opposite to it on the ring would not hear of it.
             for member in self.ring.leaf_contacts():
-                self.liveness.examine(member)
+                self.liveness.look_after(member)
         return is_new
 
     def _died(self, contact: Contact, was_leaf: bool) -> None:
@@ -566,6 +578,14 @@ class Pastry:
         self.log.info("this node is back in the ring")
         for returned in self._returned:
             returned()
+
+
+def _name(route: Route) -> _Name:
+    """
+    What tells C{route} from every other.  Its contents are part of that, so that nobody who saw a number gets another
+    message taken for it.
+    """
+    return route.origin.id, route.number, hash((route.key, route.payload))
 
 
 async def _wait(done: Deferred[bool]) -> bool:

@@ -23,14 +23,18 @@ from twisted.logger import Logger
 
 from post.ids import Contact, NodeId
 from post.pastry.config import PastryConfig
+from post.pastry.informants import Informants
 from post.pastry.leafset import LeafSet, Side
 from post.pastry.liveness import Liveness
 from post.pastry.messages import KNOWN_LIMIT, Probe, Probed, Reach
 from post.pastry.ring import Ring, prefixes, reach
+from post.pastry.wider import Wider
 from post.tasks import Tasks, sleep
 
 POOL_LIMIT = 512
 """Nodes heard of and not yet probed, kept until it is clear that they are not needed."""
+NAMERS_LIMIT = 8
+"""Who named one of them, the first ones: if they have often named nobody, another one's word is not needed either."""
 DORMANT_S = 3.0
 """A newcomer is active so long after it said that it is not; most are sooner."""
 MEND_FIRST_S = 0.5
@@ -49,6 +53,8 @@ Locate = Callable[[Contact | None], Coroutine[Any, Any, None]]
 class Repair:
     """
     Finds the members of a leaf set.
+
+    @ivar contradicted: told of who says what cannot be.
     """
 
     __slots__ = (
@@ -56,9 +62,11 @@ class Repair:
         "_config",
         "_dormant",
         "_idle",
+        "_informants",
         "_liveness",
         "_locate",
         "_mending",
+        "_namers",
         "_others_exist",
         "_pool",
         "_probing",
@@ -67,6 +75,8 @@ class Repair:
         "_ring",
         "_strangers",
         "_tasks",
+        "_wider",
+        "contradicted",
     )
 
     log = Logger()
@@ -92,19 +102,23 @@ class Repair:
         self._tasks = tasks
         self._locate = locate
         self._pool: dict[NodeId, tuple[Contact, Side]] = {}
-        self._probing: set[NodeId] = set()
+        self._namers: dict[NodeId, set[NodeId]] = {}  # Of these: who named them.
+        self._informants = Informants()
+        self._probing: dict[NodeId, float] = {}  # Since when.
         self._idle: list[Deferred[None]] = []
         self._mending = False
         self._relocating = False
         self._strangers: dict[NodeId, Contact] = {}  # Heard of while we lack members; nobody vouches for them.
         self._dormant: dict[NodeId, float] = {}  # When they said that they are not active.
+        self.contradicted: Callable[[Contact], None] = lambda contact: None
+        self._wider = Wider(2 * config.half)
         self._others_exist = False  # Somebody said in this attempt that the ring is larger than its leaf set.
 
     # Candidates.
 
-    def consider(self, contacts: Iterable[Contact], seen: Reach) -> None:
+    def consider(self, contacts: Iterable[Contact], seen: Reach, informant: NodeId | None = None) -> None:
         """
-        Somebody who sees as far as C{seen} has C{contacts} in its leaf set: probe those that belong into ours.
+        C{informant}, who sees as far as C{seen}, has C{contacts} in its leaf set: probe those that belong into ours.
         """
         fresh = False
         for contact in contacts:
@@ -116,11 +130,15 @@ class Repair:
             _, before = self._pool.get(node, (contact, Side.NEITHER))
             sides = before | self.sides(node, seen)
             if not self._ring.leaves.wants(node, sides):
-                if len(self._strangers) < POOL_LIMIT and not self._ring.leaves.complete:
+                lacking = not self._ring.leaves.complete
+                if lacking and len(self._strangers) < POOL_LIMIT and not self._wider.is_doubted(informant):
                     self._strangers[node] = contact
             else:
                 fresh = fresh or node not in self._pool or sides != before
                 self._pool[node] = (contact, sides)
+                namers = self._namers.setdefault(node, set())
+                if informant is not None and len(namers) < NAMERS_LIMIT:
+                    namers.add(informant)
         if fresh:
             self._advance()
 
@@ -154,7 +172,15 @@ class Repair:
         """
         owner = self._ring.owner
         ours = (owner.distance(key), owner)
-        return any((node.distance(key), node) < ours for node in self._probing)
+        return any((node.distance(key), node) < ours and self._is_likely(node) for node in self._probing)
+
+    def _is_likely(self, node: NodeId) -> bool:
+        """
+        Whether anybody whom we believe has named C{node}.
+        """
+        namers = self._namers.get(node)
+        now = self._clock.seconds()
+        return not namers or any(self._informants.is_believed(each, now) for each in namers)
 
     def question(self, active: bool, ask_back: bool = False) -> Probe:
         """
@@ -183,18 +209,22 @@ class Repair:
         for node, (contact, _) in list(self._pool.items()):
             # Somebody may be dead at once, and the pool another one when we are back here.
             if node in self._pool and node not in self._probing and node in tentative:
-                self._probing.add(node)
+                self._probing[node] = self._clock.seconds()
                 self._liveness.examine(contact).addCallback(self._examined, node)
         self._rest()
 
     def _examined(self, alive: bool, node: NodeId) -> None:
-        self._probing.discard(node)
+        since = self._probing.pop(node)
+        namers = self._namers.pop(node, set()) - {node}
+        if not alive:
+            self._informants.was_vain(namers, since, self._clock.seconds())
         self._pool.pop(node, None)
         self._advance()
 
     def _rest(self) -> None:
         if not self._probing:
             self._pool.clear()
+            self._namers.clear()
             waiting, self._idle = self._idle, []
             for each in waiting:
                 each.callback(None)
@@ -222,9 +252,11 @@ class Repair:
         pause_s = MEND_FIRST_S
         vain = 0
         leaves = self._ring.leaves
+        self._wider.settled()  # What was said while we came in is no word on this.
         try:
             while True:
                 version = leaves.version
+                self._judge()
                 await self.attempt(vain >= WIDER_ATTEMPTS)
                 if vain >= WIDER_ATTEMPTS:
                     await self._grope(Side.AFTER)
@@ -251,6 +283,7 @@ class Repair:
         asked: set[NodeId] = set()
         while ring.leaves.missing()[0 if side is Side.AFTER else 1] and len(asked) < GROPE_LIMIT:
             after, before = ring.leaves.ends()
+            self._judge()
             there = self._in_gap()
             if not there:
                 return
@@ -302,17 +335,35 @@ class Repair:
         leaves = self._ring.leaves
         seen = answer.reach
         self.heard(contact.id, answer.active)
-        is_wider = answer.active and seen.complete and not seen.whole
+        is_wider = answer.active and seen.complete and not seen.whole and self._may_be_wider(contact, probe, answer)
         self._others_exist = self._others_exist or is_wider
         opened = leaves.whole and is_wider
         if opened:
             # It has lost nobody, and yet does not see all: so neither do we.
             leaves.open()
-        self.consider([contact, *answer.news], seen)
+        if is_wider and not leaves.complete:
+            self._wider.said(contact.id, self._clock.seconds())
+        self.consider([contact, *answer.news], seen, contact.id)
         if opened or (is_wider and self._is_misplaced(contact.id, seen)):
             self._relocate(contact)
         elif not leaves.complete and self._is_told_all(contact.id, probe) and self._spans_gap(contact.id, answer):
             leaves.close()
+
+    def _judge(self) -> None:
+        """
+        Whether we go on looking for whom others say we lack.
+        """
+        if self._wider.judge(self._clock.seconds(), len(self._ring.leaves)):
+            self._strangers.clear()  # Perhaps those have named these; others will name them again.
+
+    def _may_be_wider(self, contact: Contact, probe: Probe, answer: Probed) -> bool:
+        """
+        Whether to believe C{contact} that it has a full leaf set, and the ring is larger than that.
+        """
+        if not self._wider.fits(contact.id, probe, answer):
+            self.contradicted(contact)
+            return False
+        return not self._wider.is_doubted(contact.id)
 
     def _is_told_all(self, node: NodeId, probe: Probe) -> bool:
         """
@@ -354,7 +405,8 @@ class Repair:
         if not answer.active:
             return False
         if seen.whole:
-            return seen.size == len(leaves)  # Else it is whole in another ring, or has not heard yet who died.
+            # Else it is whole in another ring, or has not heard yet who died.
+            return node in leaves and seen.size == len(leaves)
         after, before = leaves.ends()
         if self._ring.owner in (after, before):
             return False

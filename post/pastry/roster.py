@@ -246,6 +246,8 @@ class Roster:
             self._pass_over(node)
             return False
         self._reported[node] = now
+        if len(self._reported) > DEATHS_LIMIT:
+            del self._reported[next(iter(self._reported))]
         self._die(Entry(Contact(node, (), entry.contact.epoch), entry.version, True), now)
         return True
 

@@ -32,6 +32,8 @@ SIGNED_PER_S, SIGNED_AT_ONCE = 500.0, 1000.0
 """Signatures given in a second, to all together, and after a pause: a twentieth of a processor."""
 PEER_PER_S, PEER_AT_ONCE = 2.0, 40.0
 """The same to one of them: a lookup asks a node once or twice."""
+CLAIMS_PER_S, CLAIMS_AT_ONCE = 20.0, 200.0
+"""The same for what one of them brings: who asked it is not proven, so it is not that one's allowance which is used."""
 PEERS_LIMIT = 1024
 """Nodes remembered for that, those that asked last."""
 BUSY_S = 0.5
@@ -83,6 +85,7 @@ class Vouching:
 
     __slots__ = (
         "_active",
+        "_bringers",
         "_claims",
         "_clock",
         "_complaints",
@@ -123,15 +126,16 @@ class Vouching:
         self._onward = onward
         self._signed = Allowance(SIGNED_PER_S, SIGNED_AT_ONCE)
         self._peers: dict[NodeId, Allowance] = {}
+        self._bringers: dict[NodeId, Allowance] = {}
         self._claims: dict[bytes, Deferred[tuple[Contact, Claimed]]] = {}
         rpc.serve(Vouch, self._asked)
         rpc.serve(Claimed, self._claimed)
 
     # What others ask.
 
-    def state(self, nonce: bytes, peer: NodeId) -> tuple[bytes, bytes]:
+    def state(self, nonce: bytes, peer: NodeId, brings: bool = False) -> tuple[bytes, bytes]:
         """
-        Our leaf set, packed and signed, for C{peer}.
+        Our leaf set, packed and signed, for C{peer}, or (C{brings}) for whoever it is that C{peer} names.
 
         @raise Refused: if we are not in the ring, or have no key.
         @raise Overloaded: if we have signed too much lately, for C{peer} or in all.
@@ -139,10 +143,12 @@ class Vouching:
         if self.sign is None or not self._active():
             raise Refused(RefusalCode.NOT_READY)
         now = self._clock.seconds()
-        allowance = self._peers.pop(peer, None) or Allowance(PEER_PER_S, PEER_AT_ONCE)
-        self._peers[peer] = allowance
-        if len(self._peers) > PEERS_LIMIT:
-            del self._peers[next(iter(self._peers))]
+        known = self._bringers if brings else self._peers
+        limits = (CLAIMS_PER_S, CLAIMS_AT_ONCE) if brings else (PEER_PER_S, PEER_AT_ONCE)
+        allowance = known.pop(peer) if peer in known else Allowance(*limits)
+        known[peer] = allowance
+        if len(known) > PEERS_LIMIT:
+            del known[next(iter(known))]
         if not (allowance.take(now) and self._signed.take(now)):
             raise Overloaded("more signatures than we give")
         data = packed(self.statement(nonce))
@@ -170,12 +176,12 @@ class Vouching:
         statement, signature = self.state(question.nonce, peer.id)
         return Vouched(statement, signature, self._onward(question.key))
 
-    def arrived(self, claim: Claim, origin: Contact) -> None:
+    def arrived(self, claim: Claim, origin: Contact, bringer: NodeId) -> None:
         """
         A claim was delivered here: we are the root.
         """
         try:
-            statement, signature = self.state(claim.nonce, origin.id)
+            statement, signature = self.state(claim.nonce, bringer, brings=bringer != origin.id)
         except PostError:
             return  # It asks others when we are silent.
         answer = Claimed(claim.nonce, statement, signature)

@@ -120,7 +120,7 @@ class SimTransport:
         if link is not None and self.up:
             self._network.carry(self, link, frame)
             return True
-        if not self.up or peer.id == self.local.id:
+        if not self.up or peer.id == self.local.id or not peer.addresses:
             return False
         dial = self._dials.get(peer.id)
         if dial is None:

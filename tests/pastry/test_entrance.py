@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from post.ids import Contact, NodeId
 from post.pastry.config import PastryConfig
-from post.pastry.entrance import WAITING_LIMIT, Entrance
+from post.pastry.entrance import SHOW_S, WAITING_LIMIT, Entrance
 from post.pastry.leafset import Side
 from post.pastry.messages import NEWS_LIMIT, Announce
 from post.pastry.ring import Ring
@@ -148,3 +148,34 @@ class EntranceTests(SynchronousTestCase):
         noted = [self.entrance.note(contact(point), False) for point in range(1, WAITING_LIMIT + 10)]
         self.assertEqual(WAITING_LIMIT, sum(noted))
         self.assertFalse(self.entrance.note(contact(1), False))
+
+    def test_phantoms(self) -> None:
+        """
+        Whom a neighbor hands over, and who does not come, keeps no place from who asks itself; who does come keeps it.
+        """
+        self.come(5)
+        self.entrance.take_over(contact(5), [contact(point) for point in range(11, 11 + NEWS_LIMIT)])
+        self.assertEqual([node(11), node(12)], [peer for peer, _ in self.told()])
+        self.assertTrue(self.entrance.lets_in(contact(12)))
+        self.assertFalse(self.entrance.lets_in(contact(-40)))
+        self.clock.advance(SHOW_S)
+        self.assertTrue(self.entrance.lets_in(contact(-40)))
+        self.assertFalse(self.entrance.lets_in(contact(-50)))
+        self.assertEqual({node(12), node(-40)}, set(self.entrance._entering))
+
+    def test_phantoms_wait(self) -> None:
+        """
+        Nor do they keep it from being remembered; and who asked itself is not taken for one of them later.
+        """
+        self.come(5, -5)
+        phantoms = [contact(point) for point in range(1000, 1000 + WAITING_LIMIT + 10)]
+        self.entrance.note(contact(20), False)
+        self.entrance.take_over(contact(5), [contact(20), *phantoms])
+        self.assertEqual([node(20), node(1000)], [peer for peer, _ in self.told()])
+        self.entrance.take_over(contact(5), phantoms[-20:])
+        self.assertEqual(WAITING_LIMIT, len(self.entrance._waiting))
+        self.assertTrue(self.entrance.note(contact(30), False))
+        self.assertFalse(self.entrance.note(contact(30), False))
+        self.assertEqual(WAITING_LIMIT, len(self.entrance._waiting))
+        self.entrance.take_over(contact(5), [contact(30)])
+        self.assertFalse(self.entrance._waiting[node(30)].handed_over)

@@ -14,8 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from post.ids import RING, Contact, Id, Key, NodeId
 from post.pastry.config import PastryConfig
-from post.pastry.join import SEEDS_LIMIT
-from post.pastry.messages import Locate, Located
+from post.pastry.join import INVITES_LIMIT, SEEDS_LIMIT
+from post.pastry.messages import Announce, Locate, Located
 from post.pastry.repair import DORMANT_S
 from post.rpc import expect
 from tests.pastry.rings import Member, Rings
@@ -250,6 +250,26 @@ class JoinTests(SynchronousTestCase):
         rings.members[0].boot(rings.seeds(1))
         self.assertFalse(late.pastry.active)
         self.assertTrue(rings.until(lambda: late.pastry.active, 10.5))
+
+    def test_announced_in_vain(self) -> None:
+        """
+        A peer that announces itself all the time, and is in no ring, does not have a newcomer ask its seeds for ever.
+        """
+        rings = Rings(9, 3)
+        late, seed, liar = rings.members
+        asked: list[NodeId] = []
+        for member in (seed, liar):
+            member.boot(["nobody:1"])
+            lost = partial(_note, asked, member.id, lambda peer, question: Located(False))
+            member.rpc.serve(Locate, lost)
+        late.boot([seed.address])
+        rings.advance(30)
+        asked.clear()
+        for _ in range(200):
+            liar.rpc.tell(late.contact, Announce())
+            rings.advance(0.1)
+        self.assertLess(asked.count(seed.id), 3 * INVITES_LIMIT + 20)
+        self.assertFalse(late.pastry.active)
 
     def test_seek_finds_nothing(self) -> None:
         """

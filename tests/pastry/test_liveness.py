@@ -36,6 +36,18 @@ class LivenessTests(SynchronousTestCase):
     def probes(self) -> int:
         return sum(member.pastry.liveness.probes for member in self.rings.living())
 
+    def test_provoked(self) -> None:
+        """
+        Who makes us look after it thousands of times, and does not answer, costs us one look, and no memory.
+        """
+        other = self.next_to(self.one)
+        self.rings.network.block(self.one.id, other.id)
+        for _ in range(10_000):
+            self.one.pastry.liveness._heartbeat(other.contact, Heartbeat(b"another!"))
+        examination = self.one.pastry.liveness._examined[other.id]
+        self.assertEqual(([], []), (examination.asked, examination.waiting))
+        self.rings.network.heal()
+
     def test_false_suspicion(self) -> None:
         """
         Who is suspected and answers is no suspect any more, and stays where it was.

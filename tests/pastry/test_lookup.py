@@ -11,6 +11,7 @@ from post.errors import Unreachable
 from post.ids import RING, Contact, Id, Key
 from post.pastry.config import PastryConfig
 from post.pastry.messages import Found
+from post.pastry.ring import Ring
 from post.wire import Priority
 from tests.pastry.rings import Member, Rings
 
@@ -106,3 +107,50 @@ class LookupTests(SynchronousTestCase):
         liar.rpc.tell(self.asker.contact, Found(1, Key(Id(0)), Key(Id(RING - 1)), (liar.contact,)), Priority.NORMAL)
         self.rings.advance(1)
         self.assertEqual(self.rings.nearest(self.far(), 3), [contact.id for contact in self.ask(self.far())])
+
+    def seen(self, key: Key) -> tuple[int, Deferred[list[Contact]]]:
+        """
+        Ask for the replica set of C{key}; the number of the question, which others see.
+        """
+        asked = Deferred.fromCoroutine(self.asker.pastry.replica_set(key, 3))
+        return next(iter(self.asker.pastry._lookup._asked)), asked
+
+    def test_not_of_the_root(self) -> None:
+        """
+        Who saw the number of a question, and is not nearest to the key of those that it names itself, names somebody
+        twice, or more than were asked for, is not believed; the root is.
+        """
+        key = self.far()
+        root, liar = self.rings.root(key), self.rings.root(Key(Id(self.asker.id + 5)), self.rings.members[1:])
+        number, asked = self.seen(key)
+        every = tuple(member.contact for member in self.rings.members)
+        for contacts in ((root.contact,), (root.contact, liar.contact), (liar.contact,) * 2, every, ()):
+            self.asker.pastry._lookup.found(liar.contact, Found(number, key, key, contacts))
+        self.assertEqual(5, self.asker.complaints.counts["answer that does not fit the question"])
+        self.assertNoResult(asked)
+        self.assertEqual(self.rings.nearest(key, 3), [contact.id for contact in self.rings.finish(asked)])
+
+    def test_not_routed(self) -> None:
+        """
+        An answer that comes by the ring, and so from anybody, counts only if it was asked for in that way.
+        """
+        key = self.far()
+        liar = self.rings.members[1]
+        number, asked = self.seen(key)
+        self.asker.pastry._lookup.brought(liar.contact, Found(number, key, key, (liar.contact,)))
+        self.assertNoResult(asked)
+        self.rings.finish(asked)
+
+    def test_range(self) -> None:
+        """
+        Whoever claims half of the ring for the nodes that it names is not asked for other keys by that.
+        """
+        key = self.far()
+        self.patch(Ring, "size", lambda ring: 10_000)
+        number, asked = self.seen(key)
+        root = self.rings.root(key)
+        low, high = Key(Id((key - RING // 4) % RING)), Key(Id((key + RING // 4) % RING))
+        self.asker.pastry._lookup.found(root.contact, Found(number, low, high, (root.contact,)))
+        self.assertEqual([root.contact], self.successResultOf(asked))
+        self.assertEqual(1, self.asker.complaints.counts["impossible range of keys"])
+        self.assertEqual([(key, key)], [(each.low, each.high) for each in self.asker.pastry._lookup._known])

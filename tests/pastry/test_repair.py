@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from post.ids import RING, Contact, NodeId
 from post.pastry.config import PastryConfig
+from post.pastry.informants import FORGIVEN, VAIN_S
 from post.pastry.leafset import Side
 from post.pastry.liveness import Liveness
 from post.pastry.messages import Probed, Reach
@@ -103,6 +104,30 @@ class RepairTests(SynchronousTestCase):
         self.assertTrue(self.repair.is_awaited(8))
         self.assertFalse(self.repair.is_awaited(5))
 
+    def test_phantoms(self) -> None:
+        """
+        Who names one node after the other that does not exist has us wait for some seconds in all, and then for nothing
+        more for a while; what another one says is waited for.
+        """
+        self.lose(10, 20)
+        waited = 0
+        reach = Reach(False, True, node(400), node(-30), 4)
+        for number in range(300):
+            if not self.repair._probing:
+                self.answer(-10, reach, 300 - number)
+            waited += self.repair.is_awaited(300)
+            self.rings.advance(0.1)
+        self.assertGreater(waited, 10 * VAIN_S - 1)
+        self.assertLess(waited, 10 * (VAIN_S + 2 * CONFIG.probe_s + 30 * FORGIVEN) + 1)
+        self.rings.advance(5)
+        self.answer(-10, reach, 5)
+        self.assertFalse(self.repair.is_awaited(8))
+        self.answer(-20, reach, 6)
+        self.assertTrue(self.repair.is_awaited(8))
+        self.rings.advance(VAIN_S / FORGIVEN)
+        self.answer(-10, reach, 7)
+        self.assertTrue(self.repair.is_awaited(8))
+
     def test_gap_is_empty(self) -> None:
         """
         When somebody at one end of the gap sees to the other and names nobody, those who are left are the whole ring.
@@ -135,9 +160,21 @@ class RepairTests(SynchronousTestCase):
         """
         self.lose(20, -20)
         self.ring.leaves.close()
-        self.answer(10, Reach(False, True, node(40), node(-40), 4))
+        self.answer(10, Reach(False, True, node(40), node(-40), 4), 30, 40)
         self.assertFalse(self.ring.leaves.whole)
         self.assertEqual([contact(10)], self.located)
+
+    def test_no_larger_ring(self) -> None:
+        """
+        Who says so, and names too few for that, contradicts itself.
+        """
+        said: list[Contact] = []
+        self.repair.contradicted = said.append
+        self.lose(20, -20)
+        self.ring.leaves.close()
+        self.answer(10, Reach(False, True, node(40), node(-40), 4), 30)
+        self.assertTrue(self.ring.leaves.whole)
+        self.assertEqual(([contact(10)], []), (said, self.located))
 
     def test_misplaced(self) -> None:
         """
@@ -199,4 +236,7 @@ class MendTests(SynchronousTestCase):
         for member in rings.living():
             repair = member.pastry._repair
             self.assertFalse(repair._mending)
-            self.assertEqual(({}, {}, [], set()), (repair._pool, repair._strangers, repair._idle, repair._probing))
+            self.assertEqual(
+                ({}, {}, {}, [], {}),
+                (repair._pool, repair._namers, repair._strangers, repair._idle, repair._probing),
+            )
