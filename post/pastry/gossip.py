@@ -372,6 +372,8 @@ class Gossip:
                 continue
             self._telling.learned(entry)
             self._telling.arrived(node)
+            if entry.gone:
+                self._liveness.doubt(peer, [node])
             fresh.append(entry)
             self._look_for(entry)
         return fresh, better

@@ -340,9 +340,8 @@ class Telling:
         if len(there) > FEW:
             self._tasks.spawn(self._tell_head(row, head, News(entries, row + 1)))
             return
-        for node in there:
-            if node not in ring.suspects:
-                self._rpc.tell(ring.contacts[node], News(entries))
+        for node in there:  # Suspects too: they may be alive, and hear of what is said of them.
+            self._rpc.tell(ring.contacts[node], News(entries))
 
     async def _tell_head(self, row: int, head: NodeId, news: News) -> None:
         ring, place = self._ring, head
