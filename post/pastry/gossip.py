@@ -1,11 +1,10 @@
 """
 How the nodes of a small ring come to know all of one another (L{post.pastry.roster}).
 
-What happens is spread: whoever comes into the ring, and whoever finds a neighbor dead, tells one node for each place
-of its routing table, and each of these tells those below (with the rows after that one), so that a few seconds later
-all have heard of it once, over links that are there anyway.  What gets lost in this is found by comparing: every minute
-each node shows a neighbor, or one in its table, a fingerprint of its roster, and if both have the same that is all: two
-messages.  Otherwise it is told the marks of all entries, asks for those that it lacks, and says what the other lacks.
+What happens is told to everybody at once (L{post.pastry.news}).  What gets lost in this is found by comparing: every
+minute each node shows a neighbor, or one in its table, a fingerprint of its roster, and if both have the same that is
+all: two messages.  Otherwise it is told the marks of all entries, asks for those that it lacks, and says what the other
+lacks.
 
 What is heard is hearsay.  An address is only dialled, and the certificate proves who is there, so a lie costs a dial;
 whoever is said to stand right beside us, and does not, is looked for, and if it is not there its death is told as any
@@ -25,8 +24,9 @@ from twisted.logger import Logger
 
 from post.complaints import Complaints
 from post.errors import PostError, Refused, Unreachable
-from post.ids import DIGITS, Contact, NodeId
+from post.ids import Contact, NodeId
 from post.pastry.liveness import Liveness
+from post.pastry.news import BATCH_LIMIT, Entries, Heard, News, Report, Telling
 from post.pastry.ring import Ring
 from post.pastry.roster import ROSTER_LIMIT, Entry, Roster
 from post.rpc import Rpc, expect
@@ -37,21 +37,22 @@ ROUND_S = 60.0
 """Between two comparisons, where nothing is new."""
 NEWS_S = 20.0
 """The same where the last one brought something."""
-SPREAD_S = 4.0
-"""Before what is heard is told on: what happens together then travels together.  With half of a second, when five nodes
-come in a second, two thirds of all that is said at a join were news."""
-BATCH_LIMIT = 64
-"""Entries in one message: about 4 kB."""
 BATCHES_LIMIT = 10
 """Questions of one comparison: enough for all of a roster, both ways."""
+ANSWER_S = 5.0
+"""For one answer, some 16 kB at the most."""
 MARK_BYTES = 8
 MARKS_LIMIT = ROSTER_LIMIT
 """Entries that a roster can have."""
 UNASKED_LIMIT = 64
-"""Entries new to us that one peer can bring between two of our rounds, unless we asked it.  When more than that come in
-at once, the rest is left to comparing."""
+"""Entries new to us that one peer can bring in L{NEWS_S}, or as many as the ring has, unless we asked it.  When more
+than that come in at once, the rest is left to comparing, soon."""
+HURRY_S = 4.0
+"""Until then."""
 LOOKED_FOR_LIMIT = 8
-"""Nodes said to be right beside us that are looked for between two rounds."""
+"""Nodes said to be right beside us that are looked for in the same time."""
+INTRODUCTIONS = 2
+"""Others that a newcomer asks, one soon after the other, until one compares its roster."""
 REFUSALS_LIMIT = 3
 """Whoever is refused so often in a row, by others at random, is nearly alone in judging that the ring is small."""
 AHEAD_MS = 86_400_000
@@ -63,7 +64,6 @@ TOO_LARGE_S = 3600.0
 """After the ring was found to be too large for a roster, until that is looked at again."""
 
 Mark = Annotated[bytes, Meta(min_length=MARK_BYTES, max_length=MARK_BYTES)]
-Entries = Annotated[tuple[Entry, ...], Meta(max_length=BATCH_LIMIT)]
 
 
 @message(0x80)
@@ -89,16 +89,6 @@ class Compared(Message, frozen=True):
     marks: Annotated[bytes, Meta(max_length=MARK_BYTES * MARKS_LIMIT)] = b""
 
 
-@message(0x82)
-class News(Message, frozen=True):
-    """
-    This is new.  Tell it to one node for each place of your table, from C{row} on.
-    """
-
-    entries: Entries
-    row: Annotated[int, Meta(ge=0, le=DIGITS)] = DIGITS
-
-
 class Gossip:
     """
     Keeps the roster of L{Ring}, while the ring is small.
@@ -112,18 +102,19 @@ class Gossip:
         "_brought",
         "_clock",
         "_complaints",
-        "_introduced",
+        "_forgot_at",
+        "_is_new",
         "_liveness",
         "_looked_for",
         "_next_at",
         "_not_before",
-        "_pending",
         "_random",
         "_refusals",
         "_ring",
         "_rpc",
         "_running",
         "_tasks",
+        "_telling",
     )
 
     def __init__(
@@ -149,13 +140,15 @@ class Gossip:
         self._next_at = 0.0
         self._not_before = 0.0
         self._agreed_at = 0.0
-        self._brought: dict[NodeId, int] = {}  # Since our last round, by peer.
+        self._brought: dict[NodeId, int] = {}  # Lately, by peer.
+        self._forgot_at = 0.0
         self._looked_for = 0
-        self._introduced = False
+        self._is_new = False  # And nobody has been told of us.
         self._refusals = 0
-        self._pending: dict[NodeId, tuple[Entry, int]] = {}  # What to tell on, and from which row.
+        self._telling = Telling(rpc, clock, ring, liveness, tasks, active)
         rpc.serve(Compare, self._asked)
         rpc.serve(News, self._told)
+        rpc.serve(Report, self._reported)
 
     # When.
 
@@ -175,6 +168,9 @@ class Gossip:
         roster = self._ring.roster
         if roster is not None and roster.heard(contact, self._clock.seconds()):
             self._ring.follow(contact.id)
+            entry = roster.about(contact.id)
+            if entry is not None:
+                self._telling.learned(entry)
 
     def died(self, node: NodeId) -> None:
         """
@@ -182,8 +178,10 @@ class Gossip:
         """
         roster = self._ring.roster
         entry = roster.about(node) if roster is not None else None
-        if entry is not None and entry.gone and (self._is_next(node) or not self._ring.leaves.covers(node)):
-            self._spread([entry], 0)
+        if entry is not None and entry.gone:
+            self._telling.learned(entry)
+            if self._is_next(node) or not self._ring.leaves.covers(node):
+                self._telling.publish(entry)
 
     def _judge(self) -> Roster | None:
         """
@@ -196,9 +194,12 @@ class Gossip:
             # small costs a few dozen messages; a node without one, in a ring of which others have one, a hop each time.
             small = ring.leaves.complete and not ring.leaves.whole and ring.size() <= 2 * ROSTER_LIMIT
             if small and now >= self._not_before and self._active():
-                ring.enroll(Roster(self._rpc.transport.local), now)
+                roster = Roster(self._rpc.transport.local)
+                ring.enroll(roster, now)
+                for entry in roster.entries().values():
+                    self._telling.learned(entry)
                 self._agreed_at = self._next_at = now
-                self._introduced = False
+                self._is_new = True
                 self._refusals = 0
             return ring.roster
         too_large = roster.overflowed and 4 * ring.size() > 3 * ROSTER_LIMIT
@@ -213,21 +214,29 @@ class Gossip:
     # Asking.
 
     async def _round(self, roster: Roster) -> None:
-        new = False
-        self._brought.clear()
-        self._looked_for = 0
-        for node in roster.expire(self._clock.seconds()):
+        new: bool | None = None
+        now = self._clock.seconds()
+        if now - self._forgot_at >= NEWS_S:
+            self._forgot_at, self._looked_for, self._brought = now, 0, {}
+        for node in roster.expire(now):
             self._ring.follow(node)
         try:
-            partner = self._partner()
-            if partner is not None:
-                new = await self._compare(partner, roster)
-            if not self._introduced:
-                self._introduced = True
-                self._spread([roster.own()], 0)
+            new = await self._compare(roster)
+            for _ in range(INTRODUCTIONS - 1 if self._is_new else 0):
+                if (new is not None and 2 * len(roster) > self._ring.size()) or self._ring.roster is not roster:
+                    break  # Otherwise a newcomer, who has little itself, may have said what it has.
+                await sleep(self._clock, HURRY_S)
+                new = await self._compare(roster)
+            if self._is_new and new:
+                self._tasks.spawn(self._telling.await_echo([roster.own()]))  # Our partner has others told of us.
+            elif self._is_new:
+                self._telling.publish(roster.own())
+            self._is_new = False
         finally:
             self._running = False
-            self._next_at = self._clock.seconds() + (NEWS_S if new else ROUND_S) * self._random.uniform(0.9, 1.1)
+            self._next_at = self._clock.seconds() + (ROUND_S if new is False else NEWS_S) * self._random.uniform(
+                0.9, 1.1
+            )
 
     def _partner(self) -> Contact | None:
         """
@@ -237,21 +246,26 @@ class Gossip:
         known = [node for node in dict.fromkeys([*ring.leaves, *ring.table]) if node not in ring.suspects]
         return ring.contacts[self._random.choice(known)] if known else None
 
-    async def _compare(self, partner: Contact, roster: Roster) -> bool:
+    async def _compare(self, roster: Roster) -> bool | None:
         """
-        @return: whether anything was new to either.
+        @return: whether anything was new to us or to whom we asked; C{None} if that one does not say.
         """
+        partner = self._partner()
+        if partner is None:
+            return None
         try:
             answer = await self._ask(partner, Compare(self._fingerprint(roster)))
             self._refusals = 0
             if answer is None or self._ring.roster is not roster:
-                return False
+                return None
             if answer.fingerprint == self._fingerprint(roster):
                 self._agreed_at = self._clock.seconds()
                 return False
             ours, deaths = roster.entries(), roster.deaths()
             theirs = _split(answer.marks)
             offered = [entry for each, entry in ours.items() if each not in theirs]
+            if self._is_new:
+                offered = [roster.own(), *(entry for entry in offered if entry.contact.id != roster.owner)]
             offered += [deaths[each] for each in theirs if each in deaths]
             wanted = [each for each in theirs if each not in ours and each not in deaths]
             for _ in range(BATCHES_LIMIT):
@@ -270,16 +284,17 @@ class Gossip:
         except Unreachable:
             self._liveness.suspect(partner)
         except Refused as refused:
-            self._refusals += refused.code == RefusalCode.NOT_READY
+            # Where all are new many are not ready yet.
+            self._refusals += refused.code == RefusalCode.NOT_READY and not self._is_new
         except PostError as error:
             self.log.debug("{peer} compares no rosters: {error}", peer=partner, error=error)
-        return False
+        return None
 
     async def _ask(self, partner: Contact, question: Compare) -> Compared | None:
         """
         @return: C{None} if we are not in the ring any more.
         """
-        answer = expect(Compared, await self._rpc.ask(partner, question))
+        answer = expect(Compared, await self._rpc.ask(partner, question, ANSWER_S))
         return answer if self._active() else None
 
     # Answering.
@@ -289,6 +304,7 @@ class Gossip:
         if roster is None or not self._active():
             raise Refused(RefusalCode.NOT_READY)
         fresh, said = self._hear(peer, question.entries, UNASKED_LIMIT)
+        self._telling.lead(entry for entry in question.entries if entry.contact.id == peer.id)
         if fresh:
             self._next_at = min(self._next_at, self._clock.seconds() + NEWS_S * self._random.uniform(0.9, 1.1))
         ours = roster.entries()
@@ -301,32 +317,22 @@ class Gossip:
 
     # Telling.
 
-    def _told(self, peer: Contact, news: News) -> None:
+    def _told(self, peer: Contact, news: News) -> Heard:
         if self._judge() is None or not self._active():
-            return
-        fresh, better = self._hear(peer, news.entries, UNASKED_LIMIT)
-        self._spread(fresh, news.row)
+            raise Refused(RefusalCode.NOT_READY)
+        better = self._hear(peer, news.entries, UNASKED_LIMIT)[1]
+        # Nobody has to tell others than those who share as many digits with us as whoever tells us, and one more.
+        self._telling.heard(news.entries, max(news.row, self._ring.owner.shared_digits(peer.id) + 1))
         if better:
             self._rpc.tell(peer, News(tuple(better)))
+        return Heard()
 
-    def _spread(self, entries: Iterable[Entry], row: int) -> None:
-        idle = not self._pending
-        for entry in entries:
-            node = entry.contact.id
-            self._pending[node] = (entry, min(row, self._pending.get(node, (entry, row))[1]))
-        if idle and self._pending:
-            self._tasks.spawn(self._tell_on())
-
-    async def _tell_on(self) -> None:
-        await sleep(self._clock, SPREAD_S)
-        pending, self._pending = self._pending, {}
-        ring, roster = self._ring, self._ring.roster
-        if roster is None or not self._active():
-            return
-        for row, head in roster.heads(min(first for _, first in pending.values()), ring.table, ring.suspects):
-            said = [entry for node, (entry, first) in pending.items() if first <= row and node != head]
-            if said:
-                self._rpc.tell(ring.contacts[head], News(tuple(said[:BATCH_LIMIT]), row + 1))
+    def _reported(self, peer: Contact, report: Report) -> Heard:
+        if self._judge() is None or not self._active():
+            raise Refused(RefusalCode.NOT_READY)
+        self._hear(peer, report.entries, UNASKED_LIMIT)
+        self._telling.lead(report.entries)
+        return Heard()
 
     # What is said.
 
@@ -338,6 +344,7 @@ class Gossip:
         """
         ring, roster, now = self._ring, self._ring.roster, self._clock.seconds()
         latest = int(now * 1000) + AHEAD_MS
+        limit = max(limit, ring.size())  # Which is judged by those whom we know for certain.
         fresh, better = [], []
         for entry in entries:
             node = entry.contact.id
@@ -346,6 +353,9 @@ class Gossip:
             if entry.version > latest or entry.contact.epoch > entry.version:
                 self._complaints.note(peer, "impossible version of a node", node)
                 continue
+            if entry.gone and node == peer.id:
+                self._complaints.note(peer, "calls itself dead", node)
+                continue
             known = roster.about(node)
             if known is not None and known.rank >= entry.rank:
                 if known.rank > entry.rank:
@@ -353,13 +363,18 @@ class Gossip:
                 continue
             brought = self._brought.get(peer.id, 0)
             if brought >= limit:
+                self._next_at = min(self._next_at, now + HURRY_S * self._random.uniform(0.5, 1))
                 break
             self._brought[peer.id] = brought + 1
             if not ring.enlist(entry, now):
                 continue
             if node == ring.owner:
-                self._spread([roster.own()], 0)  # We are not dead, and have said so.
+                self._telling.publish(roster.own())  # We are not dead, and have said so.
                 continue
+            self._telling.learned(entry)
+            self._telling.arrived(node)
+            if entry.gone:
+                self._liveness.doubt(peer, [node])
             fresh.append(entry)
             self._look_for(entry)
         return fresh, better

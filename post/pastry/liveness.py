@@ -164,12 +164,18 @@ class Liveness:
 
     def hear_of_deaths(self, peer: Contact, gone: Iterable[NodeId], confirmed: int = 0) -> None:
         """
-        C{peer} holds these for dead.  Whoever has answered us lately is not: when two parts of a ring come together,
-        each holds the other for dead, and would have us ask round and round.
+        C{peer} holds these for dead.
         """
-        since = self._clock.seconds() - self._config.heartbeat_s
         if self.indirect is not None:
             self.indirect.rumored(peer, gone, confirmed)
+        self.doubt(peer, gone)
+
+    def doubt(self, peer: Contact, gone: Iterable[NodeId]) -> None:
+        """
+        C{peer} repeats that these are dead.  Whoever has answered us lately is not: when two parts of a ring come
+        together, each holds the other for dead, and would have us ask round and round.
+        """
+        since = self._clock.seconds() - self._config.heartbeat_s
         for node in gone:
             if node in self._ring.leaves and node != peer.id and self._answered_at.get(node, since) <= since:
                 self.suspect(self._ring.contacts[node])

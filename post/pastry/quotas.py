@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 from post.complaints import Complaints
 from post.errors import PeerError
 from post.ids import Contact, NodeId
-from post.pastry.gossip import Compare, Compared, News
+from post.pastry.gossip import Compare, Compared
 from post.pastry.messages import (
     Announce,
     Claim,
@@ -37,6 +37,7 @@ from post.pastry.messages import (
     Vouch,
     Vouched,
 )
+from post.pastry.news import Heard, News, Report
 from post.rpc import Failed, Rpc
 from post.wire import Message, RefusalCode
 
@@ -52,8 +53,8 @@ KEPT_PART = 0.9
 """What is remembered is cut to this part when it is too much, so that it need not be cut at each thing that comes."""
 
 ROUTED = (Route, Found, Claimed)
-SAID = (Probe, Heartbeat, Rumor, Locate, Announce, ShareRow, Vouch, Compare, News)
-ANSWERS = (Probed, Located, Taken, Row, Vouched, Compared, Find, Claim)
+SAID = (Probe, Heartbeat, Rumor, Locate, Announce, ShareRow, Vouch, Compare, News, Report)
+ANSWERS = (Probed, Located, Taken, Row, Vouched, Compared, Heard, Find, Claim)
 """Nobody says these of its own accord; the last two are routed."""
 
 

@@ -155,6 +155,15 @@ class Roster:
                 if node is not None:
                     yield row, node
 
+    def place(self, row: int, node: NodeId) -> list[NodeId]:
+        """
+        Everybody who may stand where C{node} does in row C{row} of a routing table.
+        """
+        shift = BITS - 4 - 4 * row
+        low = node >> shift << shift
+        there = self._between(low, low + (1 << shift))
+        return self._ids[there.start : there.stop]
+
     def _between(self, low: int, high: int) -> range:
         """
         The places of those from C{low} up to C{high}.

@@ -14,9 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from post.ids import Contact, NodeId
 from post.pastry.config import PastryConfig
-from post.pastry.gossip import News
 from post.pastry.indirect import AT_ONCE, RUNNING_LIMIT, Indirect
 from post.pastry.messages import Rumor
+from post.pastry.news import News
 from post.relay.messages import Inquire, Inquired, Outcome
 from post.rpc import ASK, TELL
 from post.sim.reach import Reaches, unreachable
