@@ -132,6 +132,8 @@ def _overdue(question: _Question) -> None:
 
 
 Handler = Callable[[Contact, Any], "Message | Coroutine[Any, Any, Message | None] | None"]
+Gate = Callable[[Contact, type[Message]], bool]
+"""Whether what a peer tells or asks is worked on, by its kind; otherwise it is refused as overload."""
 _M = TypeVar("_M", bound=Message)
 
 
@@ -139,6 +141,8 @@ _M = TypeVar("_M", bound=Message)
 class Rpc:
     """
     One per node: sends questions, and finds the handler for each message that arrives.
+
+    @ivar gate: asked about each message before anybody sees it.
     """
 
     __slots__ = (
@@ -150,6 +154,7 @@ class Rpc:
         "_tasks",
         "clock",
         "complaints",
+        "gate",
         "transport",
     )
 
@@ -159,6 +164,7 @@ class Rpc:
         self.transport = transport
         self.clock = clock
         self.complaints = complaints
+        self.gate: Gate = _open
         self._handlers: dict[type[Message], Handler] = {}
         self._peers: dict[NodeId, _Peer] = {}
         # Numbers go on when a link is made anew, and begin at the time of day: the late answer to a question of an
@@ -344,7 +350,7 @@ class Rpc:
         elif kind == TELL:
             message = decode(body)
             handler = self._handlers.get(type(message))
-            if handler is not None:
+            if self.gate(peer, type(message)) and handler is not None:
                 self._run(peer, state, handler, message)
         elif kind in (ANSWER, FAILURE):
             waiting = state.answered(number)
@@ -406,6 +412,9 @@ class Rpc:
         except PeerError as error:
             self._answer(peer, number, Failed(RefusalCode.INVALID, str(error)[:500]))
             raise
+        if not self.gate(peer, type(message)):
+            self._answer(peer, number, Failed(RefusalCode.OVERLOADED))
+            return
         handler = self._handlers.get(type(message))
         if handler is None:
             self._answer(peer, number, Failed(RefusalCode.UNSUPPORTED))
@@ -479,6 +488,10 @@ class Rpc:
     def _next(self) -> int:
         self._number = (self._number + 1) & 0xFFFFFFFF
         return self._number
+
+
+def _open(peer: Contact, kind: type[Message]) -> bool:
+    return True
 
 
 def body_of(frame: bytes) -> bytes:

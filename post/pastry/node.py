@@ -37,7 +37,6 @@ from post.pastry.ring import Ring
 from post.pastry.routing import next_hop
 from post.pastry.secure import Secure
 from post.pastry.upkeep import Upkeep
-from post.relay.messages import Inquire
 from post.relay.transport import RelayTransport
 from post.rpc import Rpc, expect
 from post.tasks import Tasks, gather, sleep
@@ -137,7 +136,7 @@ class Pastry:
         rpc.watch(found=self._found)
         rpc.serve(Probe, self._probed)
         rpc.serve(Route, self._routed)
-        Quotas(clock, complaints).guard(rpc, () if relay is None else (Inquire,))
+        rpc.gate = Quotas(clock, complaints).admits
 
     def _look_around(self, relay: RelayTransport) -> Indirect:
         rpc = self._rpc

@@ -9,13 +9,11 @@ a message another way, or a little later, and holds nobody for dead.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
-from typing import Any
+from collections.abc import Hashable
 
 from twisted.internet.interfaces import IReactorTime
 
 from post.complaints import Complaints
-from post.errors import PeerError
 from post.ids import Contact, NodeId
 from post.pastry.gossip import Compare, Compared
 from post.pastry.messages import (
@@ -38,8 +36,8 @@ from post.pastry.messages import (
     Vouched,
 )
 from post.pastry.news import Heard, News, Report
-from post.rpc import Failed, Rpc
-from post.wire import Message, RefusalCode
+from post.relay.messages import Inquire, Inquired
+from post.wire import Message
 
 WINDOW_S = 10.0
 """Counting begins anew after so long."""
@@ -53,14 +51,18 @@ KEPT_PART = 0.9
 """What is remembered is cut to this part when it is too much, so that it need not be cut at each thing that comes."""
 
 ROUTED = (Route, Found, Claimed)
-SAID = (Probe, Heartbeat, Rumor, Locate, Announce, ShareRow, Vouch, Compare, News, Report)
-ANSWERS = (Probed, Located, Taken, Row, Vouched, Compared, Heard, Find, Claim)
+SAID = (Probe, Heartbeat, Rumor, Locate, Announce, ShareRow, Vouch, Compare, News, Report, Inquire)
+ANSWERS = (Probed, Located, Taken, Row, Vouched, Compared, Heard, Inquired, Find, Claim)
 """Nobody says these of its own accord; the last two are routed."""
+_COSTS: dict[type[Message], int] = {
+    **dict.fromkeys(ROUTED, 1),
+    **dict.fromkeys((*SAID, *ANSWERS), ROUTED_LIMIT // SAID_LIMIT),
+}
 
 
 class Quota:
     """
-    C{limit} things of each peer in C{WINDOW_S}.  What is counted is forgotten with the window, so those who are silent
+    C{limit} things of each peer in L{WINDOW_S}.  What is counted is forgotten with the window, so those who are silent
     cost nothing.
     """
 
@@ -72,51 +74,38 @@ class Quota:
         self._until = 0.0
         self._counts: dict[NodeId, int] = {}
 
-    def take(self, node: NodeId) -> bool:
+    def take(self, node: NodeId, cost: int = 1) -> bool:
         """
-        One more of C{node}; C{False} if that is too much.
+        One more of C{node}, or something that counts as C{cost} of them; C{False} if that is too much.
         """
         now = self._clock.seconds()
         if not self._until - WINDOW_S <= now < self._until:  # The first: the clock was set back.
             self._counts = {}
             self._until = now + WINDOW_S
-        count = self._counts[node] = self._counts.get(node, 0) + 1
+        count = self._counts[node] = self._counts.get(node, 0) + cost
         return count <= self._limit
 
 
 class Quotas:
     """
-    Stands before all handlers of Pastry.
+    What one peer says to Pastry, all in all.
     """
 
-    __slots__ = ("_complaints", "_routed", "_said")
+    __slots__ = ("_complaints", "_quota")
 
     def __init__(self, clock: IReactorTime, complaints: Complaints) -> None:
         self._complaints = complaints
-        self._routed = Quota(clock, ROUTED_LIMIT)
-        self._said = Quota(clock, SAID_LIMIT)
+        self._quota = Quota(clock, ROUTED_LIMIT)
 
-    def guard(self, rpc: Rpc, also: Iterable[type[Message]] = ()) -> None:
+    def admits(self, peer: Contact, kind: type[Message]) -> bool:
         """
-        From now on what C{rpc} hands to Pastry's handlers, all of which are there, is counted first; and C{also} that.
+        The gate of L{post.rpc.Rpc}: whether C{peer} may say one more message of C{kind}.
         """
-        for kind in _kinds(ROUTED):
-            rpc.serve(kind, self._guarded(rpc.handler(kind), self._routed))
-        for kind in _kinds(SAID, also):
-            rpc.serve(kind, self._guarded(rpc.handler(kind), self._said))
-        for kind in _kinds(ANSWERS):
-            rpc.serve(kind, self._guarded(_out_of_turn, self._said))
-
-    def _guarded(self, handler: Callable[[Contact, Any], Any], quota: Quota) -> Callable[[Contact, Any], Any]:
-        take, complaints = quota.take, self._complaints
-
-        def guarded(peer: Contact, message: Message) -> Any:
-            if take(peer.id):
-                return handler(peer, message)
-            complaints.note(peer, "more messages than its share", type(message).__name__)
-            return Failed(RefusalCode.OVERLOADED)
-
-        return guarded
+        cost = _COSTS.get(kind)
+        if cost is None or self._quota.take(peer.id, cost):
+            return True
+        self._complaints.note(peer, "more messages than its share", kind.__name__)
+        return False
 
 
 class Shares:
@@ -213,11 +202,3 @@ def fair_share(wanted: list[int], most: int) -> int:
         left -= each
         others -= 1
     return max(wanted, default=most)
-
-
-def _kinds(*some: Iterable[type[Message]]) -> list[type[Any]]:
-    return [kind for each in some for kind in each]
-
-
-def _out_of_turn(peer: Contact, message: Message) -> None:
-    raise PeerError(f"{type(message).__name__} answers nothing")

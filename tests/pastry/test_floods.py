@@ -70,7 +70,7 @@ class FloodTests(HostileRing):
         """
         Also if there were no quotas, what is kept is within its limits.
         """
-        self.patch(Quota, "take", lambda quota, node: True)
+        self.patch(Quota, "take", lambda quota, node, cost=1: True)
         rings, victim, flooder, stranger = self.ring()
         mouth = Mouth(flooder, victim)
         for kind in spoken.PASTRY:

@@ -26,6 +26,7 @@ from post.pastry.quotas import (
     Shares,
     fair_share,
 )
+from post.relay.messages import Inquire, Inquired
 from post.wire import Message, RefusalCode, encode
 from tests.pastry import spoken
 from tests.pastry.rings import Member, Parcel, Rings
@@ -177,7 +178,8 @@ class QuotasTests(SynchronousTestCase):
         """
         Each message of Pastry is under some quota.
         """
-        self.assertEqual(sorted(map(str, spoken.PASTRY)), sorted(map(str, (*ROUTED, *SAID, *ANSWERS))))
+        kinds = [*spoken.PASTRY, Inquire, Inquired]
+        self.assertEqual(sorted(map(str, kinds)), sorted(map(str, (*ROUTED, *SAID, *ANSWERS))))
 
     def test_said(self) -> None:
         """
