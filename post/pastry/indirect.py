@@ -40,8 +40,9 @@ DEAD_ENOUGH = 3
 """So many who do not reach it either, and it is dead."""
 FAR_ENOUGH = 2
 """The same of a node that is far from us on the ring, and stands in our roster."""
-FAR_S = 20.0
-"""For which the news of such a death is waited for, which takes four seconds a step; it is avoided meanwhile."""
+FAR_S = 10.0
+"""For which the news of such a death is waited for, which is gathered for four seconds, perhaps twice; it is avoided
+meanwhile."""
 RUMOR_WEIGHT = 2
 """A rumor that others confirm counts for as many of these at most: nobody is buried on the word of one."""
 RUMOR_S = 2.5
