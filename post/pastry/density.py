@@ -11,6 +11,7 @@ With 24 nodes in a set, and the ring's own step known exactly, the ratios beyond
   ratio   true, doubted   false, believed (f = 20, 25, 30 %)
   ======  ==============  ======================================
   1.3      7.9 %          0          0.000002    0.00005
+  1.36     4.9 %          0          0.000005    0.00009
   1.4      3.5 %          0          0.000008    0.00014
   1.5      1.4 %          0.000001   0.000025    0.00036
   1.7      0.18 %         0.000005   0.00016     0.0019
@@ -30,9 +31,9 @@ from math import ceil, log
 
 from post.ids import RING, NodeId
 
-DOUBTED = 1.5
+DOUBTED = 1.42
 """The ratio beyond which a set is doubted (the paper's gamma).  Around a key, which falls into long gaps more often
-than into short ones, the ratios of all sets are larger by 1/23, and so 1.5 is as 1.44 is in the table."""
+than into short ones, the ratios of all sets are larger by 1/23, and so 1.42 is as 1.36 is in the table."""
 LIARS = 0.3
 """The part of all nodes up to which a false set is to be found out."""
 MISSED = 0.0005

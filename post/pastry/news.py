@@ -357,6 +357,8 @@ class Telling:
                     self._liveness.suspect(contact)
                 except PostError as error:
                     self.log.debug("{head} tells nothing on: {error}", head=head, error=error)
+                    if ring.size() > ROSTER_LIMIT:
+                        return  # It has found the ring too large for rosters, and so do the others there.
             if ring.roster is None or not self._active() or len(tried) == HEADS_LIMIT:
                 return
             others = [node for node in ring.roster.place(row, place) if node not in tried and node not in ring.suspects]
