@@ -1,11 +1,12 @@
 """
 What the overlay does, and what that costs, beside the published figures: the table of docs/overlay.md.
 
-    python benchmarks/overlay.py [--full] [--seed N] [--row NAME ...] [--keep FILE]
+    python benchmarks/overlay.py [--full] [--seed N] [--row NAME ...] [--keep FILE [--draw DIRECTORY]]
 
 Each row is one run of C{post sim}, whose command is printed; a seed repeats it exactly.  By default rings are a tenth
 of the size that the figures speak of, or less, and the whole takes about half an hour; C{--full} is for the real sizes,
-and takes many hours.  C{--keep} appends what each run reported to a file, one line of JSON each.
+and takes many hours.  C{--keep} appends what each run reported to a file, one line of JSON each; C{--draw} runs nothing,
+and makes the pictures of docs/overlay.md of what was kept.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from post.sim.attack import AttackReport
+from post.sim.churn import ChurnReport
+from post.sim.routing import RoutingReport
 
 Report = dict[str, Any]
 
@@ -98,8 +103,8 @@ ROWS = (
         _hops,
     ),
     *(
-        Row(f"small-{nodes}", f"routing --nodes {nodes} --lookups 10000", "--lookups 2000", "", _hops)
-        for nodes in (5, 20, 50, 200)
+        Row(f"small-{nodes}", f"routing --nodes {nodes} --lookups 10000 --settle 10", "--lookups 2000", "", _hops)
+        for nodes in (5, 20, 50, 200, 1000)
     ),
     *(
         Row(
@@ -211,6 +216,26 @@ def measure(row: Row, seed: int, full: bool) -> Report:
     return found
 
 
+def draw(kept: Path, directory: Path) -> None:
+    """
+    Hops and ways over the size of rings, control traffic and delay over how long nodes stay, and what becomes of
+    lookups over the part that lies: of each row the last report in C{kept}.
+    """
+    from post.sim import plots  # matplotlib is needed for nothing else here.
+
+    reports = {line.pop("row"): line for line in map(json.loads, kept.read_text(encoding="utf-8").splitlines())}
+
+    def of(*begins: str) -> list[Report]:
+        return [report for name, report in reports.items() if name.startswith(begins) and not name.endswith("loss")]
+
+    directory.mkdir(parents=True, exist_ok=True)
+    sizes = [RoutingReport(**report) for report in of("small", "ways", "hops")]
+    plots.routing(sizes, directory / "routing.png")
+    plots.churn([ChurnReport(**report) for report in of("churn")], directory / "churn.png")
+    liars = [AttackReport(**report) for report in of("attack") if not report["directory"]]
+    plots.attack(liars, directory / "attack.png")
+
+
 def main() -> None:
     """
     Run the rows.
@@ -220,7 +245,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--row", action="append", choices=[row.name for row in ROWS], help="only this one")
     parser.add_argument("--keep", type=Path, help="append the reports to this file")
+    parser.add_argument("--draw", type=Path, metavar="DIRECTORY", help="draw what was kept, and run nothing")
     options = parser.parse_args()
+    if options.draw is not None:
+        if options.keep is None:
+            parser.error("--draw needs the file of --keep")
+        draw(options.keep, options.draw)
+        return
     for row in ROWS:
         if options.row and row.name not in options.row:
             continue

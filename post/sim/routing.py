@@ -24,6 +24,7 @@ GRACE_S = 60.0
 """After the last lookup or join, for what is still under way."""
 IDLE_S = 60.0
 """For which the messages of an idle ring are counted."""
+JOINS, GLOBAL = "joins", "global"
 STEP_LOOKUPS = 1000
 """Between two tellings of how far it is."""
 
@@ -36,7 +37,7 @@ class RoutingReport:
     """
     What was measured.  Messages count with their replies and acknowledgements, as frames that arrived.
 
-    @ivar built: C{joins} or C{global}, how the ring was made.
+    @ivar built: how the ring was made, L{JOINS} or L{GLOBAL}.
     @ivar delivered: lookups that arrived; C{wrong}: of these, at a node that is not the root of the key.
     @ivar settled_s: how long the ring was left alone before it was measured.
     @ivar stretch_mean: the ways of all lookups over the direct ones, with links that are there already.
@@ -123,7 +124,7 @@ def run(
     return RoutingReport(
         nodes,
         seed,
-        "joins" if joins else "global",
+        JOINS if joins else GLOBAL,
         lookups,
         len(arrived),
         sum(each.wrong for each in arrived),
