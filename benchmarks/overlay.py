@@ -5,8 +5,8 @@ What the overlay does, and what that costs, beside the published figures: the ta
 
 Each row is one run of C{post sim}, whose command is printed; a seed repeats it exactly.  By default rings are a tenth
 of the size that the figures speak of, or less, and the whole takes about half an hour; C{--full} is for the real sizes,
-and takes many hours.  C{--keep} appends what each run reported to a file, one line of JSON each; C{--draw} runs nothing,
-and makes the pictures of docs/overlay.md of what was kept.
+and takes many hours.  C{--keep} appends what each run reported to a file, one line of JSON each; C{--draw} only makes
+the pictures of docs/overlay.md of what was kept.
 """
 
 from __future__ import annotations
