@@ -4,6 +4,8 @@ What one peer may take of a node's time and room.
 
 from __future__ import annotations
 
+from functools import partial
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
@@ -11,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from post.errors import Refused
-from post.ids import RING, Id, Key
+from post.ids import RING, Contact, Id, Key
 from post.pastry.config import PastryConfig
 from post.pastry.gossip import Compare
 from post.pastry.messages import Heartbeat, Probe, Route, Taken
@@ -266,9 +268,12 @@ class QuotasTests(SynchronousTestCase):
         one, as it does if nobody else has any.
         """
         for code, refusals in ((RefusalCode.OVERLOADED, 0), (RefusalCode.NOT_READY, 1)):
-            refused = Failed(code)
             for member in self.rings.members[1:]:
-                member.rpc.serve(Compare, lambda peer, question, answer=refused: answer)
+                member.rpc.serve(Compare, partial(_answer, Failed(code)))
             gossip = self.victim.pastry._gossip
             self.rings.finish(Deferred.fromCoroutine(gossip._compare(Roster(self.victim.contact))))
             self.assertEqual(refusals, gossip._refusals)
+
+
+def _answer(answer: Message, peer: Contact, question: Message) -> Message:
+    return answer
