@@ -84,7 +84,7 @@ def _made(kind: inspect.Type, random: Random, ids: Callable[[], Any]) -> Any:
         case inspect.UnionType():
             return _made(random.choice(kind.types), random, ids)
         case inspect.VarTupleType():
-            count = random.choice([0, 1, 2, kind.max_length or 0])
+            count = random.choice([0, 1, 1, 2, 2, 3, 3, kind.max_length or 0])
             return tuple(_made(kind.item_type, random, ids) for _ in range(count))
         case inspect.StructType():
             values = {field.name: _made(field.type, random, ids) for field in kind.fields}
