@@ -33,8 +33,10 @@ RELAY_FRAME = 0x40
 """The first byte of such a frame."""
 CHAIN_LIMIT = 4096
 """Bytes of one certificate."""
+CARRIED_LIMIT = FRAME_LIMIT - 64
+"""Bytes carried at once: what fits into a frame together with the head and the name of a node."""
 
-Payload = Annotated[bytes, Meta(max_length=FRAME_LIMIT)]
+Payload = Annotated[bytes, Meta(max_length=CARRIED_LIMIT)]
 SessionId = Annotated[bytes, Meta(min_length=8, max_length=8)]
 
 

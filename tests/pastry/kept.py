@@ -31,7 +31,7 @@ from post.pastry import (
 from post.pastry.config import PastryConfig
 from post.pastry.node import Pastry
 from post.pastry.table import COLUMNS
-from post.relay import carrier, sources, transport
+from post.relay import carrier, detour, sources, transport
 from post.rpc import Rpc
 
 COLLECTIONS = (dict, list, set, frozenset, deque)
@@ -66,6 +66,9 @@ def limits(config: PastryConfig) -> dict[str, int]:
         "Carrier._customers": carrier.PEERS_LIMIT,
         "Complaints._last": complaints.PEERS_LIMIT,
         "ConstrainedTable._rows": DIGITS,
+        "Detour._offers": detour.SESSIONS_LIMIT,
+        "Detour._sessions": detour.SESSIONS_LIMIT,
+        "Detour.relays": detour.RELAYS_LIMIT,
         "Entrance._waiting": entrance.WAITING_LIMIT,
         "Evidence._heard": evidence.HEARD_LIMIT,
         "Evidence.proofs": evidence.PROOFS_LIMIT,

@@ -22,6 +22,8 @@ from tests.pastry.strategies import nodes
 
 PASTRY = tuple(decoder.type for tag, decoder in sorted(wire._types.items()) if tag >> 4 in (0x1, 0x8))
 """All kinds of messages of Pastry (see L{wire.message}), after all its modules have been imported."""
+RELAYING = tuple(decoder.type for tag, decoder in sorted(wire._types.items()) if 0x70 <= tag <= 0x76)
+"""All kinds of frames by which nodes talk by way of others."""
 LARGEST = 1 << 62
 SOME = 3
 """Things drawn one by one; longer sequences repeat them."""
@@ -44,11 +46,13 @@ def payloads(ids: st.SearchStrategy[Any] = nodes) -> st.SearchStrategy[bytes]:
     return st.one_of(st.binary(max_size=40), st.integers(0, 5).map(lambda number: encode(Parcel(number))), *known)
 
 
-def messages(ids: st.SearchStrategy[Any] = nodes) -> st.SearchStrategy[Message]:
+def messages(
+    ids: st.SearchStrategy[Any] = nodes, kinds: tuple[type[Message], ...] = PASTRY
+) -> st.SearchStrategy[Message]:
     """
-    Any message of Pastry.
+    Any message of C{kinds}.
     """
-    return st.one_of([instances(kind, ids) for kind in PASTRY])
+    return st.one_of([instances(kind, ids) for kind in kinds])
 
 
 def made(kind: type[Any], random: Random, ids: Callable[[], Any]) -> Any:
@@ -80,7 +84,7 @@ def _made(kind: inspect.Type, random: Random, ids: Callable[[], Any]) -> Any:
         case inspect.UnionType():
             return _made(random.choice(kind.types), random, ids)
         case inspect.VarTupleType():
-            count = random.choice([0, 1, 2, kind.max_length or 0])
+            count = random.choice([0, 1, 1, 2, 2, 3, 3, kind.max_length or 0])
             return tuple(_made(kind.item_type, random, ids) for _ in range(count))
         case inspect.StructType():
             values = {field.name: _made(field.type, random, ids) for field in kind.fields}

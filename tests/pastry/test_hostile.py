@@ -14,10 +14,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from post.ids import RING, Contact, Id, NodeId
 from post.pastry.config import PastryConfig
 from post.pastry.messages import Heartbeat
-from post.relay.messages import Inquire
+from post.relay.carrier import relay_frame
+from post.relay.messages import RELAY_FRAME, Carried, Inquire
 from post.rpc import _DEADLINE, _HEAD, ANSWER, ASK, FAILURE, TELL
 from post.wire import Message, encode
 from tests.pastry import spoken
+from tests.pastry.kept import too_large
 from tests.pastry.rings import Member, Rings
 from tests.pastry.strategies import nodes
 
@@ -36,8 +38,10 @@ near = st.one_of(
 )
 """The nodes of the ring, what stands right beside them, and anything."""
 anything = spoken.messages(near)
+relayed = spoken.messages(near, spoken.RELAYING)
+pauses = st.sampled_from([0.0, 0.0, 0.1, 2.0])
 ways = st.sampled_from([TELL, TELL, ASK, ASK, ANSWER, FAILURE])
-few = settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+few = settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 ASKED = tuple(kind for kind in spoken.PASTRY if kind.__name__ in ("Probe", "Route", "Locate", "ShareRow", "Compare"))
 
 
@@ -130,7 +134,7 @@ class HostileTests(HostileRing):
 
     @few
     @given(
-        st.lists(st.tuples(ways, anything, st.sampled_from([0.0, 0.0, 0.1, 2.0])), min_size=1, max_size=12),
+        st.lists(st.tuples(ways, anything, pauses), min_size=1, max_size=12),
         st.booleans(),
     )
     def test_messages(self, said: list[tuple[int, Message, float]], is_member: bool) -> None:
@@ -182,3 +186,40 @@ class HostileTests(HostileRing):
         for kind, handler in honest.items():
             liar.rpc.serve(kind, handler)
         self.end(rings, stranger)
+
+    @few
+    @given(st.lists(st.tuples(relayed, st.booleans()), min_size=1, max_size=12), st.booleans(), st.data())
+    def test_relaying(self, said: list[tuple[Message, bool]], is_member: bool, data: st.DataObject) -> None:
+        """
+        Anything about relaying, whole or broken; and a frame of Pastry in it, as if it were carried.
+        """
+        rings, victim, member, stranger = self.ring()
+        mouth = Mouth(member if is_member else stranger, victim)
+        for message, is_whole in said:
+            body = encode(message) if is_whole else spoken.mutated(data, encode(message))
+            victim.relay.frame_received(mouth.contact, bytes([RELAY_FRAME]) + body)
+            rings.advance(data.draw(st.sampled_from([0.0, 0.1, 2.0])))
+        frame = mouth.frame(TELL, encode(data.draw(anything)))
+        victim.relay.frame_received(mouth.contact, relay_frame(Carried(rings.members[2].id, frame)))
+        self.assertEqual([], too_large(victim.pastry, victim.rpc))
+        self.end(rings, stranger)
+
+    @few
+    @given(st.lists(st.tuples(ways, anything, pauses), min_size=1, max_size=12), st.booleans(), st.floats(0, 1))
+    def test_newcomer(self, said: list[tuple[int, Message, float]], is_member: bool, after_s: float) -> None:
+        """
+        Anything said to a node that is coming in: it comes in.
+        """
+        rings, victim, member, stranger = self.ring()
+        victim.crash()
+        rings.advance(5)
+        victim.boot(rings.seeds())
+        rings.advance(after_s)
+        mouth = Mouth(member if is_member else stranger, victim)
+        for how, message, pause_s in said:
+            mouth.say(how, encode(message))
+            rings.advance(pause_s)
+        stranger.crash()
+        self.assertTrue(rings.until(lambda: victim.pastry.active, 30))
+        self.assertEqual([], too_large(victim.pastry, victim.rpc))
+        self.assert_well(rings, rings.members[:COUNT])

@@ -4,6 +4,8 @@ What one peer may take of a node's time and room.
 
 from __future__ import annotations
 
+from functools import partial
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
@@ -11,8 +13,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from post.errors import Refused
-from post.ids import RING, Id, Key
+from post.ids import RING, Contact, Id, Key
 from post.pastry.config import PastryConfig
+from post.pastry.gossip import Compare
 from post.pastry.messages import Heartbeat, Probe, Route, Taken
 from post.pastry.quotas import (
     ANSWERS,
@@ -26,7 +29,9 @@ from post.pastry.quotas import (
     Shares,
     fair_share,
 )
+from post.pastry.roster import Roster
 from post.relay.messages import Inquire, Inquired
+from post.rpc import Failed
 from post.wire import Message, RefusalCode, encode
 from tests.pastry import spoken
 from tests.pastry.rings import Member, Parcel, Rings
@@ -256,3 +261,19 @@ class QuotasTests(SynchronousTestCase):
         self.other.rpc.tell(self.victim.contact, self.route(7, self.other, self.victim))
         self.rings.advance(0.2)
         self.assertEqual([1, 7], [number for _, number in self.victim.recorder.delivered])
+
+    def test_busy_is_no_ring_too_large(self) -> None:
+        """
+        A node whose questions about rosters are refused as overload does not conclude that the ring is too large for
+        one, as it does if nobody else has any.
+        """
+        for code, refusals in ((RefusalCode.OVERLOADED, 0), (RefusalCode.NOT_READY, 1)):
+            for member in self.rings.members[1:]:
+                member.rpc.serve(Compare, partial(_answer, Failed(code)))
+            gossip = self.victim.pastry._gossip
+            self.rings.finish(Deferred.fromCoroutine(gossip._compare(Roster(self.victim.contact))))
+            self.assertEqual(refusals, gossip._refusals)
+
+
+def _answer(answer: Message, peer: Contact, question: Message) -> Message:
+    return answer

@@ -154,6 +154,17 @@ class RepairTests(SynchronousTestCase):
         self.answer(RING // 2, Reach(True, True, node(0), node(0), 1))
         self.assertFalse(self.ring.leaves.whole)
 
+    def test_only_members_close(self) -> None:
+        """
+        Nor does it if it says that it has as many members as we have: of ours it is none.
+        """
+        self.lose(20)
+        self.answer(RING // 2, Reach(True, True, node(0), node(0), 3))
+        self.assertFalse(self.ring.leaves.whole)
+        self.rings.advance(5)
+        self.answer(10, Reach(True, True, node(0), node(0), 3))
+        self.assertTrue(self.ring.leaves.whole)
+
     def test_larger_ring(self) -> None:
         """
         Who believes to know the whole ring, and hears of a larger one, asks there for its place.

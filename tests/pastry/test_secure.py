@@ -18,10 +18,10 @@ from post.pastry.constrained import ConstrainedTable
 from post.pastry.messages import Claim, Claimed, Route, Taken, Vouch, Vouched
 from post.pastry.statement import Statement, packed
 from post.pastry.survey import Survey
-from post.pastry.vouching import PEER_AT_ONCE, PEERS_LIMIT, SIGNED_AT_ONCE
+from post.pastry.vouching import CLAIMS_AT_ONCE, PEER_AT_ONCE, PEERS_LIMIT, SIGNED_AT_ONCE
 from post.rpc import expect
 from post.sim.signing import sign
-from post.wire import Message, decode, unpack
+from post.wire import Message, decode, encode, unpack
 from tests.pastry.rings import Member, Parcel, Rings
 
 COUNT = 30
@@ -312,6 +312,27 @@ class VouchingTests(SynchronousTestCase):
         self.assertRaises(Overloaded, vouching.state, bytes(16), self.third.id)
         self.rings.advance(1)
         vouching.state(bytes(16), self.third.id)
+
+    def test_flood_in_the_name_of_another(self) -> None:
+        """
+        What one brings as the claims of another uses up its own allowance, not that one's.
+        """
+        vouching = self.asked.pastry.secure.vouching
+        signed: list[bytes] = []
+
+        def count(data: bytes) -> bytes:
+            signed.append(data)
+            return sign(self.asked.id, data)
+
+        vouching.sign = count
+        for number in range(2 * int(CLAIMS_AT_ONCE)):
+            claim = encode(Claim(number.to_bytes(16, "big")))
+            self.third.rpc.tell(self.asked.contact, Route(Key(self.asked.id), number, 1, self.asker.contact, claim))
+        self.rings.advance(0.1)
+        self.assertTrue(CLAIMS_AT_ONCE <= len(signed) <= CLAIMS_AT_ONCE + 2, len(signed))
+        survey, _ = self.ask()
+        self.assertEqual({self.asked.id}, set(survey.stated))
+        vouching.state(bytes(16), self.third.id)  # Nor its own for what it asks itself.
 
     def test_flood_of_all(self) -> None:
         """
