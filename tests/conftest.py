@@ -4,7 +4,6 @@ What holds for all tests.
 
 from __future__ import annotations
 
-import gc
 import os
 
 import pytest
@@ -21,18 +20,3 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> None:
     Trial's C{mktemp} makes directories where one happens to be: that shall not be the repository.
     """
     os.chdir(tmp_path_factory.mktemp("scratch"))
-
-
-_worlds = False
-
-
-@pytest.fixture(autouse=True)
-def garbage(request: pytest.FixtureRequest) -> None:
-    """
-    What is left of an imaginary world is collected before the next test: its coroutines are closed in no order, and
-    what they say to that would be taken for a failure of whichever test runs just then.
-    """
-    global _worlds
-    if _worlds:
-        gc.collect()
-    _worlds = "sim" in request.path.parts

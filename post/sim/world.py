@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
+from weakref import WeakSet
 
 from twisted.internet.defer import Deferred, succeed
 
@@ -100,7 +101,9 @@ class Machine:
             for account in self.accounts:
                 await node.open_account(account, self.journals[account.address])
 
-        return Deferred.fromCoroutine(start(self.node))
+        booted = Deferred.fromCoroutine(start(self.node))
+        world.lives.append((self.node, booted))
+        return booted
 
     def crash(self, wipe: bool = False) -> None:
         """
@@ -139,7 +142,11 @@ class World:
     """
     An organisation of so many machines, each of another owner; the first ones have a user each, the last ones are
     gateways.
+
+    @cvar all: those that there are; whoever makes some ends them.
     """
+
+    all: ClassVar[WeakSet[World]] = WeakSet()
 
     def __init__(
         self,
@@ -152,6 +159,7 @@ class World:
         gateways: int = 0,
         **policy: int,
     ) -> None:
+        self.all.add(self)
         self.seed = seed
         self.pastry = pastry or PastryConfig()
         self.random = Random(seed)
@@ -159,6 +167,7 @@ class World:
         self.network = SimNetwork(self.clock, self.random, delay)
         self.authority = Authority(f"world {seed}".encode(), int(self.clock.seconds()), **policy)
         self.machines: dict[str, Machine] = {}
+        self.lives: list[tuple[Node, Deferred[None]]] = []
         accounts = [self.authority.account(user) for user in users]
         for index in range(machines):
             name = f"node{index + 1}"
@@ -183,6 +192,17 @@ class World:
         for each in booted:
             self.finish(each)
         self.wait(lambda: all(machine.serves for machine in started), "the mailboxes")
+
+    def end(self) -> None:
+        """
+        Let nothing go on any more, in any life of any machine: what waits is told so, and not when it is collected.
+        """
+        lives, self.lives = self.lives, []
+        for node, booted in lives:
+            booted.addErrback(lambda failure: None)  # Some never came into the ring.
+            stopped = Deferred.fromCoroutine(node.stop())
+            stopped.addErrback(lambda failure: None)
+            stopped.cancel()  # Whatever a disk or a clock that is gone was to say is waited for no longer.
 
     def wait(self, happened: Callable[[], bool], what: str) -> None:
         """

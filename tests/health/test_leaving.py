@@ -27,6 +27,7 @@ class LeavingTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.world = World(11, machines=5, gateways=1)
+        self.addCleanup(self.world.end)
         self.internet = Internet(self.world)
         self.world.start()
         self.watches = {name: self.look_after(name) for name in ("node1", "node5")}

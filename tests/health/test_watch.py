@@ -32,6 +32,7 @@ class WatchTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.world = World(7, machines=6)
+        self.addCleanup(self.world.end)
         self.world.start()
         self.watch = self.look_after("node1")
 

@@ -126,6 +126,7 @@ class RenewalTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.world = World(5, skew_s=0.0, mail_s=DAY_S, head_s=DAY_S, pending_s=3600)
+        self.addCleanup(self.world.end)
         self.world.start()
 
     def test_renewed(self) -> None:

@@ -11,6 +11,7 @@ from collections import Counter
 from random import Random
 from typing import Any
 
+from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
 from post.errors import PostError
@@ -155,9 +156,9 @@ class Chaos:
 
     def failed(self, failure: Any, cut_off: bool) -> None:
         """
-        The mail program was told that it cannot be now.
+        The mail program was told that it cannot be now, or nothing until the end of the world.
         """
-        failure.trap(PostError)
+        failure.trap(PostError, CancelledError)
         self.refused.append(cut_off)
 
 

@@ -120,14 +120,14 @@ class PresenceTests(SynchronousTestCase):
         What waits on nodes with which Bob's has nothing else to do arrives in half a second; if nobody listened it
         would take polling, and so much longer, but arrive.
         """
-        waited_s, stories = [], []
+        waited_s = []
         for hearing in (True, False):
             story = Story(33, 150, 1, hearing)
-            stories.append(story)  # Not to be collected while the next one is told.
             story.come_back()
             linked = {contact.id for contact in story.world.node("node2").rpc.transport.links()}
             self.assertEqual([], [machine.name for machine in story.delegates if machine.node_id in linked])
             waited_s.append(story.waited_s())
+            story.world.end()
         self.assertLess(waited_s[0], 0.5)
         self.assertGreater(waited_s[1], 10)
 
