@@ -129,6 +129,10 @@ class PastryConfig:
     """How long a newcomer that is in no list of seeds waits for the others to found a ring, when some of its seeds do
     not answer."""
 
+    join_sighted_s: float = 60.0
+    """How long after the last word of somebody in a ring no other is founded.  If all of that ring are gone by then,
+    nothing is lost by a new one."""
+
     beat_s: float = 1.0
     """Between two looks at the clock, by which a node sees that it was not running."""
 

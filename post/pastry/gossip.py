@@ -202,7 +202,8 @@ class Gossip:
                 self._is_new = True
                 self._refusals = 0
             return ring.roster
-        too_large = roster.overflowed and 4 * ring.size() > 3 * ROSTER_LIMIT
+        size = ring.size()
+        too_large = size > 2 * ROSTER_LIMIT or (roster.overflowed and 4 * size > 3 * ROSTER_LIMIT)
         too_large = too_large or self._refusals >= REFUSALS_LIMIT
         roster.overflowed = False  # Otherwise somebody only talks of many.
         if too_large:

@@ -88,6 +88,7 @@ class Join:
         "_rpc",
         "_rumored",
         "_seeds",
+        "_sighted_at",
         "_woken",
         "active",
         "founder",
@@ -123,6 +124,7 @@ class Join:
         self._invites = Quota(clock, INVITES_LIMIT)
         self._gate: Contact | None = None  # Beside whom we come in.
         self._must_wait = False  # It has no room for us.
+        self._sighted_at: float | None = None  # When somebody last said to be in a ring.
         self._entrance = Entrance(rpc, clock, ring, config)
         self._woken: Deferred[None] | None = None
         rpc.serve(Locate, self._asked_the_way)
@@ -146,6 +148,8 @@ class Join:
         while True:
             answers = await self._ask_around()
             ring = [answer for answer in answers if answer.located.active]
+            if ring:
+                self._sighted_at = self._clock.seconds()
             if ring and await self._enter_through(ring):
                 break
             if not ring and self._is_to_found(answers, self._clock.seconds() - began_at):
@@ -279,6 +283,8 @@ class Join:
         """
         if not self.founder:
             return False  # Whoever is in nobody's list, and hears nobody, is merely off-line.
+        if self._sighted_at is not None and self._clock.seconds() < self._sighted_at + self._config.join_sighted_s:
+            return False  # There is a ring, and we shall be in it.
         since = self._clock.seconds() - RIVAL_S
         rivals = [answer.contact.id for answer in answers] + self._entrance.rivals(since)
         if any(rival < self._ring.owner for rival in rivals):

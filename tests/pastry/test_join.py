@@ -21,6 +21,8 @@ from post.rpc import expect
 from tests.pastry.rings import Member, Rings
 
 SMALL = PastryConfig(half=3)
+VANISH_S = 0.06
+"""An answer still arrives, and hardly anything more."""
 
 
 def _note(asked: list[NodeId], node: NodeId, serve: Callable[[Contact, Locate], Located], *question: Any) -> Located:
@@ -62,6 +64,40 @@ class JoinTests(SynchronousTestCase):
         self.assertFalse(rings.members[0].pastry.active)
         rings.advance(4)
         self.assertTrue(rings.members[0].pastry.active)
+
+    def test_ring_in_sight(self) -> None:
+        """
+        Nor when it has heard from somebody who is in a ring, and loses sight of that before it is in.
+        """
+        rings = Rings(2, 4, SMALL)
+        rings.formed(3)
+        seed = rings.members[3]
+        others = rings.members[:3]
+        handlers = [other.rpc.handler(Locate) for other in others]
+        for other, handler in zip(others, handlers, strict=True):
+            other.rpc.serve(Locate, partial(self.answer_and_vanish, rings, seed, others, handler))
+        with capturedLogs() as seen:
+            seed.boot([seed.address, *rings.seeds()])
+            rings.advance(30)
+            self.assertNotIn("founding a ring", " ".join(str(eventAsText(event)) for event in seen))
+            self.assertFalse(seed.pastry.active)
+            for other, handler in zip(others, handlers, strict=True):
+                other.rpc.serve(Locate, handler)
+                rings.network.unblock(seed.id, other.id)
+                rings.network.unblock(other.id, seed.id)
+            self.assertTrue(rings.until(lambda: seed.pastry.active, 60))
+        self.assertEqual([], rings.settle(10))
+
+    @staticmethod
+    def answer_and_vanish(rings: Rings, seed: Member, others: list[Member], locate: Any, *question: Any) -> Located:
+        """
+        Answer one question of C{seed}, which then does not reach C{others} any more.
+        """
+        located: Located = locate(*question)
+        for other in others:
+            rings.clock.callLater(VANISH_S, rings.network.block, seed.id, other.id)
+            rings.clock.callLater(VANISH_S, rings.network.block, other.id, seed.id)
+        return located
 
     def test_dead_seeds(self) -> None:
         """
