@@ -76,9 +76,8 @@ class PastryConfig:
     hold_s: float = 0.1
     """Before a message that could not be decided upon (its root is joining, or suspected) is looked at again."""
 
-    hold_limit: int = 600
-    """How often that is done: for a minute, longer than it takes to find out who is dead, by way of others too, or to
-    start anew."""
+    hold_most_s: float = 60.0
+    """For which that is done: longer than it takes to find out who is dead, by way of others too, or to start anew."""
 
     held_s: float = 1.0
     """A message that the next hop holds is offered to it again after so long, and goes another way if it died."""

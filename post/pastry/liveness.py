@@ -49,15 +49,15 @@ class _Examination:
     """
     What is being found out about one node.
 
-    @ivar silent: whether it has not answered the first probe.
+    @ivar answers: whether it answered, to the first probe or later; C{None} while that is not known.
     @ivar asked: who waits for whether it does.
     @ivar waiting: who waits for the verdict.
     """
 
-    __slots__ = ("asked", "silent", "waiting")
+    __slots__ = ("answers", "asked", "waiting")
 
     def __init__(self) -> None:
-        self.silent = False
+        self.answers: bool | None = None
         self.asked: list[Deferred[bool]] = []
         self.waiting: list[Deferred[bool]] = []
 
@@ -72,6 +72,7 @@ class Liveness:
     """
 
     __slots__ = (
+        "_acquitted",
         "_answered",
         "_answered_at",
         "_beat",
@@ -105,11 +106,13 @@ class Liveness:
         tasks: Tasks,
         question: Callable[[bool], Probe],
         answered: Callable[[Contact, Probe, Probed], None],
+        acquitted: Callable[[Contact], None],
         died: Callable[[Contact, bool], None],
     ) -> None:
         """
         @param question: makes the probe, which may ask to be probed back.
         @param answered: told of every answer.
+        @param acquitted: told of suspects that are alive and have given no such answer; they are no suspects after it.
         @param died: told of every death, and whether it was a member of the leaf set.
         """
         self.probes = 0
@@ -123,6 +126,7 @@ class Liveness:
         self._question = question
         self._disagreeing: set[NodeId] = set()  # Whose next probe asks to be probed back.
         self._answered = answered
+        self._acquitted = acquitted
         self._died = died
         self._watched: tuple[NodeId | None, float] = (None, 0.0)  # Who stands before us, and since when.
         self._examined: dict[NodeId, _Examination] = {}
@@ -219,7 +223,7 @@ class Liveness:
             # Whoever has not answered once is asked again, and others are asked about it at the same time: messages
             # wait for what comes out.
             alive = await self._probe(contact, 1, self._ring.suspects, again=True)
-            examination.silent = not alive
+            examination.answers = alive
             _fire(examination.asked, alive)
             if not alive:
                 again = self._probe(contact, self._config.probe_tries - 1, self._ring.suspects)
@@ -227,10 +231,10 @@ class Liveness:
         finally:
             del self._examined[contact.id]
             self._disagreeing.discard(contact.id)
-        if alive:
-            self._ring.suspects.discard(contact.id)
-        else:
+        if not alive:
             self._bury(contact)
+        elif contact.id in self._ring.suspects:
+            self._acquitted(contact)
         _fire(examination.waiting, alive)
 
     async def _seek(self, contact: Contact) -> bool:
@@ -267,8 +271,8 @@ class Liveness:
             if node not in self._ring.contacts:
                 return await self._probe(contact, 1)
             examination = self._examination(self._ring.contacts[node])
-        if examination.silent:
-            return False
+        if examination.answers is not None:
+            return examination.answers
         done: Deferred[bool] = Deferred()
         examination.asked.append(done)
         return await done
@@ -308,6 +312,8 @@ class Liveness:
                 self.log.debug("{peer} answers a probe with {error}", peer=contact, error=error)
                 return True
             else:
+                if node in self._examined and self._examined[node].answers is False:
+                    self._examined[node].answers = True
                 self._answered(contact, probe, answer)
                 if node in self._ring.leaves:
                     self._answered_at[node] = self._clock.seconds()

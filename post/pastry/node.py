@@ -115,7 +115,7 @@ class Pastry:
         self._awake_at = self._tended_at = clock.seconds()
         self._entering: Deferred[None] | None = None
         self.liveness = Liveness(
-            rpc, clock, random, self.ring, config, self._tasks, self._question, self._answered, self._died
+            rpc, clock, random, self.ring, config, self._tasks, self._question, self._answered, self._acquit, self._died
         )
         self.liveness.indirect = self._indirect = None if relay is None else self._look_around(relay)
         self._join = Join(rpc, clock, random, self.ring, config, self.liveness, self._tasks)
@@ -364,12 +364,16 @@ class Pastry:
         """
         tried: set[NodeId] = set()
         named = _name(route)
+        until_s = self._clock.seconds() + self.config.hold_most_s
+        pause_s = self.config.hold_s
         try:
-            for _ in range(self.config.hold_limit):
+            while self._clock.seconds() < until_s:
                 if hop is None:
+                    # Those who have too much to do are not asked again and again.
+                    pause_s = min(2 * pause_s, self.config.held_s) if tried else self.config.hold_s
                     tried.clear()
                     self._holding.add(named)
-                    await sleep(self._clock, self.config.hold_s)
+                    await sleep(self._clock, pause_s)
                 elif hop == self.local.id:
                     self._deliver(route, bringer)
                     return
@@ -408,7 +412,9 @@ class Pastry:
         return self.active and not self._repair.is_awaited(key)
 
     async def _hand_over(self, hop: Contact, route: Route) -> Taken | None:
-        round_trip_s = self._rpc.transport.round_trip_s(hop.id)
+        transport = self._rpc.transport
+        # What is known of an earlier link does not tell how long it takes to make one.
+        round_trip_s = transport.round_trip_s(hop.id) if transport.linked(hop.id) is not None else None
         patience_s = self.config.hop_stranger_s if round_trip_s is None else self._patience.wait_s(round_trip_s)
         onward = Route(route.key, route.number, route.hops + 1, route.origin, route.payload, route.stepwise)
         given_at = self._clock.seconds()
@@ -584,7 +590,7 @@ def _name(route: Route) -> _Name:
     What tells C{route} from every other.  Its contents are part of that, so that nobody who saw a number gets another
     message taken for it.
     """
-    return route.origin.id, route.number, hash((route.key, route.payload))
+    return route.origin.id, route.number, hash(route.key.packed() + route.payload)
 
 
 async def _wait(done: Deferred[bool]) -> bool:

@@ -58,6 +58,7 @@ class Recorder:
 
     @ivar delivered: the parcels and their keys.
     @ivar members: the leaf set, if every change has been told.
+    @ivar updates: these changes.
     """
 
     def __init__(self, delivering: Callable[[Key], None] | None = None) -> None:
@@ -65,6 +66,7 @@ class Recorder:
         self.delivered: list[tuple[Key, int]] = []
         self.passed: list[tuple[Key, NodeId]] = []
         self.members: set[NodeId] = set()
+        self.updates: list[tuple[NodeId, bool]] = []
 
     def deliver(self, key: Key, message: Message, origin: Contact) -> None:
         if not isinstance(message, Parcel):
@@ -79,6 +81,7 @@ class Recorder:
         return True
 
     def update(self, contact: Contact, joined: bool) -> None:
+        self.updates.append((contact.id, joined))
         if joined:
             self.members.add(contact.id)
         else:

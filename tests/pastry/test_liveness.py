@@ -7,9 +7,11 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from post.errors import Refused
+from post.ids import Contact
 from post.pastry.config import PastryConfig
-from post.pastry.messages import Heartbeat, Rumor
-from post.wire import Priority
+from post.pastry.messages import Heartbeat, Probe, Probed, Rumor
+from post.wire import Priority, RefusalCode
 from tests.pastry.rings import Member, Rings
 
 SMALL = PastryConfig(half=3)
@@ -124,6 +126,51 @@ class LivenessTests(SynchronousTestCase):
         self.assertEqual(before + 2, liveness.probes)
         self.rings.advance(2)
         self.assertNotIn(other.id, self.one.pastry.ring.leaves)
+
+    def test_acquitted(self) -> None:
+        """
+        Who answers the second probe is not called dead to others any more, though these are still being asked.
+        """
+        rings = Rings(2, 40)
+        rings.formed()
+        self.assertEqual([], rings.settle(60))
+        rings.advance(200)
+        one = rings.members[0]
+        liveness = one.pastry.liveness
+        other = rings.by_id[one.pastry.ring.leaves.successors()[4]]
+        rings.network.freeze(other.id)
+        other.clock.pause()
+        liveness.suspect(other.contact)
+        rings.advance(1.6)
+        self.assertFalse(self.successResultOf(Deferred.fromCoroutine(liveness.answers(other.contact))))
+        other.clock.resume()
+        rings.network.thaw(other.id)
+        rings.advance(0.5)
+        self.assertIn(other.id, liveness._examined)
+        self.assertTrue(rings.finish(Deferred.fromCoroutine(liveness.answers(other.contact))))
+
+    def test_refused(self) -> None:
+        """
+        Who refuses a probe is alive, and for the applications as if it had just entered.
+        """
+        other = self.next_to(self.one)
+
+        def refuse(peer: Contact, probe: Probe) -> Probed:
+            raise Refused(RefusalCode.OVERLOADED)
+
+        other.rpc.serve(Probe, refuse)
+        updates = len(self.one.recorder.updates)
+        self.one.pastry.suspect(other.contact)
+        self.rings.advance(1)
+        self.assertEqual(set(), self.one.pastry.ring.suspects)
+        self.assertEqual([(other.id, True)], self.one.recorder.updates[updates:])
+
+    def test_notice(self) -> None:
+        """
+        A silent node is noticed within half a minute.
+        """
+        self.assertLess(PastryConfig().notice_s, 25)
+        self.assertLess(PastryConfig().silence_limit_s(10.0), 14)
 
     def test_verdict(self) -> None:
         """

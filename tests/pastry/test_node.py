@@ -9,12 +9,13 @@ from collections.abc import Collection
 from twisted.trial.unittest import SynchronousTestCase
 
 from post.errors import Overloaded
-from post.ids import RING, Id, Key, NodeId
+from post.ids import RING, Contact, Id, Key, NodeId
 from post.pastry.config import PastryConfig
 from post.pastry.leafset import LeafSet
 from post.pastry.messages import PAYLOAD_LIMIT, Route, Taken
 from post.pastry.node import Pastry
 from post.rpc import expect
+from post.tasks import sleep
 from post.wire import Message, encode, message
 from tests.pastry.rings import Member, Parcel, Rings
 
@@ -124,6 +125,83 @@ class PastryTests(SynchronousTestCase):
         self.rings.advance(1.5)
         self.assertEqual(5, len(root.recorder.delivered))
         self.assertEqual(0, len(source.pastry._held))
+
+    def test_all_busy(self) -> None:
+        """
+        A message that all others refuse for a while, having too much to do, is offered to them now and then, and
+        arrives when they have time; nobody is suspected for that.
+        """
+        source, others = self.rings.members[0], self.rings.members[1:]
+        root = max(others, key=lambda member: member.id.distance(source.id))
+        handlers = [other.rpc.handler(Route) for other in others]
+        refused: list[Route] = []
+
+        def refuse(peer: Contact, route: Route) -> Taken:
+            refused.append(route)
+            raise Overloaded("busy")
+
+        for other in others:
+            other.rpc.serve(Route, refuse)
+        source.pastry.route(self.key_of(root), Parcel(1))
+        self.rings.advance(1)
+        self.assertTrue(refused)
+        self.assertEqual(set(), source.pastry.ring.suspects)
+        self.rings.advance(49)
+        self.assertLess(len(refused), 16 * 60)
+        for other, handler in zip(others, handlers, strict=True):
+            other.rpc.serve(Route, handler)
+        self.rings.advance(2)
+        self.assertEqual([(self.key_of(root), 1)], root.recorder.delivered)
+
+    def test_given_up(self) -> None:
+        """
+        After a minute it is given up.
+        """
+        source, others = self.rings.members[0], self.rings.members[1:]
+        for other in others:
+            source.pastry.ring.suspects.add(other.id)
+        source.pastry.route(self.key_of(others[-1]), Parcel(1))
+        self.rings.advance(50)
+        self.assertEqual(1, len(source.pastry._held))
+        self.rings.advance(12)
+        self.assertEqual(0, len(source.pastry._held))
+
+    def test_slow(self) -> None:
+        """
+        One who acknowledges late, but always, is waited for in the end, and not suspected any more.
+        """
+        source = self.rings.members[0]
+        root = self.rings.by_id[source.pastry.ring.leaves.successors()[0]]
+        handler = root.rpc.handler(Route)
+
+        async def late(peer: Contact, route: Route) -> Message | None:
+            await sleep(root.clock, 0.15)
+            answer = handler(peer, route)
+            assert isinstance(answer, Message)
+            return answer
+
+        root.rpc.serve(Route, late)
+        probes = []
+        for number in range(40):
+            before = source.pastry.liveness.probes
+            source.pastry.route(self.key_of(root), Parcel(number))
+            self.rings.advance(3)
+            probes.append(source.pastry.liveness.probes - before)
+        self.assertGreater(sum(probes[:5]), 0)
+        self.assertEqual([0] * 30, probes[10:])
+        self.assertEqual(40, len(root.recorder.delivered))
+
+    def test_same_name(self) -> None:
+        """
+        Who has seen a message cannot have another one taken for it, whatever key it chooses.
+        """
+        root, liar, origin = self.rings.members[:3]
+        key, other = self.key_of(root), Key(Id((root.id + 2**61 - 1) % RING))
+        true = Route(key, 7, 0, origin.contact, encode(Parcel(1)))
+        self.hand(liar, root, Route(other, 7, 0, origin.contact, true.payload))
+        self.hand(origin, root, true)
+        self.rings.advance(1)
+        self.assertIn((key, 1), root.recorder.delivered)
 
     def test_around(self) -> None:
         """

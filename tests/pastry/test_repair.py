@@ -56,6 +56,7 @@ class RepairTests(SynchronousTestCase):
             self.tasks,
             pastry._question,
             lambda contact, probe, answer: None,
+            lambda contact: self.ring.suspects.discard(contact.id),
             lambda contact, was_leaf: None,
         )
         self.repair = Repair(self.member.clock, rings.random, self.ring, CONFIG, self.liveness, self.tasks, locate)
