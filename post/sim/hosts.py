@@ -206,6 +206,12 @@ class Hosts:
         """
         return [self.all[node] for node in self.overlay.active()]
 
+    def runs(self, handle: Handle) -> bool:
+        """
+        Whether a node runs that has an object, if only on its way into the ring.
+        """
+        return any(self.all[node].past is not None for node in self.ledger.disks(handle))
+
     def copies_up(self, handle: Handle) -> int:
         """
         On how many disks of nodes in the ring an object is.

@@ -77,6 +77,7 @@ class Keeping:
         self._clock = hosts.overlay.clock
         self._began_s = self._clock.seconds()
         self.expected: dict[Handle, bytes] = {}
+        self._kept: set[Handle] = set()  # Those acknowledged.
         self._left: dict[Handle, deque[float]] = {}  # When the last k nodes went that had it.
         self._open: set[_Fetch] = set()
         self._bugs: list[Failure] = []
@@ -113,15 +114,14 @@ class Keeping:
 
     def left(self, handles: Iterable[Handle]) -> None:
         """
-        A node has gone that was in the ring, and had these.
+        A node has gone that had these.
         """
         now = self._clock.seconds()
         for handle in handles:
-            if handle not in self._left:
-                continue
             times = self._left[handle]
             times.append(now)
-            if not self._hosts.copies_up(handle) and (len(times) < self._hosts.k or now - times[0] > REPAIR_S):
+            repairable = len(times) < self._hosts.k or now - times[0] > REPAIR_S
+            if repairable and handle in self._kept and not self._hosts.runs(handle):
                 self.unrepaired += 1
 
     @property
@@ -151,6 +151,7 @@ class Keeping:
         handle, past = handle_of(Purpose.CONTENT_BLOCK, data), host.past
         assert past is not None
         self.expected[handle] = data
+        self._left[handle] = deque(maxlen=self._hosts.k)
         expires = int(self._clock.seconds()) + LEASE_S
         Deferred.fromCoroutine(past.insert(CONTENT, handle, data, StorageClass.MAIL, expires)).addCallbacks(
             self._inserted, self._refused, callbackArgs=(handle,), errbackArgs=(handle,)
@@ -160,7 +161,7 @@ class Keeping:
     def _inserted(self, inserted: Inserted, handle: Handle) -> None:
         self.acknowledged.append(handle)
         self.stored_copies += inserted.copies
-        self._left[handle] = deque(maxlen=self._hosts.k)
+        self._kept.add(handle)
         self._hosts.ledger.settled.add(handle)
 
     def _refused(self, failure: Failure, handle: Handle) -> None:

@@ -49,8 +49,8 @@ class StorageReport:
     @ivar not_found: fetches to which all who were asked said that they have not got it; C{dark}: of these, those of
         objects of which no node in the ring had a copy.
     @ivar lost: acknowledged objects that are at the end on no disk of a computer that is up, or comes back.
-    @ivar unrepaired: how often the last copy in the ring went with its node though fewer than k nodes that had one went
-        in the last L{post.sim.keeping.REPAIR_S}, so that there had been time to make others.
+    @ivar unrepaired: how often the last node went that ran and had a copy, though of such nodes fewer than k had gone in
+        the last L{post.sim.keeping.REPAIR_S}: there had been time to make other copies.
     @ivar below_k: the mean share of objects with fewer than k copies on nodes in the ring.
     @ivar stored_bytes: of data that acknowledged inserts put on disks.
     @ivar repair_bytes: of data that holders were sent later; C{repair_ratio}: for each byte stored;

@@ -11,7 +11,7 @@ from post.ids import Handle
 from post.sim.hosts import Host, Hosts
 
 Left = Callable[[set[Handle]], None]
-"""Is told what was on the disk of a node in the ring that has just gone."""
+"""Is told what was on the disk of a node that has just gone."""
 
 
 class Turnover:
@@ -68,13 +68,12 @@ class Turnover:
             # Who comes needs somebody to come to: the last one stays.
             self._stay(host)
             return
-        was_up, had = host.up, set(self._hosts.ledger.objects(host.id))
+        had = set(self._hosts.ledger.objects(host.id))
         is_gone = self._chance.random() < self._gone_part
         self.stays_s.append(stayed_s)
         self.gone += is_gone
         host.crash(is_gone)
-        if was_up:
-            self._left(had)
+        self._left(had)
         away_s = self._chance.expovariate(1 / self._off_s)
         self._clock.callLater(away_s, self._come, None if is_gone else host, away_s)
 
