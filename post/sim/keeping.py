@@ -203,9 +203,10 @@ class Keeping:
         self._open.discard(fetch)
         if fetch.orphaned:
             self.orphaned += 1
-        elif failure.check(NotFound):
+            return
+        self.dark += fetch.dark or not self._hosts.copies_up(fetch.handle)
+        if failure.check(NotFound):
             self.not_found += 1
-            self.dark += fetch.dark or not self._hosts.copies_up(fetch.handle)
         else:
             self.late += 1
 

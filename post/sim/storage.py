@@ -46,11 +46,11 @@ class StorageReport:
     @ivar fetched: fetches that got the right bytes in L{post.sim.keeping.LATE_S}; C{late}: those that did not, or to
         which some did not answer who might have had it; C{wrong}: those that got other bytes; C{orphaned}: those that
         ended with their origin.
-    @ivar not_found: fetches to which all who were asked said that they have not got it; C{dark}: of these, those of
-        objects of which no node in the ring had a copy.
+    @ivar not_found: fetches to which all who were asked said that they have not got it.
+    @ivar dark: of those that were late or not found, those of objects of which no node in the ring had a copy.
     @ivar lost: acknowledged objects that are at the end on no disk of a computer that is up, or comes back.
-    @ivar unrepaired: how often the last node went that ran and had a copy, though of such nodes fewer than k had gone in
-        the last L{post.sim.keeping.REPAIR_S}: there had been time to make other copies.
+    @ivar unrepaired: how often the last node went that ran and had a copy, though of such nodes fewer than k had gone
+        in the last L{post.sim.keeping.REPAIR_S}: there had been time to make other copies.
     @ivar below_k: the mean share of objects with fewer than k copies on nodes in the ring.
     @ivar stored_bytes: of data that acknowledged inserts put on disks.
     @ivar repair_bytes: of data that holders were sent later; C{repair_ratio}: for each byte stored;
