@@ -25,6 +25,7 @@ from post.cli.experiments import (
     unreached,
 )
 from post.cli.faults import failure, joins, partition
+from post.cli.storage import storage
 from post.sim import churn as churn_experiment
 from post.sim import routing as routing_experiment
 from post.sim.churn import ChurnReport
@@ -40,7 +41,7 @@ def sim() -> None:
     """
 
 
-for _command in (attack, campaign, failure, joins, partition):
+for _command in (attack, campaign, failure, joins, partition, storage):
     sim.add_command(_command)
 
 

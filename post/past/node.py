@@ -40,7 +40,7 @@ from post.past.holder import LIFE_LIMIT_S, Holder
 from post.past.insertion import BYTES_PER_S, PATIENCE_S, Inserted, Insertion
 from post.past.lookout import Lookout
 from post.past.messages import OFFER_LIMIT, Fetch, Found, Kept, Renew, Rival, Store, Want
-from post.past.reading import Cache, Newest, Race
+from post.past.reading import CACHE_BYTES, Cache, Newest, Race
 from post.past.receipts import Verifier
 from post.past.replication import Replication
 from post.past.scrub import Scrub
@@ -94,6 +94,7 @@ class Past:
         root: bytes,
         k: int,
         minimum: int,
+        cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self.k = k
         self.minimum = minimum
@@ -114,7 +115,7 @@ class Past:
             rpc, self._local, self._holder.orders, lambda handle: self._choose(handle, 2 * self.k, set())
         )
         self._verifier = Verifier()
-        self._cache = Cache()
+        self._cache = Cache(cache_bytes)
         self._highest: OrderedDict[Handle, int] = OrderedDict()
         self.accord = Accord()
         """How far our clock is from those of the holders that gave us receipts."""

@@ -22,12 +22,14 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from post.complaints import Complaints
+from post.crypto.certificates import NodeCertificate
 from post.errors import Overloaded
 from post.ids import BITS, DIGITS, Contact, Id, Key, NodeId
 from post.interfaces import IApplication
 from post.pastry.config import PastryConfig
 from post.pastry.node import Pastry
 from post.pastry.table import COLUMNS
+from post.relay.proof import Proof
 from post.relay.transport import RelayTransport
 from post.rpc import Rpc
 from post.sim.clock import SimClock, SkewedClock
@@ -110,10 +112,11 @@ class Member:
         self.clock = SkewedClock(overlay.clock)
         contact = Contact(node, (address(node),), epoch)
         # Without a certificate, each node counts as having an owner of its own.
-        transport = overlay.network.transport(contact)
+        certificate, proof = overlay.papers.get(node) or (None, Claims(node))
+        transport = overlay.network.transport(contact, certificate)
         complaints = Complaints(self.clock)
         chance = overlay.random
-        self.relay = RelayTransport(transport, self.clock, chance, chance.randbytes, complaints, Claims(node))
+        self.relay = RelayTransport(transport, self.clock, chance, chance.randbytes, complaints, proof)
         self.rpc = Rpc(self.relay, self.clock, complaints)
         self.pastry = Pastry(self.rpc, self.clock, chance, complaints, overlay.config, self.relay)
         self.pastry.add_application(self)
@@ -159,6 +162,7 @@ class Overlay:
     @ivar lookups: those that were sent and not taken out, by number.
     @ivar wrong: deliveries by who was not the root; C{mistakes}: the last L{MISTAKES_KEPT} of them.
     @ivar asleep: who sleeps.
+    @ivar papers: of those who have any, the certificate, and how they prove to others that it is theirs.
     @ivar failures: of joins that ended with an error, which none should.
     """
 
@@ -174,6 +178,7 @@ class Overlay:
         self.mistakes: deque[Mistake] = deque(maxlen=MISTAKES_KEPT)
         self.failures: list[Failure] = []
         self.asleep: set[NodeId] = set()
+        self.papers: dict[NodeId, tuple[NodeCertificate, Proof]] = {}
         self._active: list[NodeId] = []  # Who takes part in routing; rising.
         self._numbers = 0
         self._epochs = 0

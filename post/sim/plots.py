@@ -21,6 +21,7 @@ from post.sim.failure import FailureReport
 from post.sim.joins import JoinsReport
 from post.sim.partition import PartitionReport
 from post.sim.routing import JOINS, RoutingReport
+from post.sim.storage import StorageReport
 
 
 def routing(reports: Sequence[RoutingReport], path: Path) -> None:
@@ -144,6 +145,28 @@ def attack(reports: Sequence[AttackReport], path: Path) -> None:
         axes.set_xlabel("nodes that lie, %")
         axes.grid(alpha=0.3)
     figure.suptitle(f"{ordered[0].nodes:,} nodes, {ordered[0].lookups:,} lookups each")
+    figure.savefig(path)
+
+
+def storage(reports: Sequence[StorageReport], path: Path) -> None:
+    """
+    Of what share of objects 0, 1, ..., k or more copies were in the ring, over time.
+    """
+    report = reports[0]
+    figure, (axes,) = _figure(1)
+    there = [(at_s / 60, counts, sum(counts)) for at_s, _, counts in report.copies_up if sum(counts)]
+    numbers = range(report.k + 1)
+    shares = [[100 * counts[number] / count for _, counts, count in there] for number in numbers]
+    names = [*(str(number) for number in numbers[:-1]), f"{report.k} or more"]
+    colors = matplotlib.colormaps["RdYlGn"]([number / report.k for number in numbers])
+    axes.stackplot([minute for minute, _, _ in there], shares, labels=names, colors=colors)
+    axes.set_ylim(0, 100)
+    axes.set_xlabel("minutes")
+    axes.set_ylabel("objects, %")
+    figure.legend(title="copies up", loc="outside right center", reverse=True)
+    axes.set_title(
+        f"{report.up_mean:.0f} of {report.nodes:,} nodes up, {report.inserted:,} objects, {report.lost:,} lost"
+    )
     figure.savefig(path)
 
 

@@ -186,3 +186,55 @@ class AttackTests(SynchronousTestCase):
         result = post("sim", "attack", "--away", "10")
         self.assertEqual(EXIT_CONFIG, result.exit_code)
         self.assertIn("--away: has no meaning without --directory", result.output)
+
+
+class StorageTests(SynchronousTestCase):
+    """
+    Tests of C{post sim storage}.
+    """
+
+    SMALL = ("sim", "storage", "--nodes", "8", "--objects", "10", "--size", "100", "--minutes", "2", "--off", "1")
+
+    def test_table(self) -> None:
+        """
+        What became of objects, and the command that repeats it.
+        """
+        options = ("--session", "3", "--gone", "50", "--k", "2", "--fetches", "0.5", "--latency", "square")
+        result = post(*self.SMALL, *options, "--seed", "5")
+        self.assertEqual(0, result.exit_code, result.output)
+        self.assertRegex(result.output, r"(?m)^inserted +10 of 10$")
+        self.assertRegex(result.output, r"(?m)^lost for good +0$")
+        again = post(*result.output.rpartition("Repeat it with: post ")[2].split())
+        self.assertEqual(result.output.splitlines()[:-2], again.output.splitlines()[:-2])
+        self.assertEqual(result.output.splitlines()[-1], again.output.splitlines()[-1])
+
+    def test_json_and_plot(self) -> None:
+        """
+        All figures for programs, and a picture.
+        """
+        picture = scratch(self) / "copies.svg"
+        found = json.loads(post(*self.SMALL, "--session", "0", "--json", "--plot", picture).output)
+        promised = (
+            "nodes seed objects inserted failed_inserts fetches fetched not_found lost below_k repair_bytes"
+            " stored_bytes repair_ratio msgs_per_node_s wall_s"
+        )
+        self.assertEqual(set(), set(promised.split()) - found.keys())
+        self.assertEqual(
+            (8, 10, 10, 3000), (found["nodes"], found["objects"], found["inserted"], found["stored_bytes"])
+        )
+        self.assertEqual((0, 0, 0), (found["lost"], found["not_found"], found["departures"]))
+        self.assertIn("<svg", picture.read_text())
+
+    def test_bad(self) -> None:
+        """
+        What cannot be done is said before anything is done.
+        """
+        for options, words in (
+            (("--nodes", "2"), "on 2 nodes there cannot be 3 copies"),
+            (("--size", "1000000"), "1000000 is not in the range"),
+            (("--gone", "101"), "101.0 is not in the range"),
+            (("--off", "0"), "0.0 is not in the range"),
+        ):
+            result = post("sim", "storage", *options)
+            self.assertEqual(2, result.exit_code, result.output)
+            self.assertIn(words, result.output)
