@@ -229,11 +229,13 @@ def draw(kept: Path, directory: Path) -> None:
         return [report for name, report in reports.items() if name.startswith(begins) and not name.endswith("loss")]
 
     directory.mkdir(parents=True, exist_ok=True)
-    sizes = [RoutingReport(**report) for report in of("small", "ways", "hops")]
-    plots.routing(sizes, directory / "routing.png")
-    plots.churn([ChurnReport(**report) for report in of("churn")], directory / "churn.png")
-    liars = [AttackReport(**report) for report in of("attack") if not report["directory"]]
-    plots.attack(liars, directory / "attack.png")
+    liars = [report for report in of("attack") if not report["directory"]]
+    if sizes := of("small", "ways", "hops"):
+        plots.routing([RoutingReport(**report) for report in sizes], directory / "routing.png")
+    if sessions := of("churn"):
+        plots.churn([ChurnReport(**report) for report in sessions], directory / "churn.png")
+    if liars:
+        plots.attack([AttackReport(**report) for report in liars], directory / "attack.png")
 
 
 def main() -> None:

@@ -59,6 +59,12 @@ class Declined(PostError):
         self.code = code
 
 
+class Silent(Unreachable):
+    """
+    There is a running program, and it does not answer: it has been stopped, or has too much to do.
+    """
+
+
 def exit_code(error: PostError) -> int:
     """
     The exit code of a command that failed with C{error}.
@@ -217,7 +223,8 @@ def ask(path: Path, request: Request, timeout_s: float = 30.0) -> Any:
     """
     Ask whoever listens at C{path}, and wait for the answer.
 
-    @raise Unreachable: if nobody does, or does not answer in time.
+    @raise Silent: if somebody does, and does not answer in time.
+    @raise Unreachable: if nobody does.
     @raise Declined: if the answer is an error.
     """
     try:
@@ -231,6 +238,8 @@ def ask(path: Path, request: Request, timeout_s: float = 30.0) -> Any:
         if "error" in answer:
             raise Declined(str(answer["error"]), int(answer["code"]))
         return answer["ok"]
+    except TimeoutError:
+        raise Silent(f"{path}: no answer in {timeout_s:g} seconds") from None
     except OSError as error:
         raise Unreachable(f"{path}: {error.strerror or error}") from None
     except (ValueError, LookupError, TypeError, RecursionError):

@@ -26,6 +26,7 @@ from post.control import (
     PATH_LIMIT,
     ControlFactory,
     Declined,
+    Silent,
     ask,
     exit_code,
     reply,
@@ -274,6 +275,16 @@ class AskTests(SynchronousTestCase):
         """
         for path in (self.path, self.path.parent / ("x" * 200)):
             self.assertRaises(Unreachable, ask, path, {"verb": "x"})
+
+    def test_silent(self) -> None:
+        """
+        One who listens and says nothing, as a program does that has been stopped, is there all the same.
+        """
+        listener = socket.socket(socket.AF_UNIX)
+        self.addCleanup(listener.close)
+        listener.bind(os.fspath(self.path))
+        listener.listen(1)
+        self.assertRaises(Silent, ask, self.path, {"verb": "x"}, 0.1)
 
     def test_no_answer(self) -> None:
         """

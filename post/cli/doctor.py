@@ -17,7 +17,7 @@ from post.cli.dns_checks import check_dns
 from post.cli.findings import Finding, State, machine_readable, report
 from post.cli.local_checks import check_certificates, check_disk
 from post.cli.reach_checks import check_addresses, check_clock, check_listening, check_members, check_seeds
-from post.cli.status import config_option, node_config
+from post.cli.status import PATIENCE_S, config_option, node_config
 from post.config import Config
 from post.crypto.certificates import read_node
 from post.errors import ConfigError, Unreachable
@@ -53,7 +53,12 @@ def examine(config: Config, now: float) -> Iterator[Finding]:
     yield from on_disk
     if on_disk[0].state is State.FAILED and len(on_disk) == 1:
         return  # There is no node here.
-    status, home = _ask(config), Home(config.directory, config.settings.files)
+    try:
+        status, home = _ask(config), Home(config.directory, config.settings.files)
+    except control.Silent:
+        cure = "Let it go on, if it has been stopped (kill -CONT), or end it and start it again."
+        yield Finding(NODE, State.FAILED, "the node runs, and does not answer", cure)
+        return
     # First: with a wrong clock, much of what follows seems to have ended, or not to have begun.
     yield from check_clock(config, home, now, status)
     yield from check_certificates(config, int(now))
@@ -76,9 +81,13 @@ def examine(config: Config, now: float) -> Iterator[Finding]:
 def _ask(config: Config) -> dict[str, Any] | None:
     """
     The status of the node, if it runs.
+
+    @raise control.Silent: if it does not answer.
     """
     try:
-        found: dict[str, Any] = control.ask(control.find(config.directory), {"verb": "status"})
+        found: dict[str, Any] = control.ask(control.find(config.directory), {"verb": "status"}, PATIENCE_S)
+    except control.Silent:
+        raise
     except Unreachable:
         return None
     return found

@@ -94,7 +94,12 @@ def show(lines: Rows[R], reports: Sequence[R], as_json: bool, repeat: str, seed:
     that all have.  Or as JSON: an object for one, a list for several.
     """
     if as_json:
-        found = [asdict(cast(Any, report)) for report in reports]
+        found = [
+            {
+                name: None if value != value else value for name, value in asdict(cast(Any, report)).items()
+            }  # JSON has no NaN.
+            for report in reports
+        ]
         click.echo(json.dumps(found[0] if len(found) == 1 else found))
     else:
         table(lines, reports)

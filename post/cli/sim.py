@@ -4,7 +4,9 @@ C{post sim}: what a ring of any size would do, on an imaginary network, with the
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -33,12 +35,16 @@ from post.sim.routing import RoutingReport
 
 
 @click.group()
-def sim() -> None:
+@click.pass_context
+def sim(context: click.Context) -> None:
     """
     What rings of any size do, on an imaginary network.
 
     The code is that of the real nodes; a seed repeats a run exactly.
     """
+    # An exception would end whatever node is at work just now, and be logged as its failure, while the run goes on.
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    context.call_on_close(lambda: signal.signal(signal.SIGINT, before))
 
 
 for _command in (attack, campaign, failure, joins, partition, storage):
@@ -158,17 +164,20 @@ def churn(
     far = delay(latency, seed)
     reaches, apart = reaching(seed, unreachable, one_way)
     if trace_path is None:
+        asked_s: list[float | None] = [60 * session_min for session_min in sessions_min]
         runs = [churn_experiment.poisson(seed, nodes, 60 * session_min) for session_min in sessions_min]
         repeat = f"--nodes {nodes} {every('--session', [f'{each:g}' for each in sessions_min])}"
     else:
+        asked_s = [None]
         runs = [iter(list(churn_experiment.trace(trace_path)))]
         repeat = f"--trace {trace_path}"
     reports = []
-    for events in runs:
+    for events, session_s in zip(runs, asked_s, strict=True):
         with progress("simulated seconds", as_json) as told:
-            reports.append(
-                churn_experiment.run(events, seed, 60 * minutes, 60 * warm_up, loss / 100, lookups, far, told, reaches)
+            report = churn_experiment.run(
+                events, seed, 60 * minutes, 60 * warm_up, loss / 100, lookups, far, told, reaches
             )
+        reports.append(replace(report, asked_session_s=session_s))
     repeat = f"{repeat} --minutes {minutes:g} --warm-up {warm_up:g} --loss {loss:g} --lookups {lookups:g}"
     show(_CHURN, reports, as_json, f"churn {repeat}{apart}", seed, latency)
     if plot is not None:
@@ -194,6 +203,10 @@ _ROUTING: Rows[RoutingReport] = (
 
 _CHURN: Rows[ChurnReport] = (
     ("nodes, mean", lambda each: f"{each.nodes:,.1f}"),
+    (
+        "session, mean",
+        lambda each: "as traced" if each.asked_session_s is None else f"{each.asked_session_s / 60:g} min",
+    ),
     ("stayed, mean of those that went", lambda each: f"{each.session_mean_s / 60:.1f} min"),
     ("came, went", lambda each: f"{each.arrivals:,}, {each.departures:,}"),
     ("lookups", lambda each: f"{each.lookups:,}"),

@@ -19,6 +19,8 @@ from post.errors import ConfigError, Unreachable
 _RECOVERY = {"in force": "; recovery code in force", "waiting": "; recovery code not in force yet"}
 EXIT_JOINING = 1
 EXIT_DOWN = control.EXIT_UNREACHABLE
+PATIENCE_S = 10.0
+"""For a node to say how it is, which it does in milliseconds unless it swaps."""
 
 
 def default_config() -> Path:
@@ -58,11 +60,15 @@ def status(config: Path | None, as_json: bool) -> None:
     Show how the node is.
 
     Exit code: 0 if it serves its people, 1 if it runs but does not serve yet or cannot accept mail now, 69 if it does
-    not run, 78 if its settings cannot be read.
+    not run or not answer, 78 if its settings cannot be read.
     """
     directory = node_config(config).directory
     try:
-        found = control.ask(control.find(directory), {"verb": "status"})
+        found = control.ask(control.find(directory), {"verb": "status"}, PATIENCE_S)
+    except control.Silent:
+        words = f"The node in {directory} runs, and does not answer: it has been stopped, or has too much to do."
+        click.echo(json.dumps({"running": True, "answers": False}) if as_json else words)
+        raise SystemExit(EXIT_DOWN) from None
     except Unreachable:
         click.echo(json.dumps({"running": False}) if as_json else f"The node in {directory} is not running.")
         raise SystemExit(EXIT_DOWN) from None

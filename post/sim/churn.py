@@ -42,7 +42,8 @@ class ChurnReport:
     What was measured after the warm-up.  Messages count with their replies and acknowledgements.
 
     @ivar nodes: that were in the ring, in the mean.
-    @ivar session_mean_s: for which a node stayed, of those that went.
+    @ivar session_mean_s: for which a node stayed, of those that went: less than C{asked_session_s}, since those that
+        stay for long have not gone by the end.
     @ivar lost: lookups that were never delivered though their origin lived on for L{FORGET_S}; C{orphaned}: those whose
         origin did not.
     @ivar incorrect: deliveries by a node that was not the root among those in the ring.
@@ -71,6 +72,7 @@ class ChurnReport:
     wrong_leaf_sets: int
     wall_s: float
     indirect: int = 0
+    asked_session_s: float | None = None
 
 
 def poisson(seed: int, nodes: int, session_s: float) -> Iterator[Event]:
@@ -201,7 +203,8 @@ def run(
     overlay = Overlay(seed, delay or sphere(seed), loss)
     overlay.network.reaches = reaches
     churn = Churn(overlay, events)
-    churn.begin()
+    if not churn.begin():
+        raise ConfigError("the trace", "nobody is there at the beginning, at second 0")
     total = int(warm_up_s + simulated_s)
     chance = Random(f"lookups {seed}")
     tally = _Tally(overlay)

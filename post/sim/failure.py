@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from post.errors import ConfigError
 from post.sim.latency import sphere
 from post.sim.network import Delay
 from post.sim.overlay import Overlay, Sent
@@ -71,6 +72,8 @@ def run(
     until the rest is a ring.
     """
     began_at = time.perf_counter()
+    if round(part * nodes) >= nodes:
+        raise ConfigError("--percent", f"nobody is left of {nodes} nodes")
     overlay = Overlay(seed, delay or sphere(seed))
     total = nodes + lookups
     events = form(overlay, nodes, joined_limit, lambda done: told(done, total))

@@ -51,7 +51,10 @@ def churn(reports: Sequence[ChurnReport], path: Path) -> None:
     Of one run what became of lookups, of several control traffic and delay over how long nodes stayed.
     """
     if len(reports) > 1:
-        over = sorted((each.session_mean_s / 60, each.control_msgs_per_node_s, each.stretch_mean) for each in reports)
+        over = sorted(
+            ((each.asked_session_s or each.session_mean_s) / 60, each.control_msgs_per_node_s, each.stretch_mean)
+            for each in reports
+        )
         stays_min, control, stretch = zip(*over, strict=True)
         what = {"control messages per node and second": control, "time / that of the direct way": stretch}
         _over("session, mean, in minutes", stays_min, what).savefig(path)

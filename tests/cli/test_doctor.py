@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterable
@@ -97,6 +98,19 @@ class DoctorTests(SynchronousTestCase):
         (failed,) = [each for area in self.examine(1).values() for each in area if each["state"] == "failed"]
         self.assertTrue(failed["cure"])
         return failed
+
+    def test_stopped(self) -> None:
+        """
+        Of a node that has been stopped that is said, and not that somebody else has its ports.
+        """
+        self.patch(sys.modules["post.cli.doctor"], "PATIENCE_S", 0.1)
+        listener = socket.socket(socket.AF_UNIX)
+        self.addCleanup(listener.close)
+        listener.bind(os.fspath(control.place(self.home)))
+        listener.listen(1)
+        failed = self.only_failure()
+        self.assertEqual("the node runs, and does not answer", failed["what"])
+        self.assertIn("kill -CONT", failed["cure"])
 
     def answer(self, status: dict[str, Any]) -> None:
         """

@@ -8,6 +8,7 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from post.control import EXIT_CONFIG
 from tests.cli.commands import post
 from tests.scratch import scratch
 
@@ -86,3 +87,6 @@ class FaultsTests(SynchronousTestCase):
             result = post("sim", *options, "--nodes", "500000")
             self.assertEqual(2, result.exit_code, result.output)
             self.assertIn(words, result.output)
+        result = post("sim", "failure", "--nodes", "3", "--percent", "90")
+        self.assertEqual(EXIT_CONFIG, result.exit_code)
+        self.assertIn("nobody is left of 3 nodes", result.output)

@@ -5,12 +5,45 @@ C{post sim}: experiments from a terminal.
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from post.control import EXIT_CONFIG
 from tests.cli.commands import post
 from tests.scratch import scratch
+from tests.system.rings import wait_for
+
+
+class EndingTests(SynchronousTestCase):
+    """
+    An experiment that takes too long.
+    """
+
+    def test_interrupted(self) -> None:
+        """
+        It ends at Ctrl-C, and no node is said to have failed by that.
+        """
+        command = (sys.executable, "-m", "post.cli", "sim", "churn", "--nodes", "60", "--minutes", "10000")
+        run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+        self.addCleanup(run.wait)
+        self.addCleanup(run.kill)
+        wait_for("an experiment that runs", lambda: _cpu_s(run.pid) > 2)
+        run.send_signal(signal.SIGINT)
+        said, _ = run.communicate(timeout=30)
+        self.assertEqual((-signal.SIGINT, b""), (run.returncode, said))
+
+
+def _cpu_s(pid: int) -> float:
+    """
+    What a process has used so far.
+    """
+    ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
 class RoutingTests(SynchronousTestCase):
@@ -135,6 +168,10 @@ class ChurnTests(SynchronousTestCase):
         result = post("sim", "churn", "--trace", trace)
         self.assertEqual(EXIT_CONFIG, result.exit_code)
         self.assertIn("trace, line 1: not a second", result.output)
+        trace.write_text("")
+        result = post("sim", "churn", "--trace", trace)
+        self.assertEqual(EXIT_CONFIG, result.exit_code)
+        self.assertIn("nobody is there at the beginning", result.output)
 
 
 class AttackTests(SynchronousTestCase):

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,21 @@ class StatusTests(SynchronousTestCase):
         )
         self.assertEqual({"running": False}, json.loads(post("status", "--config", self.config, "--json").output))
         self.assertEqual(78, post("status", "--config", self.directory / "none").exit_code)
+
+    def test_stopped(self) -> None:
+        """
+        A node that has been stopped is not said to be down.
+        """
+        self.patch(sys.modules["post.cli.status"], "PATIENCE_S", 0.1)
+        listener = socket.socket(socket.AF_UNIX)
+        self.addCleanup(listener.close)
+        listener.bind(os.fspath(control.place(self.directory)))
+        listener.listen(1)
+        result = post("status", "--config", self.config)
+        self.assertEqual(69, result.exit_code)
+        self.assertIn("runs, and does not answer", result.output)
+        known = json.loads(post("status", "--config", self.config, "--json").output)
+        self.assertEqual({"running": True, "answers": False}, known)
 
     def test_default(self) -> None:
         """
