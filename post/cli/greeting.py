@@ -196,7 +196,7 @@ def _advice(plan: Plan) -> list[str]:
         f"            authentication: Normal password  user name: {address}",
         "",
         f"mutt -e 'set folder=imap://{login}@127.0.0.1:{imap}/' \\",
-        "  -e 'set spoolfile=+INBOX record=+Sent ssl_starttls=no ssl_force_tls=no' \\",
+        "  -e 'set spoolfile=+INBOX record= ssl_starttls=no ssl_force_tls=no' \\",
         f"  -e 'set smtp_url=smtp://{login}@127.0.0.1:{smtp}/' \\",
         f"  -e {shlex.quote(f'set from={address}')}",
         "",

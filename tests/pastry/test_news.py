@@ -6,10 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from post.errors import Refused
 from post.ids import RING, Contact, NodeId
 from post.pastry.gossip import UNASKED_LIMIT, Compare
 from post.pastry.news import BATCH_LIMIT, ECHO_S, HEARD_S, LEAD_S, RECENT_S, SPREAD_S, STRIDE, Heard, News, Report
-from post.pastry.roster import Entry
+from post.pastry.roster import Entry, Roster
+from post.wire import RefusalCode
 from tests.pastry.rings import Member, Rings
 from tests.pastry.test_gossip import GossipCase
 from tests.pastry.test_rings import SMALL
@@ -128,6 +130,32 @@ class TellingTests(NewsCase):
             member.pastry._gossip._not_before = float("inf")
         self.rings.enter(self.newcomer)
         self.assertAware(self.newcomer.id, HEARD_S + 3, [member for member in self.ring if member not in refusing])
+
+    def test_unwilling_heads(self) -> None:
+        """
+        Nor because these tell nothing on: another one in their place is told.
+        """
+        leader = self.leader()
+        heads = {node for row, node in self.roster(leader).heads(0, leader.pastry.ring.table, ())}
+        unwilling = [self.rings.by_id[node] for node in sorted(heads)][::2]
+
+        def refuse(peer: Contact, news: News) -> Heard:
+            raise Refused(RefusalCode.NOT_READY)
+
+        for member in unwilling:
+            member.rpc.serve(News, refuse)
+        self.newcomer.boot([leader.address])
+        willing = [member for member in self.ring if member not in unwilling]
+        self.assertTrue(self.rings.until(lambda: self.newcomer.pastry.active, 30))
+        self.assertAware(self.newcomer.id, SPREAD_S + 1, willing)
+
+    def roster(self, member: Member) -> Roster:
+        """
+        That of C{member}.
+        """
+        roster = member.pastry.ring.roster
+        assert roster is not None
+        return roster
 
     def test_dead_leader_and_heads(self) -> None:
         """
