@@ -143,8 +143,9 @@ def attack(reports: Sequence[AttackReport], path: Path) -> None:
     success.legend()
     cost.plot(liars, [each.overhead for each in ordered], marker="o")
     cost.set_ylabel("extra messages for each")
-    cost.set_ylim(bottom=0)
+    _from_zero(cost)
     for axes in (success, cost):
+        axes.set_xticks(liars, [f"{each:g}" for each in liars])
         axes.set_xlabel("nodes that lie, %")
         axes.grid(alpha=0.3)
     figure.suptitle(f"{ordered[0].nodes:,} nodes, {ordered[0].lookups:,} lookups each")
@@ -179,6 +180,14 @@ def _figure(count: int) -> tuple[Figure, Sequence[Any]]:  # Any: what matplotlib
     return figure, [found] if count == 1 else list(found)
 
 
+def _from_zero(axes: Any) -> None:
+    """
+    Let the scale begin at zero, and end above all that is drawn.
+    """
+    axes.margins(y=0.1)
+    axes.set_ylim(bottom=0)
+
+
 def _over(what: str, values: Sequence[float], lines: Mapping[str, Sequence[float]]) -> Figure:
     """
     One picture for each of C{lines} over C{values}, which grow by factors.
@@ -187,7 +196,9 @@ def _over(what: str, values: Sequence[float], lines: Mapping[str, Sequence[float
     for axes, (name, line) in zip(pictures, lines.items(), strict=True):
         axes.plot(values, line, marker="o")
         axes.set_xscale("log")
-        axes.set_ylim(bottom=0)
+        axes.set_xticks(values, [f"{value:,g}" for value in values], minor=False)
+        axes.minorticks_off()
+        _from_zero(axes)
         axes.set_xlabel(what)
         axes.set_ylabel(name)
         axes.grid(alpha=0.3)
