@@ -364,15 +364,16 @@ class Pastry:
         """
         tried: set[NodeId] = set()
         named = _name(route)
-        until_s = self._clock.seconds() + self.config.hold_most_s
+        left_s = self.config.hold_most_s  # Of pauses, and not by the clock: whoever slept for longer goes on.
         pause_s = self.config.hold_s
         try:
-            while self._clock.seconds() < until_s:
+            while left_s > 0:
                 if hop is None:
                     # Those who have too much to do are not asked again and again.
                     pause_s = min(2 * pause_s, self.config.held_s) if tried else self.config.hold_s
                     tried.clear()
                     self._holding.add(named)
+                    left_s -= pause_s
                     await sleep(self._clock, pause_s)
                 elif hop == self.local.id:
                     self._deliver(route, bringer)
@@ -385,6 +386,7 @@ class Pastry:
                         return
                     else:
                         # Should it die before it knows to whom the message goes, that would die with it.
+                        left_s -= self.config.held_s
                         await sleep(self._clock, self.config.held_s)
                 hop = self._decide(route, tried)
             self.log.info("no way to {key}", key=route.key)

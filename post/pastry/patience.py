@@ -39,7 +39,7 @@ class Patience:
         """
         An acknowledgement has come.
         """
-        late_s = max(0.0, seconds - round_trip_s)
+        late_s = min(max(0.0, seconds - round_trip_s), 2 * self._most_s)  # It may be that we slept.
         surprise_s = abs(late_s - self._late_s) - self._varies_s
         self._varies_s += (RISE if surprise_s > 0 else FALL) * surprise_s
         self._late_s += GAIN * (late_s - self._late_s)

@@ -166,6 +166,24 @@ class PastryTests(SynchronousTestCase):
         self.rings.advance(12)
         self.assertEqual(0, len(source.pastry._held))
 
+    def test_held_asleep(self) -> None:
+        """
+        That minute is one of running: a message that a node holds when it falls asleep goes on when it wakes up.
+        """
+        source, others = self.rings.members[0], self.rings.members[1:]
+        for other in others:
+            source.pastry.ring.suspects.add(other.id)
+        source.pastry.route(self.key_of(others[-1]), Parcel(1))
+        self.rings.advance(1)
+        source.clock.pause()
+        self.rings.network.freeze(source.id)
+        self.rings.advance(120)
+        source.pastry.ring.suspects.clear()
+        source.clock.resume()
+        self.rings.network.thaw(source.id)
+        self.rings.advance(20)
+        self.assertEqual([(self.key_of(others[-1]), 1)], others[-1].recorder.delivered)
+
     def test_slow(self) -> None:
         """
         One who acknowledges late, but always, is waited for in the end, and not suspected any more.

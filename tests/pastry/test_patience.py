@@ -74,6 +74,16 @@ class PatienceTests(SynchronousTestCase):
                 self.patience.took(late_s, 0.0)
         self.assertLess(wrong, 2000 // 50)
 
+    def test_slept(self) -> None:
+        """
+        One acknowledgement that took minutes, because we slept, is forgotten in some hundred.
+        """
+        self.patience.took(600.0, 0.1)
+        self.assertEqual(0.6, self.patience.wait_s(0.1))
+        for _ in range(200):
+            self.patience.took(0.1, 0.1)
+        self.assertAlmostEqual(0.13, self.patience.wait_s(0.1))
+
     def test_early(self) -> None:
         """
         A link that has become faster than it was measured to be does not make it impatient.
