@@ -190,6 +190,14 @@ class Join:
         self._rumored.update(dict.fromkeys(fresh))
         return bool(fresh)
 
+    def sighted(self, peer: Contact) -> None:
+        """
+        C{peer} speaks to us as one who is in a ring: so no other is to be founded, and there is somebody to ask.
+        """
+        if self.founder and not self.active:
+            self._sighted_at = self._clock.seconds()
+            self.also(peer.addresses)
+
     async def _pause(self, seconds: float) -> bool:
         """
         @return: whether something happened meanwhile for which it is worth to look again at once.

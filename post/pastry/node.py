@@ -479,6 +479,7 @@ class Pastry:
         is_new = self._admit(peer, probe.reach)
         self._repair.heard(peer.id, probe.active)
         if probe.active:
+            self._join.sighted(peer)
             ring.tabulate(peer)
             self._gossip.heard(peer)
             sees_less = ring.leaves.whole and probe.reach.complete and not probe.reach.whole

@@ -88,6 +88,21 @@ class JoinTests(SynchronousTestCase):
             self.assertTrue(rings.until(lambda: seed.pastry.active, 60))
         self.assertEqual([], rings.settle(10))
 
+    def test_probed_by_a_ring(self) -> None:
+        """
+        Nor when those in a ring speak to it, of whom it does not know itself: it comes in through them.
+        """
+        rings = Rings(2, 4, SMALL)
+        rings.formed(3)
+        seed = rings.members[3]
+        with capturedLogs() as seen:
+            seed.boot([seed.address, "nobody:1"])
+            rings.advance(1)
+            rings.members[0].pastry.liveness.examine(seed.contact)
+            self.assertTrue(rings.until(lambda: seed.pastry.active, 30))
+        self.assertNotIn("founding a ring", " ".join(str(eventAsText(event)) for event in seen))
+        self.assertEqual([], rings.settle(10))
+
     @staticmethod
     def answer_and_vanish(rings: Rings, seed: Member, others: list[Member], locate: Any, *question: Any) -> Located:
         """
